@@ -1,0 +1,59 @@
+# `make quickstart` trains and certifies a network; `make test` checks everything.
+# Both set up what they need in `.venv`.
+
+PYTHON ?= python3
+BACKEND ?= tensorflow
+JOBS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+BACKENDS := tensorflow jax torch
+
+# What to install for a backend: TensorFlow's CPU build, and of PyTorch the
+# release that the suite is run with.
+PACKAGES_tensorflow := tensorflow-cpu>=2.18
+PACKAGES_jax := jax>=0.5
+PACKAGES_torch := torch==2.13.0
+
+.PHONY: quickstart test lint smoke clean $(addprefix test-,$(BACKENDS))
+
+quickstart: $(VENV)/.quickstart-$(BACKEND)
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python examples/quickstart.py $(ARGS)
+
+test: lint $(addprefix test-,$(BACKENDS)) smoke
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.test
+	KERAS_BACKEND=$* $(BIN)/pytest -q -n $(JOBS)
+
+smoke: $(VENV)/.test
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python examples/quickstart.py --smoke
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info quickstart
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; set PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.quickstart-%: $(VENV)/.created pyproject.toml
+	@test -n "$(PACKAGES_$*)" || \
+		{ echo "BACKEND must be one of: $(BACKENDS)" >&2; exit 1; }
+	$(BIN)/pip install --quiet "$(PACKAGES_$*)" -e ".[quickstart]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.created pyproject.toml
+	$(BIN)/pip install --quiet \
+		$(foreach backend,$(BACKENDS),"$(PACKAGES_$(backend))") \
+		-e ".[test,dev]"
+	touch $@

@@ -1,0 +1,128 @@
+"""The rules by which bounds pass through layers, one for each exact class."""
+
+from collections.abc import Callable
+from typing import Any
+from typing import TypeVar
+
+import keras
+
+from keras_lip.bounds.rounding import multiply_up
+
+Rule = Callable[[Any, Any], float]
+_Rule = TypeVar("_Rule", bound=Rule)
+
+
+class PropagateBound:
+    """Bounds a layer's output, given the bounds of its inputs.
+
+    A class has a rule if one is registered for exactly this class: a subclass
+    may compute anything, so it needs a rule of its own. Layers with a
+    `lipschitz_bound()` method need none. Called as a function of:
+
+    Args:
+        layer: A built layer, or a `keras.Operation` of a functional graph.
+        inputs: Float, or a list of floats if the layer takes several inputs.
+            Each is the Lipschitz bound, in the l2 norm of one sample, from the
+            model's input to that input.
+
+    Returns:
+        Float. The Lipschitz bound from the model's input to the layer's output.
+
+    Raises:
+        ValueError: If no bound is known, naming the layer.
+
+    Example:
+
+    ```python
+    @keras_lip.bounds.propagate_bound.register(MyLayer)
+    def _(layer, inputs):
+        return 0.5 * inputs
+    ```
+    """
+
+    def __init__(self) -> None:
+        self._rules: dict[type, Rule] = {}
+
+    def register(self, *classes: type) -> Callable[[_Rule], _Rule]:
+        """Registers a rule for exactly the given classes.
+
+        Args:
+            *classes: Classes of layers. Their subclasses are not included.
+
+        Returns:
+            A decorator of functions of `(layer, inputs)` that return a float.
+
+        Raises:
+            TypeError: If an argument is not a class.
+        """
+        for layer_class in classes:
+            if not isinstance(layer_class, type):
+                raise TypeError(
+                    "`propagate_bound.register` takes classes of layers, as in "
+                    "`@propagate_bound.register(MyLayer)`. Received: "
+                    f"{layer_class!r}"
+                )
+
+        def register(rule: _Rule) -> _Rule:
+            self._rules.update(dict.fromkeys(classes, rule))
+            return rule
+
+        return register
+
+    def __call__(self, layer: Any, inputs: Any) -> float:
+        self.check_bounded(layer)
+        rule = self._rules.get(type(layer))
+        if rule is not None:
+            return rule(layer, inputs)
+        if isinstance(inputs, list | tuple):
+            raise ValueError(
+                f"Layer '{layer.name}' of type `{type(layer).__name__}` has a "
+                "`lipschitz_bound()`, which is for layers of one input. "
+                f"Received: {len(inputs)} inputs. Register a rule with "
+                "`@keras_lip.bounds.propagate_bound.register`."
+            )
+        return multiply_up(inputs, layer.lipschitz_bound())
+
+    def check_bounded(self, layer: Any) -> None:
+        """Refuses a layer for which no bound is known.
+
+        Args:
+            layer: A layer or operation. Its weights are not looked at.
+
+        Raises:
+            ValueError: If no bound is known, naming the layer and saying why.
+        """
+        why = self._why_unbounded(layer)
+        if why is not None:
+            raise ValueError(
+                f"No Lipschitz bound is known for layer '{layer.name}' of type "
+                f"`{type(layer).__name__}`{why}. Use a layer of "
+                "`keras_lip.layers` instead, or register a bound with "
+                "`@keras_lip.bounds.propagate_bound.register`."
+            )
+
+    def _why_unbounded(self, layer: Any) -> str | None:
+        if "call" in vars(layer):
+            return ", whose `call` was replaced on the instance"
+        if getattr(layer, "quantization_mode", None) is not None:
+            return ", which is quantized"
+        if type(layer) in self._rules:
+            return None
+        if not isinstance(layer, keras.layers.Layer):
+            return " (an operation of `keras.ops`)"
+        if not hasattr(layer, "lipschitz_bound"):
+            return " (rules go by exact class, a subclass needs its own)"
+        if _depth(layer, "call") < _depth(layer, "lipschitz_bound"):
+            return ", which overrides `call` but not `lipschitz_bound`"
+        return None
+
+
+propagate_bound = PropagateBound()
+
+
+def _depth(layer: Any, method: str) -> int:
+    """Returns how far up its classes a layer finds a method."""
+    classes = type(layer).__mro__
+    return next(
+        depth for depth, cls in enumerate(classes) if method in vars(cls)
+    )

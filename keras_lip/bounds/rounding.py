@@ -1,0 +1,210 @@
+"""Float64 arithmetic rounded outward, so that a bound stays a bound.
+
+The functions that end in `_up` never return less than the exact result, those
+that end in `_down` never more; both return the exact result whenever it is a
+float. What is not finite is not known: a bound from above is then `inf`, even
+in `0 * inf`, because an infinite bound may stand for a weight that is not a
+number.
+"""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+UNIT_ROUNDOFF = 2.0**-53
+
+# Arrays scaled by `scale_to_unit` lose at most the smallest normal number
+# 2**-1022 per operation to underflow, even where subnormals are flushed to
+# zero. This is more than all that they can lose together.
+UNDERFLOW = 2.0**-600
+
+
+def up(x: float) -> float:
+    """Returns the next float above `x`."""
+    return math.inf if math.isnan(x) else math.nextafter(x, math.inf)
+
+
+def down(x: float) -> float:
+    """Returns the next float below `x`."""
+    return -math.inf if math.isnan(x) else math.nextafter(x, -math.inf)
+
+
+def add_up(*terms: float) -> float:
+    """Sums from above; `inf` if a term is not finite."""
+    if not _all_finite(terms):
+        return math.inf
+    return _round_up(sum(map(_exact, terms), Fraction(0)))
+
+
+def multiply_up(*factors: float) -> float:
+    """Multiplies from above; `inf` if a factor is not finite, even by zero."""
+    if not _all_finite(factors):
+        return math.inf
+    return _round_up(math.prod(map(_exact, factors), start=Fraction(1)))
+
+
+def divide_up(numerator: float, denominator: float) -> float:
+    """Divides from above; `inf` if not finite or by zero."""
+    if not _all_finite((numerator, denominator)) or denominator == 0:
+        return math.inf
+    return _round_up(_exact(numerator) / _exact(denominator))
+
+
+def divide_down(numerator: float, denominator: float) -> float:
+    """Divides from below; `-inf` if not finite or by zero.
+
+    There is one exception: a non-negative number over an infinite bound is
+    zero, which is how a margin over an unknown Lipschitz constant reads.
+    """
+    if denominator == math.inf and 0 <= numerator < math.inf:
+        return 0.0
+    return -divide_up(-numerator, denominator)
+
+
+def sqrt_up(x: float) -> float:
+    """Takes the square root from above; `inf` if `x` is not finite."""
+    if not math.isfinite(x):
+        return math.inf
+    return _raise_to_root(math.sqrt(x), _exact(x))
+
+
+def hypot_up(*terms: float) -> float:
+    """Takes the Euclidean norm from above; `inf` if a term is not finite."""
+    if not _all_finite(terms):
+        return math.inf
+    squares = sum((_exact(term) ** 2 for term in terms), Fraction(0))
+    return _raise_to_root(math.hypot(*terms), squares)
+
+
+def gamma(n: int) -> float:
+    """Bounds the relative error of `n` roundings, from above.
+
+    A sum of `n` products is within `gamma(n)` times the sum of their absolute
+    values, in any order of summation, with or without fused operations.
+
+    Args:
+        n: Integer. Number of roundings, such that `n * 2**-53 < 1`.
+
+    Returns:
+        Float. `n * u / (1 - n * u)` with `u = 2**-53`, rounded up.
+
+    Reference:
+
+    - [Higham, 2002](https://doi.org/10.1137/1.9780898718027), Lemma 3.1.
+    """
+    if not 0 <= n < 2**53:
+        raise ValueError(
+            "`n` must be between 0 and 2**53, where the bound holds. "
+            f"Received: n={n}"
+        )
+    return _round_up(Fraction(n, 2**53 - n))
+
+
+def inflate_up(x: float, n: int) -> float:
+    """Bounds a non-negative quantity that was computed in `n` roundings.
+
+    Args:
+        x: Float. The computed value, at least `1 - gamma(n)` times the exact
+            one, as a sum of non-negative terms is.
+        n: Integer. Number of roundings.
+
+    Returns:
+        Float. At least the exact value.
+    """
+    # 1 / (1 - gamma(n)) = 1 + n u / (1 - 2 n u) <= 1 + gamma(2 n).
+    return multiply_up(x, add_up(1.0, gamma(2 * n)))
+
+
+def frobenius_norm_up(matrices: npt.NDArray[Any]) -> float:
+    """Bounds the largest Frobenius norm of a batch, from above.
+
+    Args:
+        matrices: Real or complex array of shape `(..., rows, columns)`, scaled
+            by `scale_to_unit`.
+    """
+    squares = np.square(matrices.real)
+    if np.iscomplexobj(matrices):
+        squares += np.square(matrices.imag)
+    largest = float(np.max(np.sum(squares, axis=(-2, -1)), initial=0.0))
+    terms = 2 * matrices.shape[-2] * matrices.shape[-1]
+    return sqrt_up(add_up(inflate_up(largest, terms), UNDERFLOW))
+
+
+def product_error_up(
+    left_norm: float, right_norm: float, terms: int, is_complex: bool
+) -> float:
+    """Bounds the rounding error of a matrix product, from above.
+
+    Holds for any order of summation. It would not for Strassen's algorithm,
+    which BLAS libraries do not use.
+
+    Args:
+        left_norm: Float. Frobenius norm of the left matrix.
+        right_norm: Float. Frobenius norm of the right matrix.
+        terms: Integer. Number of products summed in each entry.
+        is_complex: Boolean. Whether the matrices are complex.
+
+    Returns:
+        Float. At least the Frobenius norm of the computed product minus the
+        exact one.
+
+    Reference:
+
+    - [Higham, 2002](https://doi.org/10.1137/1.9780898718027), equation (3.13).
+    """
+    # An entry is off by at most `gamma(terms) * sum |a| |b|`, and the norm of
+    # the product of moduli is at most the product of the norms. In complex
+    # arithmetic the real and the imaginary part each sum `2 * terms` products,
+    # so that the modulus is off by `sqrt(2) * gamma(2 * terms)`; with three
+    # real products instead of four, by `sqrt(10) * gamma(terms + 5)`. Twice
+    # `gamma(2 * terms + 10)` covers both.
+    error = gamma(terms)
+    if is_complex:
+        error = multiply_up(2.0, gamma(2 * terms + 10))
+    return add_up(multiply_up(error, left_norm, right_norm), UNDERFLOW)
+
+
+def scale_to_unit(
+    array: npt.NDArray[Any],
+) -> tuple[npt.NDArray[Any], float]:
+    """Divides by the power of two that brings the largest part to `[1, 2)`.
+
+    The division is exact, but for what underflows.
+
+    Args:
+        array: Float64 or complex128 array of finite numbers, not all zero.
+
+    Returns:
+        The scaled array, and the power of two, a float.
+    """
+    largest = max(np.max(np.abs(array.real)), np.max(np.abs(array.imag)))
+    exponent = math.frexp(largest)[1] - 1
+    # In two steps, as 2**1074 is not a float.
+    half = exponent // 2
+    scaled = array * 2.0**-half * 2.0 ** (half - exponent)
+    return scaled, 2.0**exponent
+
+
+def _exact(x: float) -> Fraction:
+    return Fraction(float(x))
+
+
+def _all_finite(numbers: tuple[float, ...]) -> bool:
+    return all(math.isfinite(number) for number in numbers)
+
+
+def _round_up(exact: Fraction) -> float:
+    try:
+        nearest = float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -float(np.finfo(np.float64).max)
+    return nearest if Fraction(nearest) >= exact else up(nearest)
+
+
+def _raise_to_root(root: float, square: Fraction) -> float:
+    while math.isfinite(root) and Fraction(root) ** 2 < square:
+        root = up(root)
+    return root

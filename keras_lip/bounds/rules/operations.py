@@ -1,0 +1,72 @@
+"""Bounds of the operations that `+`, `-`, `*` and `/` make of tensors."""
+
+import numbers
+from typing import Any
+
+import keras
+
+from keras_lip.bounds.bound import Bound
+from keras_lip.bounds.propagate_bound import propagate_bound
+from keras_lip.bounds.rounding import add_up
+from keras_lip.bounds.rounding import divide_up
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.rules.merging import check_same_shapes
+from keras_lip.graph import get_operation
+
+
+def _operations() -> dict[str, type]:
+    """Returns the classes of the operations, which Keras does not export."""
+    x = keras.KerasTensor((None, 1))
+    made = {"+": x + x, "-": x - x, "neg": -x, "*": 2 * x, "/": x / 2}
+    return {sign: type(get_operation(tensor)) for sign, tensor in made.items()}
+
+
+_OPERATIONS = _operations()
+
+
+@propagate_bound.register(_OPERATIONS["+"], _OPERATIONS["-"])
+def _(layer: Any, inputs: list[Any]) -> float:
+    bounds = [value for value in inputs if isinstance(value, Bound)]
+    _check_constants(layer, inputs)
+    check_same_shapes(layer, bounds)
+    return add_up(*bounds)
+
+
+@propagate_bound.register(_OPERATIONS["neg"])
+def _(layer: Any, inputs: list[Any]) -> float:
+    return float(inputs[0])
+
+
+@propagate_bound.register(_OPERATIONS["*"])
+def _(layer: Any, inputs: list[Any]) -> float:
+    _check_constants(layer, inputs)
+    bounds = [value for value in inputs if isinstance(value, Bound)]
+    if len(bounds) != 1:
+        raise ValueError(
+            f"Operation '{layer.name}' multiplies two tensors, which is not "
+            "Lipschitz. Multiply a tensor by a number."
+        )
+    first, second = inputs
+    return multiply_up(abs(first), abs(second))
+
+
+@propagate_bound.register(_OPERATIONS["/"])
+def _(layer: Any, inputs: list[Any]) -> float:
+    _check_constants(layer, inputs)
+    numerator, denominator = inputs
+    if isinstance(denominator, Bound):
+        raise ValueError(
+            f"Operation '{layer.name}' divides by a tensor, which is not "
+            "Lipschitz. Divide a tensor by a number."
+        )
+    return divide_up(numerator, abs(denominator))
+
+
+def _check_constants(layer: Any, inputs: list[Any]) -> None:
+    for value in inputs:
+        if not isinstance(value, numbers.Real):
+            raise ValueError(
+                f"Operation '{layer.name}' joins a tensor with a "
+                f"`{type(value).__name__}`. Only numbers are understood; use a "
+                "layer for anything else."
+            )

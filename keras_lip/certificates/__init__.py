@@ -1,0 +1,10 @@
+from keras_lip.certificates.attacked_accuracy import (
+    attacked_accuracy as attacked_accuracy,
+)
+from keras_lip.certificates.certification_report import (
+    CertificationReport as CertificationReport,
+)
+from keras_lip.certificates.certified_radius import (
+    certified_radius as certified_radius,
+)
+from keras_lip.certificates.certify import certify as certify

@@ -1,0 +1,99 @@
+"""Data of any kind, as checked NumPy batches."""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.types import Array
+
+
+def iterate_batches(
+    x: Any, y: Any, batch_size: int
+) -> Iterator[tuple[Array, Array | None]]:
+    """Yields batches of inputs and labels.
+
+    Args:
+        x: Array of inputs; or an iterable of batches, `inputs` or
+            `(inputs, labels)`, such as a `tf.data.Dataset`, a
+            `keras.utils.PyDataset` or a PyTorch `DataLoader`.
+        y: Array of labels, or `None`. Labels of an iterable come with it.
+        batch_size: Positive integer. Number of samples an array is cut into.
+
+    Yields:
+        Tuples of `inputs` and `labels`, the latter `None` if there are none.
+
+    Raises:
+        ValueError: If there is no sample, an input is not finite, or the
+            numbers of inputs and labels differ.
+    """
+    start = 0
+    for inputs, labels in _iterate(x, y, batch_size):
+        inputs = _to_numpy(inputs)
+        labels = None if labels is None else _to_numpy(labels)
+        if labels is not None and len(labels) != len(inputs):
+            raise ValueError(
+                "There must be one label for each input. Received: "
+                f"{len(inputs)} inputs and {len(labels)} labels"
+            )
+        finite = np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                "Inputs must be finite numbers to be certified. Received: NaN "
+                f"or infinity in sample {start + int(np.argmin(finite))}"
+            )
+        start += len(inputs)
+        yield inputs, labels
+    if start == 0:
+        raise ValueError(
+            "There must be at least one sample to certify. Received: none"
+        )
+
+
+def _iterate(x: Any, y: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
+    if isinstance(x, keras.utils.PyDataset):
+        _refuse_labels(x, y)
+        # Its own iterator may shuffle and never end.
+        yield from (_unpack(x[index]) for index in range(len(x)))
+    elif hasattr(x, "__array__") or isinstance(x, list | tuple):
+        inputs = _to_numpy(x)
+        labels = None if y is None else _to_numpy(y)
+        if labels is not None and len(labels) != len(inputs):
+            raise ValueError(
+                "`x` and `y` must have the same length. Received: "
+                f"{len(inputs)} inputs and {len(labels)} labels"
+            )
+        for begin in range(0, len(inputs), batch_size):
+            part = slice(begin, begin + batch_size)
+            yield inputs[part], None if labels is None else labels[part]
+    elif isinstance(x, Iterable):
+        _refuse_labels(x, y)
+        yield from map(_unpack, x)
+    else:
+        raise TypeError(
+            "`x` must be an array, or an iterable of batches. Received: "
+            f"{x!r} of type `{type(x).__name__}`"
+        )
+
+
+def _refuse_labels(x: Any, y: Any) -> None:
+    if y is not None:
+        raise ValueError(
+            f"`y` must be `None` where `x` is a `{type(x).__name__}`, which "
+            "brings its own labels."
+        )
+
+
+def _unpack(batch: Any) -> tuple[Any, Any]:
+    if isinstance(batch, list | tuple):
+        return batch[0], batch[1] if len(batch) > 1 else None
+    return batch, None
+
+
+def _to_numpy(array: Any) -> Array:
+    if isinstance(array, list | tuple):
+        return np.asarray(array)
+    return np.asarray(ops.convert_to_numpy(array))

@@ -1,0 +1,87 @@
+"""Certification of a model on a data set."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_lip.certificates.certification_report import CertificationReport
+from keras_lip.certificates.certifier import Certifier
+from keras_lip.validation import check_number
+
+
+def certify(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    epsilons: Sequence[float] = (36 / 255, 72 / 255, 108 / 255),
+    batch_size: int = 256,
+) -> CertificationReport:
+    """Proves, for each input, a radius within which its class cannot change.
+
+    The bound of every layer is measured now, on the weights that run, in
+    float64 and rounded up; the logits of the inputs are computed in float64
+    and their margins rounded down. What is proven holds of the real-valued
+    function that these weights define, for perturbations in the l2 norm of the
+    input as the model receives it.
+
+    With `L` the Lipschitz bound of the model, the radius is `|f| / L` for a
+    single output, and otherwise, over all other classes `j`, the least
+    `(f_y - f_j) / (sqrt(2) L)` or, where the last layer is linear and this is
+    larger, `(f_y - f_j) / (L_trunk |w_y - w_j|)`. Ties have radius zero.
+
+    Args:
+        model: A built classifier with one input and one output of logits, of
+            shape `(batch_size, classes)`, or `(batch_size, 1)` for labels 0 and
+            1 or -1 and 1.
+        x: Array of inputs; or an iterable of batches `(inputs, labels)`, such
+            as a `tf.data.Dataset`, a `keras.utils.PyDataset` or a PyTorch
+            `DataLoader`, in which case `y` is `None`.
+        y: Array of labels: class indices or one-hot.
+        epsilons: Radii to report certified accuracies at.
+        batch_size: Positive integer. Number of samples evaluated at a time.
+
+    Returns:
+        A `CertificationReport`.
+
+    Raises:
+        ValueError: If the model is not built, has several outputs, ends in a
+            softmax or sigmoid, computes in less than float32, or holds a layer
+            of unknown bound; if an input is not finite; if labels are missing,
+            out of range or of the wrong shape; if an epsilon is negative.
+
+    Example:
+
+    >>> model = keras.Sequential(
+    ...     [keras.Input((2,)), keras_lip.layers.UnitNormDense(3)]
+    ... )
+    >>> report = keras_lip.certificates.certify(
+    ...     model, np.eye(2), [0, 1], epsilons=[0.1]
+    ... )
+    >>> report.radius.shape
+    (2,)
+
+    Reference:
+
+    - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), Proposition 1
+    - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), Proposition 3
+    """
+    radii = tuple(check_number("epsilons", value, 0.0) for value in epsilons)
+    certifier = Certifier(model)
+    batches = list(certifier.run(x, y, batch_size))
+    if any(batch.label is None for batch in batches):
+        raise ValueError(
+            "Labels are needed to certify an accuracy: pass `y`, or an `x` "
+            "that yields `(inputs, labels)`. For radii alone use "
+            "`keras_lip.certificates.certified_radius`."
+        )
+    return CertificationReport(
+        model_name=model.name,
+        lipschitz_bound=certifier.bounds.lipschitz_bound,
+        method=certifier.bounds.method,
+        epsilons=radii,
+        radius=np.concatenate([batch.radius for batch in batches]),
+        prediction=np.concatenate([batch.prediction for batch in batches]),
+        label=np.concatenate([batch.label for batch in batches]),
+    )

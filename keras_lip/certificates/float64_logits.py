@@ -1,0 +1,54 @@
+"""Logits in float64, of the function that the weights define."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.layers.rebuild_model import copy_layer
+from keras_lip.layers.rebuild_model import rebuild_model
+from keras_lip.layers.to_keras_model import to_keras_model
+from keras_lip.precision import float64_scope
+from keras_lip.types import Array
+
+
+class Float64Logits:
+    """Evaluates a model in float64, on every backend.
+
+    The model is copied, with the weights and scales that run at inference, and
+    every layer of the copy computes in float64.
+
+    Args:
+        model: A built model that computes in float32 or float64.
+
+    Raises:
+        ValueError: If a layer computes in less than float32.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        for layer in model._flatten_layers():
+            if layer.compute_dtype in ("float16", "bfloat16"):
+                raise ValueError(
+                    "Certificates are for models that compute in float32 or "
+                    f"float64. Layer '{layer.name}' computes in "
+                    f"{layer.compute_dtype}: its roundings are not accounted "
+                    "for. Rebuild the model under the float32 policy and load "
+                    "the weights."
+                )
+        # The stock layers are made outside of the scope, from the weights as
+        # the live layers compute them.
+        stock = to_keras_model(model, audited=False)
+        with float64_scope():
+            self._model = rebuild_model(
+                stock,
+                lambda layer, args: copy_layer(layer, args, "float64"),
+                dtype="float64",
+            )
+
+    def __call__(self, x: Array) -> Array:
+        """Returns float64 logits of shape `(batch_size, classes)`."""
+        with float64_scope():
+            inputs = ops.convert_to_tensor(
+                np.asarray(x, dtype="float64"), dtype="float64"
+            )
+            logits = self._model(inputs, training=False)
+            return np.asarray(ops.convert_to_numpy(logits), dtype="float64")

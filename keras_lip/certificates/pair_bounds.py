@@ -1,0 +1,127 @@
+"""How fast a model's margins can shrink: one constant for each pair of classes.
+
+The margin of class `i` over class `j` is a Lipschitz function of the input.
+Its constant depends on how the model ends.
+"""
+
+import math
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_lip.bounds.bound import Bound
+from keras_lip.bounds.lipschitz_bound import output_bound
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.types import Array
+
+_SQRT_2 = math.nextafter(math.sqrt(2.0), math.inf)
+
+
+class PairBounds(NamedTuple):
+    """Proven constants of a classifier's margins.
+
+    Attributes:
+        matrix: Array of shape `(classes, classes)`, float64. Entry `(i, j)`
+            bounds the Lipschitz constant of `f_i - f_j` in the l2 norm. For a
+            model with one output it is `[[L]]`, the constant of `f`.
+        lipschitz_bound: Float. The bound of the whole model.
+        trunk_bound: Float. The bound up to the last layer, if that is linear;
+            else that of the whole model.
+        head: The last layer, if it is linear, or `None`.
+    """
+
+    matrix: Array
+    lipschitz_bound: float
+    trunk_bound: float
+    head: Any
+
+    @property
+    def method(self) -> str:
+        """What the constants rest on, in words."""
+        if len(self.matrix) == 1:
+            return "scalar output, |f| / L"
+        if self.head is None:
+            return "jointly Lipschitz logits, margin / (sqrt(2) L)"
+        return "linear head, margin / (L_trunk |w_i - w_j|)"
+
+
+def find_pair_bounds(model: keras.Model) -> PairBounds:
+    """Bounds the margins between all classes of a model.
+
+    Where the last layer is linear, with weights `w_i`, the margin `f_i - f_j`
+    has the constant `L_trunk * |w_i - w_j|`; else `sqrt(2) * L`, as of any
+    jointly `L`-Lipschitz logits. The smaller one is taken.
+
+    Args:
+        model: A built model whose output has shape `(batch_size, classes)`.
+
+    Returns:
+        `PairBounds`.
+
+    Raises:
+        ValueError: If the output has another shape, ends in a softmax or
+            sigmoid, or no bound of the model is known.
+
+    Reference:
+
+    - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), Proposition 1
+    - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), Proposition 3
+    """
+    output = output_bound(model)
+    shape = output.shape
+    if shape is None or len(shape) != 2 or shape[-1] is None:
+        raise ValueError(
+            "A classifier must have an output of shape `(batch_size, classes)` "
+            f"or `(batch_size, 1)`. Received: output shape {shape}"
+        )
+    classes = shape[-1]
+    _check_logits(output)
+    if classes == 1:
+        matrix = np.full((1, 1), float(output))
+        return PairBounds(matrix, float(output), float(output), None)
+    joint = multiply_up(_SQRT_2, float(output))
+    matrix = np.full((classes, classes), joint)
+    if not _is_linear(output.layer):
+        return PairBounds(matrix, float(output), float(output), None)
+    trunk = float(output.inputs[0])
+    kernel = read_kernel(output.layer, output.layer.kernel)
+    pairs = _distances_up(kernel) * trunk
+    pairs = np.nextafter(pairs, math.inf)
+    # No number means no bound, so that `inf` is the honest entry.
+    pairs = np.where(np.isnan(pairs), math.inf, pairs)
+    matrix = np.minimum(matrix, pairs)
+    return PairBounds(matrix, float(output), trunk, output.layer)
+
+
+def _distances_up(kernel: Array) -> Array:
+    """Returns the distances between all columns, rounded up."""
+    rows, classes = kernel.shape
+    distances = np.zeros((classes, classes))
+    # A sum of n squares is off by less than n + 2 roundings, in any order.
+    slack = 1 + (rows + 4) * 2.0**-52
+    for column in range(classes):
+        difference = kernel - kernel[:, column : column + 1]
+        largest = np.max(np.abs(difference), axis=0)
+        scale = np.where(largest > 0, largest, 1.0)
+        squares = np.sum(np.square(difference / scale), axis=0)
+        distances[column] = np.sqrt(squares) * scale * slack
+    return distances
+
+
+def _is_linear(layer: Any) -> bool:
+    dense = type(layer) is keras.layers.Dense or isinstance(layer, BaseDense)
+    return dense and layer.activation is keras.activations.linear
+
+
+def _check_logits(output: Bound) -> None:
+    activation = getattr(output.layer, "activation", None)
+    if activation in (keras.activations.sigmoid, keras.activations.softmax):
+        raise ValueError(
+            f"The model ends in a `{activation.__name__}`, of layer "
+            f"'{output.layer.name}'. A certificate compares logits: remove the "
+            "activation, and train with a loss on logits."
+        )

@@ -1,0 +1,66 @@
+"""Groups of consecutive channels, as an axis of their own."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+def check_groups(
+    layer: Any, input_shape: Shape, axis: int, group_size: int
+) -> None:
+    """Refuses an input whose channels do not fall into whole groups.
+
+    Raises:
+        ValueError: If `axis` is not an axis of channels, or its size is unknown
+            or not a multiple of `group_size`.
+    """
+    ndim = len(input_shape)
+    if not -ndim < axis < ndim or axis == 0:
+        raise ValueError(
+            f"`axis` of layer '{layer.name}' must be an axis of its input other "
+            f"than the batch axis. Received: axis={axis}, "
+            f"input_shape={tuple(input_shape)}"
+        )
+    channels = input_shape[axis]
+    if channels is None or channels % group_size:
+        raise ValueError(
+            f"Layer '{layer.name}' needs a number of channels that is a "
+            f"multiple of {group_size}. Received: {channels} channels on axis "
+            f"{axis} of input_shape={tuple(input_shape)}"
+        )
+
+
+def split_groups(
+    inputs: Tensor, axis: int, group_size: int
+) -> tuple[Tensor, int]:
+    """Splits the channels into groups.
+
+    Args:
+        inputs: Tensor whose axis `axis` holds the channels.
+        axis: Integer, counted from either end.
+        group_size: Positive integer that divides the number of channels.
+
+    Returns:
+        Tuple of the tensor with one more axis, and the index of that axis, on
+        which the members of a group lie side by side.
+    """
+    axis %= len(inputs.shape)
+    shape = _shape(inputs)
+    groups = shape[axis] // group_size
+    shape[axis : axis + 1] = [groups, group_size]
+    return ops.reshape(inputs, shape), axis + 1
+
+
+def merge_groups(groups: Tensor, inputs: Tensor) -> Tensor:
+    """Undoes `split_groups`: gives `groups` the shape of `inputs`."""
+    return ops.reshape(groups, _shape(inputs))
+
+
+def _shape(inputs: Tensor) -> list[Any]:
+    """Returns a shape to reshape to, with the batch size left open."""
+    shape = list(ops.shape(inputs))
+    shape[0] = -1
+    return shape

@@ -1,0 +1,74 @@
+"""Maximum and minimum of pairs of channels."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.layers.activations.channel_groups import check_groups
+from keras_lip.layers.activations.channel_groups import merge_groups
+from keras_lip.layers.activations.channel_groups import split_groups
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.to_functional import to_functional
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class MaxMin(LipschitzLayer):
+    """Replaces each pair of neighbouring channels by its maximum and minimum.
+
+    The channels `2 i` and `2 i + 1` become `max` and `min` of the two, so the
+    number of channels stays as it is. The layer permutes its input: it is
+    1-Lipschitz in every norm and preserves the norm of the gradient. It is
+    `GroupSort(2)` in descending order.
+
+    Args:
+        axis: Integer. The axis of the channels. Defaults to the last.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If the number of channels is odd.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.MaxMin()
+    >>> layer(np.array([[3.0, 1.0, 2.0, 4.0]])).tolist()
+    [[3.0, 1.0, 4.0, 2.0]]
+
+    Reference:
+
+    - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.1
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        check_groups(self, input_shape, self.axis, group_size=2)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        pairs, axis = split_groups(inputs, self.axis, group_size=2)
+        first, second = ops.unstack(pairs, axis=axis)
+        sorted_pair = [ops.maximum(first, second), ops.minimum(first, second)]
+        return merge_groups(ops.stack(sorted_pair, axis=axis), inputs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        return 1.0
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return to_functional(self)
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "axis": self.axis}

@@ -1,0 +1,136 @@
+"""What all densely-connected Lipschitz layers share."""
+
+import abc
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.bounds.activation_bound import activation_bound
+from keras_lip.bounds.activation_bound import get_activation
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
+
+
+class BaseDense(LipschitzLayer):
+    """Computes `activation(dot(inputs, kernel) + bias)`.
+
+    Subclasses say how the kernel comes from the weight `free_kernel`.
+
+    Args:
+        units: Positive integer. Dimension of the output.
+        activation: Activation function of a known Lipschitz bound, which
+            counts in that of the layer. Defaults to none.
+        use_bias: Boolean. Whether the layer adds a bias vector.
+        kernel_initializer: Initializer of the free kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the free kernel.
+        bias_regularizer: Regularizer of the bias.
+        **kwargs: Passed to `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = check_positive_integer("units", units)
+        self.activation = get_activation(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2)
+
+    def build(self, input_shape: Shape) -> None:
+        input_dim = input_shape[-1]
+        if input_dim is None:
+            raise ValueError(
+                f"The last axis of the inputs of layer '{self.name}' must have "
+                f"a known size. Received: input_shape={tuple(input_shape)}"
+            )
+        # The free kernel stays in float32 under mixed precision: constrained
+        # in bfloat16, its spectral norm would exceed one.
+        self.free_kernel = self.add_weight(
+            name="free_kernel",
+            shape=(input_dim, self.units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            autocast=False,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.units,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+        self.input_spec = keras.layers.InputSpec(
+            min_ndim=2, axes={-1: input_dim}
+        )
+
+    @abc.abstractmethod
+    def compute_kernel(self, training: bool = False) -> Tensor:
+        """Constrains the free kernel; in training it may update a state."""
+
+    @property
+    def kernel(self) -> Tensor:
+        """The constrained kernel, the one that multiplies the input."""
+        return self.compute_kernel()
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        kernel = self.compute_kernel(bool(training and self.trainable))
+        outputs = ops.matmul(inputs, ops.cast(kernel, inputs.dtype))
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return self.activation(outputs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def lipschitz_bound(self) -> float:
+        norm = spectral_norm_bound(read_kernel(self, self.kernel))
+        return activation_bound(self.activation, norm)
+
+    def to_keras_layer(self, audited: bool = True) -> keras.layers.Dense:
+        layer = keras.layers.Dense(
+            self.units,
+            activation=self.activation,
+            use_bias=self.use_bias,
+            name=self.name,
+            dtype=self.dtype_policy,
+        )
+        layer.build((None, self.free_kernel.shape[0]))
+        weights = [self.kernel, self.bias] if self.use_bias else [self.kernel]
+        layer.set_weights([ops.convert_to_numpy(weight) for weight in weights])
+        return layer
+
+    def get_config(self) -> Config:
+        initializers, regularizers = keras.initializers, keras.regularizers
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(
+                self.kernel_initializer
+            ),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(
+                self.kernel_regularizer
+            ),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+        }

@@ -1,0 +1,57 @@
+"""Densely-connected layer whose units have unit norm, for the last layer."""
+
+import keras
+from keras import ops
+
+from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.linalg import scale_to_one
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class UnitNormDense(BaseDense):
+    """Densely-connected layer in which each unit has a weight of norm one.
+
+    Every output on its own is a 1-Lipschitz function of the input; together
+    they are not, and the layer's bound, the spectral norm of its kernel, lies
+    between one and `sqrt(units)`. It is meant as the last layer of a
+    classifier: a certificate compares classes `i` and `j` by the exact distance
+    `|w_i - w_j|` of their weights, which loses nothing (last-layer
+    normalization, LLN).
+
+    Args:
+        units: Positive integer. Dimension of the output.
+        activation: Activation function of a known Lipschitz bound, which
+            counts in that of the layer. Defaults to none.
+        use_bias: Boolean. Whether the layer adds a bias vector.
+        kernel_initializer: Initializer of the free kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the free kernel.
+        bias_regularizer: Regularizer of the bias.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `units` is not a positive integer or no bound of the
+            activation is known.
+
+    Input shape:
+        `(batch_size, ..., input_dim)`.
+
+    Output shape:
+        `(batch_size, ..., units)`.
+
+    Example:
+
+    >>> layer = keras_lip.layers.UnitNormDense(10)
+    >>> tuple(layer(np.ones((2, 3))).shape)
+    (2, 10)
+
+    Reference:
+
+    - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), section 5
+    """
+
+    def compute_kernel(self, training: bool = False) -> Tensor:
+        kernel = scale_to_one(ops.convert_to_tensor(self.free_kernel), axis=0)
+        squares = ops.sum(ops.square(kernel), axis=0, keepdims=True)
+        return kernel * ops.rsqrt(squares + 1e-12)

@@ -1,0 +1,222 @@
+"""The convex potential layer: a step down the gradient of a convex function."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.bounds.activation_bound import get_activation
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.rounding import add_up
+from keras_lip.bounds.rounding import divide_down
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.linalg import power_iteration
+from keras_lip.operators import DenseOperator
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_known
+from keras_lip.validation import check_positive_integer
+
+# Non-decreasing, with slopes between zero and one: gradients of convex
+# functions with a 1-Lipschitz gradient.
+_ACTIVATIONS = (
+    "elu",
+    "hard_sigmoid",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "softplus",
+    "softsign",
+    "tanh",
+)
+
+# Iterations of the power method: section 4.1 of the paper.
+_TRAINING_ITERATIONS = 1
+_INFERENCE_ITERATIONS = 100
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class ConvexPotentialDense(LipschitzLayer):
+    """Residual dense block that is 1-Lipschitz by convexity.
+
+    The layer computes `x - h * s(x W + b) W^T` with a step of
+    `h = 2 / |W|^2`, where `s` is a non-decreasing 1-Lipschitz activation. It is
+    one step down the gradient of a convex potential, and 1-Lipschitz in the l2
+    norm for every step of at most `2 / |W|^2`.
+
+    `|W|` is estimated by the power method: by one iteration a training step,
+    from the vector where the last one ended, which is a non-trainable weight,
+    and by 100 iterations from that vector at inference. An estimate lies below
+    the norm, so the step may be too long; `lipschitz_bound` is that of the step
+    that runs at inference, `max(1, h |W|^2 - 1)`, and a materialized layer
+    holds a step that is proven short enough.
+
+    Args:
+        hidden_units: Positive integer. Number of columns of `W`.
+        activation: Name or function of a non-decreasing 1-Lipschitz activation
+            of `keras.activations`. Defaults to `"relu"`.
+        kernel_initializer: Initializer of `W`.
+        bias_initializer: Initializer of `b`.
+        kernel_regularizer: Regularizer of `W`.
+        bias_regularizer: Regularizer of `b`.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `hidden_units` is not a positive integer or the
+            activation is not known to be non-decreasing and 1-Lipschitz.
+
+    Input shape:
+        `(batch_size, ..., input_dim)`.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.ConvexPotentialDense(8)
+    >>> tuple(layer(np.ones((2, 3))).shape)
+    (2, 3)
+
+    Reference:
+
+    - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), Proposition 1
+      and Algorithm 1
+    """
+
+    def __init__(
+        self,
+        hidden_units: int,
+        activation: Any = "relu",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hidden_units = check_positive_integer("hidden_units", hidden_units)
+        self.activation = get_activation(activation)
+        check_known(
+            "non-decreasing 1-Lipschitz activation",
+            self.activation.__name__,
+            _ACTIVATIONS,
+        )
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2)
+
+    def build(self, input_shape: Shape) -> None:
+        input_dim = input_shape[-1]
+        if input_dim is None:
+            raise ValueError(
+                f"The last axis of the inputs of layer '{self.name}' must have "
+                f"a known size. Received: input_shape={tuple(input_shape)}"
+            )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(input_dim, self.hidden_units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            autocast=False,
+        )
+        self.bias = self.add_weight(
+            name="bias",
+            shape=(self.hidden_units,),
+            initializer=self.bias_initializer,
+            regularizer=self.bias_regularizer,
+        )
+        self.power_iteration_vector = self.add_weight(
+            name="power_iteration_vector",
+            shape=(1, input_dim),
+            initializer="random_normal",
+            trainable=False,
+            autocast=False,
+        )
+        self.input_spec = keras.layers.InputSpec(
+            min_ndim=2, axes={-1: input_dim}
+        )
+
+    def compute_step(self, training: bool = False) -> Tensor:
+        """Returns the step `h` that runs; in training, moves the vector on."""
+        norm, vector = power_iteration(
+            DenseOperator(),
+            ops.convert_to_tensor(self.kernel),
+            ops.convert_to_tensor(self.power_iteration_vector),
+            _TRAINING_ITERATIONS if training else _INFERENCE_ITERATIONS,
+        )
+        if training:
+            self.power_iteration_vector.assign(vector)
+        # A kernel that vanishes has no direction to go; any step will do.
+        return 2.0 / ops.maximum(ops.square(norm), 1e-12)
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        step = self.compute_step(bool(training and self.trainable))
+        kernel = ops.cast(self.kernel, inputs.dtype)
+        hidden = self.activation(ops.add(ops.matmul(inputs, kernel), self.bias))
+        descent = ops.matmul(hidden, ops.transpose(kernel))
+        return inputs - ops.cast(step, inputs.dtype) * descent
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        norm = spectral_norm_bound(read_kernel(self, self.kernel))
+        step = float(read_kernel(self, self.compute_step()))
+        return max(1.0, add_up(multiply_up(step, norm, norm), -1.0))
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        step = float(read_kernel(self, self.compute_step()))
+        if audited:
+            step = min(step, self._audited_step())
+        shape = self.get_build_config()["input_shape"][1:]
+        inputs = keras.Input(shape, dtype=self.compute_dtype)
+        up = keras.layers.Dense(
+            self.hidden_units,
+            activation=self.activation,
+            dtype=self.dtype_policy,
+        )
+        down = keras.layers.Dense(
+            self.kernel.shape[0], use_bias=False, dtype=self.dtype_policy
+        )
+        scale = keras.layers.Rescaling(-step, dtype=self.dtype_policy)
+        add = keras.layers.Add(dtype=self.dtype_policy)
+        outputs = add([inputs, scale(down(up(inputs)))])
+        kernel = ops.convert_to_numpy(self.kernel)
+        up.set_weights([kernel, ops.convert_to_numpy(self.bias)])
+        down.set_weights([kernel.T])
+        return keras.Model(inputs, outputs, name=self.name)
+
+    def _audited_step(self) -> float:
+        """Returns the longest float32 step proven to be non-expansive."""
+        norm = spectral_norm_bound(read_kernel(self, self.kernel))
+        longest = divide_down(2.0, multiply_up(norm, norm))
+        rounded = np.float32(min(longest, float(np.finfo("float32").max)))
+        if float(rounded) > longest:
+            rounded = np.nextafter(rounded, np.float32(0))
+        return float(rounded)
+
+    def get_config(self) -> Config:
+        initializers, regularizers = keras.initializers, keras.regularizers
+        return {
+            **super().get_config(),
+            "hidden_units": self.hidden_units,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": initializers.serialize(
+                self.kernel_initializer
+            ),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(
+                self.kernel_regularizer
+            ),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+        }

@@ -1,0 +1,69 @@
+"""The power method on a linear operator."""
+
+import functools
+from collections.abc import Callable
+
+from keras import ops
+
+from keras_lip.operators import LinearOperator
+from keras_lip.types import Tensor
+
+# The norm under which a float32 vector counts as zero.
+_TINY = 1e-18
+
+_Carry = tuple[Tensor, Tensor]
+
+
+def power_iteration(
+    operator: LinearOperator, kernel: Tensor, vector: Tensor, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Estimates an operator's norm from below.
+
+    One iteration applies the operator and its adjoint. The estimate is
+    differentiable with respect to the kernel; the vectors are not, as is right
+    at a fixed point.
+
+    Args:
+        operator: A `LinearOperator`.
+        kernel: Tensor. The operator's kernel.
+        vector: Tensor that `operator.matvec` takes. Where to start.
+        iterations: Positive integer.
+
+    Returns:
+        Tuple of the estimate, a scalar tensor that never exceeds the norm but
+        for rounding, and the last vector, of norm one, to start from next time.
+
+    Reference:
+
+    - [Miyato et al., 2018](https://arxiv.org/abs/1802.05957), Algorithm 1.
+    """
+    carry = ops.stop_gradient(_normalize(vector)), ops.stop_gradient(kernel)
+    step = _make_step(operator)
+    if iterations == 1:
+        carry = step(0, carry)
+    else:
+        carry = ops.fori_loop(0, iterations, step, carry)
+    vector = ops.stop_gradient(carry[0])
+    image = operator.matvec(kernel, vector)
+    direction = ops.stop_gradient(_normalize(image))
+    return ops.sum(ops.multiply(image, direction)), vector
+
+
+# JAX compiles a loop anew for every function that it has not met, even where
+# nothing is traced. The step of an operator is therefore always the same one.
+@functools.cache
+def _make_step(operator: LinearOperator) -> Callable[[Tensor, _Carry], _Carry]:
+    def step(_: Tensor, carry: _Carry) -> _Carry:
+        vector, kernel = carry
+        image = operator.adjoint(kernel, operator.matvec(kernel, vector))
+        norm = ops.sqrt(ops.sum(ops.square(image)))
+        # A kernel that vanishes must not take the direction with it.
+        vector = ops.where(norm > _TINY, _normalize(image), vector)
+        return vector, kernel
+
+    return step
+
+
+def _normalize(vector: Tensor) -> Tensor:
+    norm = ops.sqrt(ops.sum(ops.square(vector)))
+    return ops.divide(vector, ops.maximum(norm, _TINY))

@@ -1,0 +1,37 @@
+"""Gaps between means over classes, sample by sample."""
+
+from keras import ops
+
+from keras_lip.types import Tensor
+
+
+def gap_between_means(
+    members: Tensor, scores: Tensor, weights: Tensor
+) -> Tensor:
+    """Returns the share of each sample in the gaps between class means.
+
+    The gap of a class is the weighted mean of its score over the samples of the
+    class, minus that over the others. It is 0 if the class has no sample, or
+    all of them: the mean of none is unknown, and 0 in its place would let the
+    sample at hand shift all scores together, which no gap can see.
+
+    The shares are scaled so that their weighted mean is the mean gap: however
+    many samples a class has, its mean counts as much.
+
+    Args:
+        members: Tensor of shape `(batch, classes)`: 1 in the class, else 0.
+        scores: Tensor of shape `(batch, classes)`.
+        weights: Tensor of shape `(batch, 1)`.
+
+    Returns:
+        Tensor of shape `(batch,)`.
+    """
+    inside = ops.sum(weights * members, axis=0)
+    outside = ops.sum(weights * (1.0 - members), axis=0)
+    comparable = ops.logical_and(inside > 0, outside > 0)
+    total = ops.where(comparable, inside + outside, 0.0)
+    # Where one is zero, so is `total`: no 0/0, in values or gradients.
+    inside = ops.where(comparable, inside, 1.0)
+    outside = ops.where(comparable, outside, 1.0)
+    shares = total * (members / inside - (1.0 - members) / outside)
+    return ops.mean(shares * scores, axis=-1)

@@ -1,0 +1,76 @@
+"""Negated objective of the Kantorovich-Rubinstein dual, for a critic."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.losses.base_loss import BaseLoss
+from keras_lip.losses.class_means import gap_between_means
+from keras_lip.losses.labels import to_signs
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class KantorovichRubinstein(BaseLoss):
+    """Mean score of the negative class minus that of the positive one.
+
+    For a 1-Lipschitz `f`, minus this loss is at most the Wasserstein-1 distance
+    between the two classes of the batch, and the best such `f` attains it. So
+    minimizing the loss trains a critic, and minus its value estimates the
+    distance.
+
+    Both means count alike, however many samples a class has in the batch. A
+    batch of one class tells no distance: its loss and gradient are 0.
+
+    With `sample_weight` or a mask the means are weighted, so that a sample of
+    weight 0 is left out. Multiplying all weights by a number multiplies the
+    loss by it, as in Keras. A `class_weight` therefore does not shift the
+    balance between the two means. Under `tf.distribute` the means are those of
+    each replica's part of the batch.
+
+    Args:
+        reduction: String or `None`, as in `keras.losses.Loss`. Under
+            `"sum_over_batch_size"` the loss is as above. Defaults to
+            `"sum_over_batch_size"`.
+        name: String. Name of the loss. Defaults to `"kantorovich_rubinstein"`.
+        dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Labels 0 and 1, or -1 and 1, of shape `(batch,)` or
+            `(batch, 1)`.
+        y_pred: Scores of shape `(batch, 1)` or `(batch,)`.
+        sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
+
+    Raises:
+        ValueError: If a shape is another one. If a label is another one, where
+            its value is known; in a compiled step the loss is then NaN.
+
+    Example:
+
+    >>> loss = keras_lip.losses.KantorovichRubinstein()
+    >>> float(loss([1, 0, 0], [[5.0], [1.0], [2.0]]))  # 1.5 - 5
+    -3.5
+
+    Reference:
+
+    - [Serrurier et al., 2021](https://arxiv.org/abs/2006.06520)
+    - [Arjovsky et al., 2017](https://arxiv.org/abs/1701.07875)
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "kantorovich_rubinstein",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def encode(self, y_true: Any, y_pred: Tensor) -> Tensor:
+        return to_signs(y_true, y_pred)
+
+    def compute_losses(
+        self, targets: Tensor, scores: Tensor, weights: Tensor
+    ) -> Tensor:
+        positive = ops.cast(targets > 0, scores.dtype)
+        return -gap_between_means(positive, scores, weights)

@@ -1,0 +1,76 @@
+"""Losses by name, and to and from configs."""
+
+from typing import Any
+
+import keras
+
+from keras_lip.losses.hinge_margin import HingeMargin
+from keras_lip.losses.hkr import HKR
+from keras_lip.losses.kantorovich_rubinstein import KantorovichRubinstein
+from keras_lip.losses.multiclass_hinge import MulticlassHinge
+from keras_lip.losses.multiclass_hkr import MulticlassHKR
+from keras_lip.losses.temperature_binary_crossentropy import (
+    TemperatureBinaryCrossentropy,
+)
+from keras_lip.losses.temperature_categorical_crossentropy import (
+    TemperatureCategoricalCrossentropy,
+)
+from keras_lip.losses.temperature_sparse_categorical_crossentropy import (
+    TemperatureSparseCategoricalCrossentropy,
+)
+from keras_lip.types import Config
+from keras_lip.validation import check_known
+
+_BY_NAME: dict[str, type[keras.losses.Loss]] = {
+    "hinge_margin": HingeMargin,
+    "hkr": HKR,
+    "kantorovich_rubinstein": KantorovichRubinstein,
+    "multiclass_hinge": MulticlassHinge,
+    "multiclass_hkr": MulticlassHKR,
+    "temperature_binary_crossentropy": TemperatureBinaryCrossentropy,
+    "temperature_categorical_crossentropy": TemperatureCategoricalCrossentropy,
+    "temperature_sparse_categorical_crossentropy": (
+        TemperatureSparseCategoricalCrossentropy
+    ),
+}
+
+
+def serialize(loss: keras.losses.Loss) -> Config:
+    """Returns a loss as a JSON-ready dict."""
+    config: Config = keras.saving.serialize_keras_object(loss)
+    return config
+
+
+def get(identifier: str | Config | keras.losses.Loss) -> keras.losses.Loss:
+    """Retrieves a loss by name, by config or as it is.
+
+    `model.compile` knows Keras's own names only: pass it the result.
+
+    Args:
+        identifier: A name such as `"multiclass_hkr"`, the output of
+            `serialize`, or a `keras.losses.Loss`, which is returned unchanged.
+
+    Returns:
+        A `keras.losses.Loss`.
+
+    Raises:
+        ValueError: If the name is unknown, listing the known ones.
+        TypeError: If it is no loss at all.
+
+    Example:
+
+    >>> keras_lip.losses.get("multiclass_hkr").alpha
+    10.0
+    """
+    found: Any = identifier
+    if isinstance(identifier, dict):
+        found = keras.saving.deserialize_keras_object(identifier)
+    elif isinstance(identifier, str):
+        check_known("loss", identifier, _BY_NAME)
+        found = _BY_NAME[identifier]()
+    if not isinstance(found, keras.losses.Loss):
+        raise TypeError(
+            "A loss is given by its name, its config or an instance of "
+            f"`keras_lip.losses`. Received: {identifier!r}"
+        )
+    return found

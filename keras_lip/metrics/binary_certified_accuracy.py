@@ -1,0 +1,72 @@
+"""Certified accuracy of a binary classifier, as a metric."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.types import Config
+from keras_lip.types import Tensor
+from keras_lip.validation import check_number
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class BinaryCertifiedAccuracy(CertifiedMetric):
+    """Share of samples of two classes proven correct within an l2 radius.
+
+    A sample counts if the model's single output has the sign of its class and
+    exceeds `epsilon` times the model's Lipschitz bound.
+
+    In the `compile` of a `LipschitzModel` the bound is that of the model,
+    measured at the start of every evaluation; see `CertifiedMetric`.
+
+    Args:
+        epsilon: Float, at least zero. Norm of the perturbations.
+        lipschitz_bound: Float or `None`. Proven bound of a model that is not a
+            `LipschitzModel`.
+        name: String. Name of the metric. Defaults to
+            `"binary_certified_accuracy"`.
+        dtype: Dtype of the result.
+
+    Raises:
+        ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite,
+            or if the model has more than one output.
+
+    Example:
+
+    >>> metric = keras_lip.metrics.BinaryCertifiedAccuracy(
+    ...     0.5, lipschitz_bound=1.0
+    ... )
+    >>> metric.update_state([1, 0], [[0.7], [-0.2]])
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(
+        self,
+        epsilon: float,
+        lipschitz_bound: float | None = None,
+        name: str = "binary_certified_accuracy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(lipschitz_bound, name=name, dtype=dtype)
+        self.epsilon = check_number("epsilon", epsilon, 0.0)
+
+    def measure(
+        self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
+    ) -> Tensor:
+        if len(y_pred.shape) != 2 or y_pred.shape[-1] != 1:
+            raise ValueError(
+                "`BinaryCertifiedAccuracy` takes logits of shape "
+                "`(batch_size, 1)`. Received: y_pred of shape "
+                f"{tuple(y_pred.shape)}. For several classes use "
+                "`CertifiedAccuracy`."
+            )
+        positive = ops.reshape(y_true, (-1,)) > 0
+        logits = ops.reshape(y_pred, (-1,))
+        margins = ops.where(positive, logits, -logits)
+        return margins > self.epsilon * ops.reshape(pair_bounds, ())
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "epsilon": self.epsilon}

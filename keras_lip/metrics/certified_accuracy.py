@@ -1,0 +1,95 @@
+"""Certified accuracy of a classifier, as a metric."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.types import Config
+from keras_lip.types import Tensor
+from keras_lip.validation import check_number
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class CertifiedAccuracy(CertifiedMetric):
+    """Share of samples proven correct within an l2 radius.
+
+    A sample counts if the logit of its class exceeds every other one by more
+    than `epsilon` times the Lipschitz constant of that margin: then no
+    perturbation of norm `epsilon` or less changes the prediction.
+
+    In the `compile` of a `LipschitzModel` the constants are those of the model,
+    measured at the start of every evaluation; see `CertifiedMetric`.
+
+    Args:
+        epsilon: Float, at least zero. Norm of the perturbations.
+        lipschitz_bound: Float or `None`. Proven bound of a model that is not a
+            `LipschitzModel`; margins are then compared with
+            `sqrt(2) * lipschitz_bound * epsilon`.
+        name: String. Name of the metric. Defaults to `"certified_accuracy"`.
+        dtype: Dtype of the result.
+
+    Raises:
+        ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite,
+            or if labels have neither the shape `(batch_size,)` nor that of the
+            logits.
+
+    Example:
+
+    >>> metric = keras_lip.metrics.CertifiedAccuracy(0.5, lipschitz_bound=1.0)
+    >>> metric.update_state([0, 1], [[1.0, 0.0], [0.1, 0.0]])
+    >>> float(metric.result())
+    0.5
+
+    Reference:
+
+    - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), Proposition 1
+    """
+
+    def __init__(
+        self,
+        epsilon: float,
+        lipschitz_bound: float | None = None,
+        name: str = "certified_accuracy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(lipschitz_bound, name=name, dtype=dtype)
+        self.epsilon = check_number("epsilon", epsilon, 0.0)
+
+    def measure(
+        self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
+    ) -> Tensor:
+        classes = y_pred.shape[-1]
+        one_hot = _to_one_hot(y_true, y_pred)
+        pair_bounds = ops.broadcast_to(pair_bounds, (classes, classes))
+        own = ops.sum(one_hot * y_pred, axis=-1, keepdims=True)
+        needed = self.epsilon * ops.matmul(one_hot, pair_bounds)
+        beaten = ops.logical_or(own - y_pred > needed, one_hot > 0)
+        # A label that is no class has an empty row, and is never correct.
+        known = ops.any(one_hot > 0, axis=-1)
+        return ops.logical_and(ops.all(beaten, axis=-1), known)
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def _to_one_hot(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    classes = y_pred.shape[-1]
+    if len(y_pred.shape) != 2 or classes < 2:
+        raise ValueError(
+            "`CertifiedAccuracy` takes logits of shape `(batch_size, classes)` "
+            "with at least two classes. Received: y_pred of shape "
+            f"{tuple(y_pred.shape)}. For one output use "
+            "`BinaryCertifiedAccuracy`."
+        )
+    shape = tuple(y_true.shape)
+    if len(shape) == 2 and shape[-1] == classes:
+        return ops.cast(y_true, y_pred.dtype)
+    if len(shape) == 1 or (len(shape) == 2 and shape[-1] == 1):
+        sparse = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        return ops.one_hot(sparse, classes, dtype=y_pred.dtype)
+    raise ValueError(
+        "Labels must have shape `(batch_size,)`, `(batch_size, 1)` or "
+        f"`(batch_size, {classes})`. Received: y_true of shape {shape}"
+    )

@@ -1,0 +1,159 @@
+"""What metrics that certify share: the constants of a model's margins."""
+
+import abc
+import math
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.certificates.pair_bounds import PairBounds
+from keras_lip.certificates.pair_bounds import find_pair_bounds
+from keras_lip.types import Config
+from keras_lip.types import Tensor
+from keras_lip.validation import check_number
+
+
+class CertifiedMetric(keras.metrics.Metric, abc.ABC):
+    """Averages a value, over samples, that depends on proven constants.
+
+    A metric in the `compile` of a `LipschitzModel` or `LipschitzSequential` is
+    bound to that model. At the start of every evaluation, and of training, the
+    model's constants are measured in float64 on the host; during training those
+    of a `UnitNormDense` or `Dense` last layer follow its kernel. The value
+    after an evaluation is that of `keras_lip.certificates.certify`, but for
+    logits in the model's own precision; the value of a training epoch shows
+    progress and proves nothing.
+
+    Elsewhere the constant is given as `lipschitz_bound`.
+
+    Subclasses implement `measure`.
+
+    Args:
+        lipschitz_bound: Float or `None`. Proven bound of a model that the
+            metric is not bound to.
+        name: String. Name of the metric.
+        dtype: Dtype of the result.
+    """
+
+    def __init__(
+        self,
+        lipschitz_bound: float | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        if lipschitz_bound is not None:
+            lipschitz_bound = check_number(
+                "lipschitz_bound", lipschitz_bound, 0.0
+            )
+        self.lipschitz_bound = lipschitz_bound
+        self.total = self.add_variable((), "zeros", name="total")
+        self.count = self.add_variable((), "zeros", name="count")
+        self._pair_bounds: Any = None
+        self._bounds: PairBounds | None = None
+        self._model: Any = None
+
+    @abc.abstractmethod
+    def measure(
+        self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
+    ) -> Tensor:
+        """Returns the value of each sample.
+
+        Args:
+            y_true: Tensor of labels.
+            y_pred: Tensor of logits of shape `(batch_size, classes)`.
+            pair_bounds: Tensor that broadcasts to `(classes, classes)`. Entry
+                `(i, j)` bounds the Lipschitz constant of `f_i - f_j`.
+
+        Returns:
+            Tensor of shape `(batch_size,)`.
+        """
+
+    def bind(self, model: keras.Model) -> None:
+        """Takes the constants from a model from now on."""
+        if self.lipschitz_bound is None:
+            self._model = weakref.ref(model)
+
+    def refresh(self) -> None:
+        """Measures the constants of the model anew, if bound to a built one."""
+        model = self._model and self._model()
+        if model is None or not model.built:
+            return
+        self._bounds = find_pair_bounds(model)
+        rounded = _float32_up(self._bounds.matrix)
+        self._constants(len(rounded)).assign(rounded)
+
+    def follow_head(self) -> None:
+        """Estimates, in a training step, the constants of a moving head."""
+        if self._bounds is None or self._bounds.head is None:
+            return
+        kernel = ops.cast(self._bounds.head.kernel, "float32")
+        kernel = ops.stop_gradient(kernel)
+        squares = ops.sum(ops.square(kernel), axis=0)
+        products = ops.matmul(ops.transpose(kernel), kernel)
+        distances = squares[:, None] + squares[None, :] - 2.0 * products
+        distances = ops.sqrt(ops.maximum(distances, 1e-12))
+        trunk_bound = min(self._bounds.trunk_bound, 1e30)
+        self._pair_bounds.assign(trunk_bound * distances)
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        """Adds a batch of labels and logits to the average."""
+        y_pred = ops.cast(ops.convert_to_tensor(y_pred), "float32")
+        constants = ops.convert_to_tensor(self._constants(y_pred.shape[-1]))
+        values = self.measure(ops.convert_to_tensor(y_true), y_pred, constants)
+        values = ops.cast(values, self.dtype)
+        if sample_weight is None:
+            self.count.assign(
+                self.count + ops.cast(ops.size(values), self.dtype)
+            )
+        else:
+            weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
+            weight = ops.broadcast_to(ops.reshape(weight, (-1,)), values.shape)
+            values = values * weight
+            self.count.assign(self.count + ops.sum(weight))
+        self.total.assign(self.total + ops.sum(values))
+
+    def result(self) -> Tensor:
+        return ops.divide_no_nan(self.total, self.count)
+
+    def reset_state(self) -> None:
+        # The constants stay: only `refresh` changes them.
+        self.total.assign(0.0)
+        self.count.assign(0.0)
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "lipschitz_bound": self.lipschitz_bound,
+        }
+
+    def _constants(self, classes: int) -> Any:
+        if self.lipschitz_bound is not None:
+            joint = math.sqrt(2.0) if classes > 1 else 1.0
+            return _float32_up([[joint * self.lipschitz_bound]])
+        if self._model is None:
+            raise ValueError(
+                f"Metric '{self.name}' knows no Lipschitz bound. Compile it "
+                "with a `LipschitzModel` or `LipschitzSequential`, or pass "
+                "`lipschitz_bound`."
+            )
+        if self._pair_bounds is None:
+            # Infinite until they are measured: nothing is certified by then.
+            self._pair_bounds = self.add_variable(
+                (classes, classes),
+                keras.initializers.Constant(math.inf),
+                dtype="float32",
+                name="pair_bounds",
+            )
+        return self._pair_bounds
+
+
+def _float32_up(values: Any) -> Any:
+    rounded = np.asarray(values, dtype="float64").astype("float32")
+    above = np.nextafter(rounded, np.float32(np.inf))
+    return np.where(rounded < values, above, rounded).astype("float32")

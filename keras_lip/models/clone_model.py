@@ -1,0 +1,25 @@
+"""Copies of models, with weights of their own."""
+
+from typing import TypeVar
+
+import keras
+
+_Model = TypeVar("_Model", bound=keras.Model)
+
+
+def clone_model(model: _Model) -> _Model:
+    """Makes an untrained copy of a model, of the same class.
+
+    `keras.models.clone_model` does the same but for subclasses of
+    `keras.Sequential`, of which it makes a plain `keras.Sequential`.
+
+    Args:
+        model: A functional or sequential model, or a subclassed one with a
+            `get_config`.
+
+    Returns:
+        A model of the same class and architecture, with newly initialized
+        weights. It is not compiled.
+    """
+    clone: _Model = type(model).from_config(model.get_config())
+    return clone

@@ -1,0 +1,87 @@
+"""What Lipschitz models add to those of Keras."""
+
+from typing import Any
+
+import keras
+
+from keras_lip.bounds.check_bounded import check_bounded
+from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.types import Config
+
+
+class LipschitzMixin:
+    """Refuses layers without a bound, and binds metrics to the model."""
+
+    _certified_metrics: tuple[CertifiedMetric, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(self, keras.Function):
+            check_bounded(self)
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Compiles the model, and gives certified metrics its constants.
+
+        Takes the arguments of `keras.Model.compile`. A
+        `keras_lip.metrics.CertifiedAccuracy` and its like are bound to this
+        model: its constants are measured at the start of every evaluation.
+        """
+        super().compile(  # type: ignore[misc]
+            optimizer,
+            loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            **kwargs,
+        )
+        self._certified_metrics = tuple(
+            metric
+            for metric in keras.tree.flatten([metrics, weighted_metrics])
+            if isinstance(metric, CertifiedMetric)
+        )
+        for metric in self._certified_metrics:
+            metric.bind(self)
+        self._refresh_metrics()
+
+    def compile_from_config(self, config: Config) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if getattr(self, "optimizer", None) is not None and self.built:  # type: ignore[attr-defined]
+            self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
+
+    def make_train_function(self, force: bool = False) -> Any:
+        self._refresh_metrics()
+        return super().make_train_function(force)  # type: ignore[misc]
+
+    def make_test_function(self, force: bool = False) -> Any:
+        # Keras calls this once at the start of every evaluation.
+        self._refresh_metrics()
+        return super().make_test_function(force)  # type: ignore[misc]
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        if training:
+            # The one place, on JAX, that sees a step's weights and may change
+            # the variables of metrics.
+            for metric in self._certified_metrics:
+                metric.follow_head()
+        return super().compute_loss(  # type: ignore[misc]
+            x, y, y_pred, sample_weight, training=training
+        )
+
+    def _refresh_metrics(self) -> None:
+        for metric in self._certified_metrics:
+            metric.refresh()

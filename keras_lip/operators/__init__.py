@@ -1,0 +1,2 @@
+from keras_lip.operators.dense_operator import DenseOperator as DenseOperator
+from keras_lip.operators.linear_operator import LinearOperator as LinearOperator

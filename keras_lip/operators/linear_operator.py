@@ -1,0 +1,42 @@
+"""The contract every linear operator keeps."""
+
+import abc
+import math
+
+from keras import ops
+
+from keras_lip.types import Tensor
+
+
+class LinearOperator(abc.ABC):
+    """A linear map between spaces of tensors, with its adjoint.
+
+    An operator holds what never changes, such as strides, and no tensor: the
+    kernel is an argument of its methods. Two operators of the same arguments
+    are equal, so that a loop over one is compiled once. Subclasses are frozen
+    dataclasses and implement `matvec` and `adjoint`, which take batches: the
+    first axis is that of samples, as in a layer.
+    """
+
+    @abc.abstractmethod
+    def matvec(self, kernel: Tensor, inputs: Tensor) -> Tensor:
+        """Applies the operator to inputs."""
+
+    @abc.abstractmethod
+    def adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:
+        """Applies the adjoint operator, from outputs to inputs."""
+
+    def as_matrix(self, kernel: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+        """Returns the explicit matrix, for tests and small shapes.
+
+        Args:
+            kernel: Tensor.
+            input_shape: Tuple of integers. Shape of one sample.
+
+        Returns:
+            Tensor of shape `(output_size, input_size)`.
+        """
+        size = math.prod(input_shape)
+        basis = ops.reshape(ops.eye(size), (size, *input_shape))
+        image = self.matvec(kernel, basis)
+        return ops.transpose(ops.reshape(image, (size, -1)))

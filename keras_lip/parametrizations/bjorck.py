@@ -1,0 +1,58 @@
+"""Björck's orthogonalization."""
+
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from keras_lip.linalg import rescale_columns
+from keras_lip.linalg import transpose
+from keras_lip.parametrizations.parametrization import Parametrization
+from keras_lip.types import Config
+from keras_lip.types import State
+from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class Bjorck(Parametrization):
+    """Orthogonalizes a matrix by Björck's iteration.
+
+    Each iteration moves every singular value `s` to `(3 s - s^3) / 2`, which
+    maps `[0, 1]` into itself and draws every positive value to one. The matrix
+    is first rescaled to a spectral norm of at most one, so that the result is
+    1-Lipschitz whatever the number of iterations; more of them make it closer
+    to orthogonal.
+
+    Args:
+        iterations: Positive integer. Number of iterations.
+
+    Raises:
+        ValueError: If `iterations` is not a positive integer.
+
+    Example:
+
+    >>> layer = keras_lip.layers.OrthogonalDense(
+    ...     64, parametrization=keras_lip.parametrizations.Bjorck(iterations=8)
+    ... )
+
+    Reference:
+
+    - [Björck & Bowie, 1971](https://doi.org/10.1137/0708036)
+    - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), equation 3
+    """
+
+    orthogonal: ClassVar[bool] = True
+
+    def __init__(self, iterations: int = 15) -> None:
+        self.iterations = check_positive_integer("iterations", iterations)
+
+    def constrain(self, matrix: Tensor, state: State) -> tuple[Tensor, State]:
+        matrix = rescale_columns(matrix)
+        for _ in range(self.iterations):
+            gram = ops.matmul(transpose(matrix), matrix)
+            matrix = 1.5 * matrix - 0.5 * ops.matmul(matrix, gram)
+        return matrix, state
+
+    def get_config(self) -> Config:
+        return {"iterations": self.iterations}

@@ -1,0 +1,50 @@
+"""Parametrizations by name, and to and from configs."""
+
+from typing import Any
+
+import keras
+
+from keras_lip.parametrizations.bjorck import Bjorck
+from keras_lip.parametrizations.cayley import Cayley
+from keras_lip.parametrizations.parametrization import Parametrization
+from keras_lip.types import Config
+from keras_lip.validation import check_known
+
+_BY_NAME: dict[str, type[Parametrization]] = {
+    "bjorck": Bjorck,
+    "cayley": Cayley,
+}
+
+
+def serialize(parametrization: Parametrization) -> Config:
+    """Returns a parametrization as a JSON-ready dict."""
+    config: Config = keras.saving.serialize_keras_object(parametrization)
+    return config
+
+
+def get(identifier: str | Config | Parametrization) -> Parametrization:
+    """Retrieves a parametrization by name, by config or as it is.
+
+    Args:
+        identifier: A name such as `"bjorck"`, the output of `serialize`, or a
+            `Parametrization`, which is returned unchanged.
+
+    Returns:
+        A `Parametrization`.
+
+    Raises:
+        ValueError: If the name is unknown, listing the known ones.
+        TypeError: If it is no parametrization at all.
+    """
+    found: Any = identifier
+    if isinstance(identifier, dict):
+        found = keras.saving.deserialize_keras_object(identifier)
+    elif isinstance(identifier, str):
+        check_known("parametrization", identifier, _BY_NAME)
+        found = _BY_NAME[identifier]()
+    if not isinstance(found, Parametrization):
+        raise TypeError(
+            "A parametrization is given by its name, its config or an instance "
+            f"of `keras_lip.parametrizations`. Received: {identifier!r}"
+        )
+    return found

@@ -1,0 +1,68 @@
+"""Checks of arguments, with errors that say what to pass instead."""
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+
+def check_positive_integer(name: str, value: Any) -> int:
+    """Returns `value` as an `int`, or says why it is not a positive integer."""
+    if not _is_integer(value) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def check_number(
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+) -> float:
+    """Returns `value` as a finite `float` between two limits.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: What was received.
+        low: Smallest value allowed.
+        high: Largest value allowed.
+        open_low: Boolean. Whether `low` itself is excluded.
+
+    Returns:
+        Float.
+
+    Raises:
+        ValueError: If `value` is no finite number or lies outside the limits.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        number = float(value)
+        above = number > low if open_low else number >= low
+        if math.isfinite(number) and above and number <= high:
+            return number
+    limits = []
+    if low > -math.inf:
+        limits.append(f"{'greater than' if open_low else 'at least'} {low:g}")
+    if high < math.inf:
+        limits.append(f"at most {high:g}")
+    wanted = " and ".join(limits)
+    raise ValueError(
+        f"`{name}` must be a finite number{' ' + wanted if wanted else ''}. "
+        f"Received: {name}={value!r}"
+    )
+
+
+def check_known(name: str, value: Any, known: Iterable[str]) -> None:
+    """Refuses a name that is not among the known ones, and lists those."""
+    known = sorted(known)
+    if value not in known:
+        listed = ", ".join(repr(choice) for choice in known)
+        raise ValueError(
+            f"Unknown {name}: {value!r}. The known ones are: {listed}."
+        )
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -1,0 +1,164 @@
+"""What every test of this library starts from."""
+
+import json
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from absl.testing import parameterized
+from keras import ops
+
+from keras_lip import bounds
+from keras_lip import layers
+from keras_lip.layers.to_keras_model import to_keras_model
+
+
+class LipschitzTestCase(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        keras.utils.clear_session()
+        keras.config.disable_traceback_filtering()
+        keras.utils.set_random_seed(1234)
+        self.rng = np.random.default_rng(1234)
+
+    def normal(self, *shape, scale=1.0):
+        return (scale * self.rng.normal(size=shape)).astype("float32")
+
+    def temporary_path(self, name):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        return pathlib.Path(directory.name) / name
+
+    def singular_values(self, matrix):
+        matrix = to_numpy(matrix).astype("float64")
+        return np.linalg.svd(matrix, compute_uv=False)
+
+    def assertAllClose(self, actual, desired, atol=1e-6, rtol=1e-6):
+        np.testing.assert_allclose(
+            to_numpy(actual), to_numpy(desired), atol=atol, rtol=rtol
+        )
+
+    def assertLipschitz(self, function, input_shape, bound, slack=1e-4):
+        """No pair of inputs, far or near, is stretched by more than `bound`.
+
+        Differences of float32 outputs are off by some 1e-6 of the outputs,
+        which at a step of 0.1 is up to `slack` of the difference.
+        """
+        x = self.normal(64, *input_shape)
+        for step in (1e1, 1e-1):
+            y = x + self.normal(64, *input_shape, scale=step)
+            change = to_numpy(function(y)) - to_numpy(function(x))
+            stretch = _norms(change) / _norms(y - x)
+            self.assertLessEqual(stretch.max(), bound * (1 + slack))
+
+    def run_serialization_test(self, instance):
+        serialized = keras.saving.serialize_keras_object(instance)
+        restored = keras.saving.deserialize_keras_object(
+            json.loads(json.dumps(serialized))
+        )
+        self.assertEqual(restored.get_config(), instance.get_config())
+
+    def run_lipschitz_layer_test(
+        self,
+        layer_cls,
+        init_kwargs,
+        input_shape,
+        expected_output_shape,
+        expected_bound=1.0,
+    ):
+        """Checks that a layer keeps its contract, from birth to export.
+
+        Args:
+            layer_cls: Class of the layer.
+            init_kwargs: Dict of its arguments.
+            input_shape: Shape of one sample.
+            expected_output_shape: Shape of one output sample.
+            expected_bound: The bound that the layer must measure of itself,
+                at birth and trained, or `None` if it depends on the weights.
+        """
+        layer = layer_cls(**init_kwargs)
+        self.run_serialization_test(layer)
+
+        inputs = keras.Input(input_shape)
+        outputs = layer(inputs)
+        self.assertEqual(outputs.shape, (None, *expected_output_shape))
+        self.assertEqual(
+            tuple(layer.compute_output_shape((None, *input_shape))),
+            (None, *expected_output_shape),
+        )
+        model = keras.Model(inputs, outputs)
+        x = self.normal(64, *input_shape)
+
+        # The guarantee holds at birth, ...
+        self._check_guarantee(layer, model, input_shape, expected_bound)
+
+        # ... after a step far too large for any other guard, ...
+        if layer.trainable_weights:
+            before = [to_numpy(w).copy() for w in layer.trainable_weights]
+            model.compile(keras.optimizers.SGD(10.0), loss="mse")
+            model.fit(x, self.normal(64, *expected_output_shape), verbose=0)
+            for old, weight in zip(
+                before, layer.trainable_weights, strict=True
+            ):
+                self.assertGreater(np.abs(to_numpy(weight) - old).max(), 0)
+        self._check_guarantee(layer, model, input_shape, expected_bound)
+
+        # ... once saved and loaded, ...
+        path = self.temporary_path("model.keras")
+        model.save(path)
+        loaded = keras.models.load_model(path)
+        self.assertAllClose(loaded(x), model(x))
+        self.assertEqual(
+            bounds.lipschitz_bound(loaded), bounds.lipschitz_bound(model)
+        )
+
+        # ... and without this library: the same function, ...
+        stock = to_keras_model(model, audited=False)
+        self.assertAllClose(stock(x), model(x), atol=1e-5, rtol=1e-5)
+        self.assertStock(stock)
+        stock.save(path)
+        self.assertAllClose(keras.models.load_model(path)(x), stock(x))
+        # ... or one that no estimate can spoil.
+        audited = to_keras_model(model, audited=True)
+        bound = layer.lipschitz_bound() if expected_bound is None else 1.0
+        self.assertLipschitz(audited, input_shape, max(1.0, bound))
+
+        # In mixed precision the constrained weights stay in float32, and the
+        # bound is of the kernel that runs.
+        mixed = layer_cls(**init_kwargs, dtype="mixed_bfloat16")
+        outputs = mixed(x)
+        self.assertEqual(
+            keras.backend.standardize_dtype(outputs.dtype), "bfloat16"
+        )
+        self.assertTrue(np.isfinite(mixed.lipschitz_bound()))
+        for weight in mixed.trainable_weights:
+            self.assertEqual(weight.dtype, "float32")
+
+    def _check_guarantee(self, layer, model, input_shape, expected_bound):
+        bound = layer.lipschitz_bound()
+        self.assertIsInstance(bound, float)
+        self.assertLipschitz(model, input_shape, bound)
+        if expected_bound is not None:
+            self.assertAlmostEqual(bound, expected_bound, delta=1e-4)
+
+    def assertStock(self, model):
+        """No layer or operation of the model is ours."""
+        for layer in model._flatten_layers():
+            self.assertNotIsInstance(layer, layers.LipschitzLayer)
+            self.assertTrue(type(layer).__module__.startswith("keras."))
+
+
+def to_numpy(tensor):
+    """Returns any array or tensor, of any dtype, as NumPy."""
+    if isinstance(tensor, np.ndarray | list | tuple | float | int):
+        return np.asarray(tensor)
+    tensor = ops.convert_to_tensor(tensor)
+    if "bfloat16" in str(tensor.dtype):
+        tensor = ops.cast(tensor, "float32")
+    return ops.convert_to_numpy(tensor)
+
+
+def _norms(batch):
+    batch = batch.astype("float64")
+    return np.linalg.norm(batch.reshape(len(batch), -1), axis=-1)

@@ -1,0 +1,136 @@
+import keras
+import numpy as np
+from absl.testing import parameterized
+
+from keras_lip.losses import labels
+from tests.lipschitz_test_case import LipschitzTestCase
+
+
+class LabelsTest(LipschitzTestCase):
+    @parameterized.parameters([[0, 1, 1]], [[-1, 1, 1]], [[False, True, True]])
+    def test_binary_labels_become_signs(self, y_true):
+        signs = labels.to_signs(y_true, np.zeros((3, 1)))
+        self.assertAllClose(signs, [[-1.0], [1.0], [1.0]])
+
+    @parameterized.parameters(2, -2, 0.5, float("nan"), float("inf"))
+    def test_other_binary_labels_are_refused(self, label):
+        with self.assertRaisesRegex(
+            ValueError,
+            "Labels must be 0 and 1, or -1 and 1. Received: y_true="
+            rf"\[\[{float(label)}\]\]",
+        ):
+            labels.to_signs([0, 1, label], np.zeros(3))
+
+    @parameterized.parameters(
+        ((4, 2), (4, 1)),
+        ((4,), (4, 2)),
+        ((4,), (3, 1)),
+        ((4, 1, 1), (4, 1)),
+        ((), (1,)),
+        ((4,), ()),
+    )
+    def test_binary_labels_of_another_shape_are_refused(self, shape, scores):
+        with self.assertRaisesRegex(
+            ValueError, "Binary labels and scores must have shape"
+        ) as caught:
+            labels.to_signs(np.zeros(shape), np.zeros(scores))
+        self.assertIn(
+            f"Received: y_true.shape={shape}, y_pred.shape={scores}",
+            str(caught.exception),
+        )
+
+    @parameterized.parameters(
+        [[2, 0, 1]], [[[2], [0], [1]]], [[[0, 0, 1], [1, 0, 0], [0, 1, 0]]]
+    )
+    def test_classes_become_one_hot_rows(self, y_true):
+        one_hot = labels.to_one_hot(y_true, np.zeros((3, 3)))
+        self.assertAllClose(one_hot, np.eye(3)[[2, 0, 1]])
+
+    def test_many_classes_do_not_overflow_small_integers(self):
+        y_true = np.array([0, 255], dtype="uint8")
+        one_hot = labels.to_one_hot(y_true, np.zeros((2, 300)))
+        self.assertAllClose(one_hot, np.eye(300)[[0, 255]])
+
+    @parameterized.parameters(10, -1, 1.5, 2.0**32, float("nan"))
+    def test_index_of_no_class_is_refused(self, label):
+        with self.assertRaisesRegex(
+            ValueError, "Labels must be integers from 0 to 9. Received: "
+        ) as caught:
+            labels.to_one_hot(np.array([3, label]), np.zeros((2, 10)))
+        self.assertIn(f"y_true=[[{float(label)}]]", str(caught.exception))
+
+    @parameterized.parameters(
+        [[0, 0, 0]], [[1, 1, 0]], [[0.5, 0.5, 0]], [[2, -1, 0]]
+    )
+    def test_row_that_is_not_one_hot_is_refused(self, row):
+        with self.assertRaisesRegex(
+            ValueError, "Labels must hold a single 1 in each row"
+        ):
+            labels.to_one_hot([[0, 1, 0], row], np.zeros((2, 3)))
+
+    @parameterized.parameters(
+        ((4,), (3, 3)),
+        ((4, 1), (3, 3)),
+        ((4, 2), (4, 3)),
+        ((4, 3), (3, 3)),
+        ((4, 3, 3), (4, 3)),
+        ((4,), (4, 1)),
+        ((4, 1), (4, 1)),
+        ((4,), (4,)),
+        ((4, 3), (4,)),
+        ((), (4, 3)),
+        ((4,), (4, 2, 3)),
+    )
+    def test_classes_of_another_shape_are_refused(self, shape, scores):
+        with self.assertRaisesRegex(ValueError, "with .*two classes") as caught:
+            labels.to_one_hot(np.zeros(shape), np.zeros(scores))
+        self.assertIn(
+            f"Received: y_true.shape={shape}, y_pred.shape={scores}",
+            str(caught.exception),
+        )
+
+    def test_distributions_pass(self):
+        rows = [[0.2, 0.8], [1.0, 0.0]]
+        self.assertAllClose(
+            labels.to_distribution(rows, np.zeros((2, 2))), rows
+        )
+
+    @parameterized.parameters(
+        [[0.5, 0.4]], [[1.5, -0.5]], [[float("nan"), 1.0]]
+    )
+    def test_row_that_is_no_distribution_is_refused(self, row):
+        with self.assertRaisesRegex(
+            ValueError, "Labels must be probabilities that sum to 1"
+        ):
+            labels.to_distribution([[0.5, 0.5], row], np.zeros((2, 2)))
+
+    @parameterized.parameters(
+        (labels.to_signs, (None,), (None, 1), True),
+        (labels.to_signs, (None, None), (None, 1), False),
+        (labels.to_one_hot, (None, 1), (None, 3), True),
+        (labels.to_one_hot, (None, 3), (None, 3), True),
+        (labels.to_one_hot, (None, None), (None, 3), False),
+        (labels.to_one_hot, (None,), (None, None), False),
+        (labels.to_distribution, (None, 3), (None, 3), True),
+    )
+    def test_shapes_are_checked_on_symbolic_tensors(
+        self, encode, shape, scores, fits
+    ):
+        y_true, y_pred = keras.KerasTensor(shape), keras.KerasTensor(scores)
+        if fits:
+            outputs = _Encode(encode)(y_true, y_pred)
+            self.assertEqual(outputs.shape[1], scores[1])
+            return
+        if keras.backend.backend() != "tensorflow":
+            self.skipTest("Only TensorFlow traces axes of unknown size.")
+        with self.assertRaisesRegex(ValueError, "Received: y_true.shape"):
+            _Encode(encode)(y_true, y_pred)
+
+
+class _Encode(keras.Operation):
+    def __init__(self, encode):
+        super().__init__()
+        self.encode = encode
+
+    def call(self, y_true, y_pred):
+        return self.encode(y_true, y_pred)

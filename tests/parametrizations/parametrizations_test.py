@@ -1,0 +1,83 @@
+import numpy as np
+from absl.testing import parameterized
+from keras import ops
+
+from keras_lip import parametrizations
+from keras_lip.autodiff import gradient
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
+
+# Enough iterations for any of the matrices below.
+ORTHOGONAL = {
+    "bjorck": parametrizations.Bjorck(iterations=40),
+    "cayley": parametrizations.Cayley(),
+}
+SHAPES = ((5, 5), (7, 4), (4, 7), (3, 6, 2))
+
+
+class ParametrizationsTest(LipschitzTestCase):
+    @parameterized.product(
+        name=tuple(ORTHOGONAL), shape=SHAPES, scale=(0.02, 1.0, 20.0)
+    )
+    def test_image_is_orthogonal(self, name, shape, scale):
+        matrix = self.normal(*shape, scale=scale)
+        image, _ = ORTHOGONAL[name](matrix)
+        self.assertEqual(tuple(image.shape), shape)
+        values = self.singular_values(image)
+        self.assertAllClose(values, np.ones_like(values), 2e-5)
+
+    @parameterized.product(iterations=(1, 2, 5), scale=(0.02, 1.0, 20.0))
+    def test_bjorck_is_non_expansive_however_few_its_iterations(
+        self, iterations, scale
+    ):
+        parametrization = parametrizations.Bjorck(iterations)
+        for shape in SHAPES:
+            image, _ = parametrization(self.normal(*shape, scale=scale))
+            self.assertLessEqual(self.singular_values(image).max(), 1 + 1e-6)
+
+    @parameterized.parameters(*ORTHOGONAL)
+    def test_degenerate_matrices_stay_non_expansive_and_finite(self, name):
+        rank_one = np.outer(self.normal(6), self.normal(4))
+        duplicate = np.repeat(self.normal(6, 1), 4, axis=1)
+        for matrix in (np.zeros((6, 4)), rank_one, duplicate, np.ones((4, 6))):
+            image, _ = ORTHOGONAL[name](matrix.astype("float32"))
+            self.assertLessEqual(self.singular_values(image).max(), 1 + 1e-5)
+
+    @parameterized.product(name=tuple(ORTHOGONAL), shape=((5, 5), (4, 7)))
+    def test_gradient_is_finite_even_at_zero(self, name, shape):
+        weight = self.normal(*shape)
+
+        def loss(matrix):
+            image, _ = ORTHOGONAL[name](matrix)
+            return ops.sum(ops.multiply(image, weight))
+
+        for matrix in (np.zeros(shape), self.normal(*shape)):
+            matrix = ops.convert_to_tensor(matrix, dtype="float32")
+            self.assertTrue(np.isfinite(to_numpy(gradient(loss, matrix))).all())
+
+    @parameterized.parameters(*ORTHOGONAL)
+    def test_orthogonal_matrices_are_reached(self, name):
+        image, _ = ORTHOGONAL[name](self.normal(5, 5))
+        again, _ = parametrizations.Bjorck(5)(image)
+        self.assertAllClose(again, image, 1e-5)
+
+    @parameterized.parameters(
+        parametrizations.Bjorck(7), parametrizations.Cayley()
+    )
+    def test_config_round_trip(self, parametrization):
+        config = parametrizations.serialize(parametrization)
+        restored = parametrizations.get(config)
+        self.assertIs(type(restored), type(parametrization))
+        self.assertEqual(restored.get_config(), parametrization.get_config())
+        self.assertIs(parametrizations.get(parametrization), parametrization)
+
+    def test_get_refuses_what_it_does_not_know(self):
+        with self.assertRaisesRegex(ValueError, "'bjork'.*'bjorck', 'cayley'"):
+            parametrizations.get("bjork")
+        with self.assertRaisesRegex(TypeError, "Received: 3"):
+            parametrizations.get(3)
+
+    def test_iterations_must_be_positive(self):
+        for iterations in (0, -1, 1.5):
+            with self.assertRaisesRegex(ValueError, "`iterations` must be"):
+                parametrizations.Bjorck(iterations)
