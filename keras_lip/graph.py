@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
 # What a walk calls at each node: the operation, its symbolic outputs, and its
@@ -18,12 +19,12 @@ from keras_lip.types import Tensor
 Apply = Callable[[Any, list[Tensor], tuple[Any, ...], dict[str, Any]], Any]
 
 
-def run_graph(model: keras.Model, inputs: list[Any], apply: Apply) -> list[Any]:
+def run_graph(model: Any, inputs: list[Any], apply: Apply) -> list[Any]:
     """Walks a model from its inputs to its outputs.
 
     Args:
-        model: A built model. The `call` of a subclassed model is traced on
-            symbolic tensors.
+        model: A built model, or its graph. The `call` of a subclassed model is
+            traced on symbolic tensors.
         inputs: One value for each input of the model.
         apply: Function of `(operation, symbolic_outputs, args, kwargs)` that
             returns the value of each output of the operation.
@@ -52,23 +53,33 @@ def run_graph(model: keras.Model, inputs: list[Any], apply: Apply) -> list[Any]:
     return [values[id(tensor)] for tensor in graph.outputs]
 
 
-def get_graph(model: keras.Model) -> Any:
-    """Returns the graph that a built model computes, as a `keras.Function`."""
+def get_graph(model: Any, input_shape: Shape | None = None) -> Any:
+    """Returns the graph that a built model computes, as a `keras.Function`.
+
+    Args:
+        model: A built model. A graph is returned as it is.
+        input_shape: Shape, batch axis included, to trace the `call` of a
+            subclassed model on. Defaults to the shape that it was built on.
+    """
+    if type(model) is keras.Function:
+        return model
     if not isinstance(model, keras.Model):
         raise TypeError(
             "A `keras.Model` is expected. Received: "
             f"{model!r} of type `{type(model).__name__}`"
         )
-    if isinstance(model, keras.Sequential):
-        if type(model).call is not keras.Sequential.call:
-            return _trace(model)
-        if not model.built or model._functional is None:
-            raise _unbuilt(model)
+    if type(model).__call__ is not keras.Model.__call__:
+        raise ValueError(
+            f"Model '{model.name}' of type `{type(model).__name__}` overrides "
+            "`__call__`, which cannot be traced. Override `call` instead."
+        )
+    if not model.built:
+        raise _unbuilt(model)
+    if _computes(model, keras.Sequential) and model._functional is not None:
         return model._functional
-    if isinstance(model, keras.Function):
-        overridden = type(model).call is not _functional_class().call
-        return _trace(model) if overridden else model
-    return _trace(model)
+    if _computes(model, _functional_class()):
+        return model
+    return _trace(model, input_shape)
 
 
 def get_operation(tensor: Tensor) -> Any:
@@ -76,14 +87,33 @@ def get_operation(tensor: Tensor) -> Any:
     return tensor._keras_history.operation
 
 
-def _trace(model: keras.Model) -> Any:
+def match_inputs(graph: Any, argument: Any) -> list[Any]:
+    """Puts what a model is called on in the order of the graph's inputs."""
+    if isinstance(argument, dict) and not isinstance(
+        graph._inputs_struct, dict
+    ):
+        # Keras goes by the names of the inputs here.
+        return [argument[tensor.name] for tensor in graph.inputs]
+    return keras.tree.flatten(argument)
+
+
+def _computes(model: keras.Model, model_class: Any) -> bool:
+    """Whether a model runs the `call` of a class of Keras, unchanged."""
+    return type(model).call is model_class.call and "call" not in vars(model)
+
+
+def _trace(model: keras.Model, shape: Shape | None) -> Any:
     """Runs the `call` of a subclassed model on a symbolic tensor."""
-    shape = (model.get_build_config() or {}).get("input_shape")
-    if not model.built or shape is None:
-        raise _unbuilt(model)
+    shape = shape or _built_shape(model)
     inputs = keras.KerasTensor((None, *shape[1:]), dtype=model.compute_dtype)
-    layers = model._flatten_layers(include_self=False)
-    lengths = [(layer, len(layer._inbound_nodes)) for layer in layers]
+    operations = list(model._flatten_layers(include_self=False))
+    if isinstance(model, keras.Function):
+        operations += model.operations
+    nodes = [
+        (nodes, len(nodes))
+        for operation in operations
+        for nodes in (operation._inbound_nodes, operation._outbound_nodes)
+    ]
     takes_training = "training" in inspect.signature(model.call).parameters
     try:
         kwargs = {"training": False} if takes_training else {}
@@ -97,8 +127,26 @@ def _trace(model: keras.Model) -> Any:
         ) from error
     finally:
         # The trace leaves the layers as it found them.
-        for layer, length in lengths:
-            del layer._inbound_nodes[length:]
+        for added, length in nodes:
+            del added[length:]
+
+
+def _built_shape(model: keras.Model) -> Shape:
+    """Returns the shape of the input that a subclassed model was built on."""
+    if isinstance(model, keras.Function):
+        shapes = [tensor.shape for tensor in model.inputs]
+        shape = shapes[0] if len(shapes) == 1 else shapes
+    else:
+        shape = (model.get_build_config() or {}).get("input_shape")
+    if shape is None:
+        raise _unbuilt(model)
+    if not all(size is None or isinstance(size, int) for size in shape):
+        raise ValueError(
+            f"The `call` of model '{model.name}' of type "
+            f"`{type(model).__name__}` cannot be traced: it must take one "
+            f"input. Received: input shapes {shape}"
+        )
+    return shape
 
 
 def _unbuilt(model: keras.Model) -> ValueError:

@@ -38,7 +38,10 @@ def check_number(
         ValueError: If `value` is no finite number or lies outside the limits.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         above = number > low if open_low else number >= low
         if math.isfinite(number) and above and number <= high:
             return number

@@ -7,6 +7,7 @@ import keras
 from keras_lip.bounds.bound import Bound
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.graph import get_graph
+from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
 from keras_lip.types import Tensor
 
@@ -16,7 +17,7 @@ def lipschitz_bound(model: keras.Model) -> float:
 
     Every layer is measured on the weights that now run, in float64 and rounded
     up; branches are joined as the graph joins them. The bound is that of the
-    model at inference.
+    model at inference, on inputs of the shape that it is built for.
 
     Args:
         model: A built functional, sequential or subclassed model with one input
@@ -30,8 +31,8 @@ def lipschitz_bound(model: keras.Model) -> float:
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
-        ValueError: If the model is not built, has several inputs or outputs, or
-            holds a layer for which no bound is known.
+        ValueError: If the model is not built, has several inputs or outputs,
+            takes integers, or holds a layer for which no bound is known.
 
     Example:
 
@@ -56,8 +57,9 @@ def output_bound(model: keras.Model) -> Bound:
                 f"Model '{model.name}' must have one {kind} to be bounded. "
                 f"Received: {len(tensors)} {kind}s"
             )
+    _check_dtypes(model, graph)
     inputs = Bound(1.0, shape=graph.inputs[0].shape)
-    (bound,) = run_graph(model, [inputs], _apply)
+    (bound,) = run_graph(graph, [inputs], _apply)
     return bound if isinstance(bound, Bound) else Bound(bound)
 
 
@@ -67,19 +69,14 @@ def _apply(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    _check_call(layer, kwargs)
+    _check_call(layer, args, kwargs)
     inputs = [leaf for leaf in keras.tree.flatten(args) if _is_bound(leaf)]
     if isinstance(layer, keras.Model):
-        return run_graph(layer, inputs, _apply)
+        return _apply_model(layer, args[0], inputs)
     if isinstance(layer, keras.layers.Layer):
-        argument = args[0] if len(args) == 1 else None
+        (argument,) = args
         if isinstance(argument, tuple):
             argument = list(argument)
-        if keras.tree.flatten(args) != inputs or argument is None:
-            raise ValueError(
-                f"Layer '{layer.name}' is called on something else than its "
-                "inputs, so that no Lipschitz bound of the call is known."
-            )
         value = propagate_bound(layer, argument)
     else:
         # An operation sees its constants beside the bounds.
@@ -89,14 +86,60 @@ def _apply(
     return Bound(value, outputs[0].shape, layer, tuple(inputs))
 
 
-def _check_call(layer: Any, kwargs: dict[str, Any]) -> None:
+def _apply_model(
+    model: keras.Model, argument: Any, inputs: list[Bound]
+) -> list[Any]:
+    # A subclassed model may be called on another shape than it was built on.
+    graph = get_graph(model, inputs[0].shape)
+    _check_dtypes(model, graph)
+    inputs = match_inputs(graph, argument)
+    for tensor, bound in zip(graph.inputs, inputs, strict=True):
+        if not _fits(tensor.shape, tuple(bound.shape or ())):
+            raise ValueError(
+                f"Model '{model.name}' is built for inputs of shape "
+                f"{tensor.shape}, of which its bound may make use. Received: "
+                f"input shape {bound.shape}"
+            )
+    return run_graph(graph, inputs, _apply)
+
+
+def _fits(built: tuple[Any, ...], actual: tuple[Any, ...]) -> bool:
+    """Whether all that is known of one shape, but the batch, is of another."""
+    return len(built) == len(actual) and all(
+        size in (None, other)
+        for size, other in zip(built[1:], actual[1:], strict=True)
+    )
+
+
+def _check_dtypes(model: keras.Model, graph: Any) -> None:
+    for tensor in graph.inputs:
+        if not keras.backend.is_float_dtype(tensor.dtype):
+            raise ValueError(
+                f"Model '{model.name}' rounds its inputs to integers, so that "
+                "it has no Lipschitz constant. Give its `keras.Input` a dtype "
+                f"of floats. Received: dtype={tensor.dtype!r}"
+            )
+
+
+def _check_call(
+    layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     for name, value in kwargs.items():
-        if not (value is None or (name == "training" and value is False)):
+        # Keras passes a list of no masks to models of several inputs.
+        absent = all(leaf is None for leaf in keras.tree.flatten(value))
+        if not (absent or (name == "training" and value is False)):
             raise ValueError(
                 f"Layer '{layer.name}' is called with `{name}={value!r}`. A "
                 "Lipschitz bound is that of the model at inference, without "
                 "masks and other arguments."
             )
+    if isinstance(layer, keras.layers.Layer) and not (
+        len(args) == 1 and all(map(_is_bound, keras.tree.flatten(args)))
+    ):
+        raise ValueError(
+            f"Layer '{layer.name}' is called on something else than its "
+            "inputs, so that no Lipschitz bound of the call is known."
+        )
 
 
 def _is_bound(leaf: Any) -> bool:

@@ -1,11 +1,14 @@
 """The rules by which bounds pass through layers, one for each exact class."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 from typing import TypeVar
 
 import keras
+import numpy as np
 
+from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.bounds.rounding import multiply_up
 
 Rule = Callable[[Any, Any], float]
@@ -27,6 +30,7 @@ class PropagateBound:
 
     Returns:
         Float. The Lipschitz bound from the model's input to the layer's output.
+        It is infinite if a weight is not finite.
 
     Raises:
         ValueError: If no bound is known, naming the layer.
@@ -71,17 +75,10 @@ class PropagateBound:
 
     def __call__(self, layer: Any, inputs: Any) -> float:
         self.check_bounded(layer)
-        rule = self._rules.get(type(layer))
-        if rule is not None:
-            return rule(layer, inputs)
-        if isinstance(inputs, list | tuple):
-            raise ValueError(
-                f"Layer '{layer.name}' of type `{type(layer).__name__}` has a "
-                "`lipschitz_bound()`, which is for layers of one input. "
-                f"Received: {len(inputs)} inputs. Register a rule with "
-                "`@keras_lip.bounds.propagate_bound.register`."
-            )
-        return multiply_up(inputs, layer.lipschitz_bound())
+        rule = self._rules.get(type(layer), _ask_layer)
+        bound = rule(layer, inputs)
+        # What is no number, or less than zero, bounds nothing.
+        return bound if bound >= 0 and _is_finite(layer) else math.inf
 
     def check_bounded(self, layer: Any) -> None:
         """Refuses a layer for which no bound is known.
@@ -102,22 +99,63 @@ class PropagateBound:
             )
 
     def _why_unbounded(self, layer: Any) -> str | None:
-        if "call" in vars(layer):
-            return ", whose `call` was replaced on the instance"
-        if getattr(layer, "quantization_mode", None) is not None:
-            return ", which is quantized"
+        for name in _replaced_methods(layer):
+            return f", whose `{name}` was replaced on the instance"
+        if isinstance(layer, keras.layers.Layer):
+            why = _why_inexact(layer)
+            if why is not None:
+                return why
         if type(layer) in self._rules:
             return None
         if not isinstance(layer, keras.layers.Layer):
             return " (an operation of `keras.ops`)"
-        if not hasattr(layer, "lipschitz_bound"):
+        if not hasattr(type(layer), "lipschitz_bound"):
             return " (rules go by exact class, a subclass needs its own)"
-        if _depth(layer, "call") < _depth(layer, "lipschitz_bound"):
-            return ", which overrides `call` but not `lipschitz_bound`"
+        for name in ("call", "__call__"):
+            if _depth(layer, name) < _depth(layer, "lipschitz_bound"):
+                return f", which overrides `{name}` but not `lipschitz_bound`"
         return None
 
 
 propagate_bound = PropagateBound()
+
+
+def _ask_layer(layer: Any, inputs: Any) -> float:
+    """Bounds the output of a layer that has a `lipschitz_bound()`."""
+    if isinstance(inputs, list | tuple):
+        raise ValueError(
+            f"Layer '{layer.name}' of type `{type(layer).__name__}` has a "
+            "`lipschitz_bound()`, which is for layers of one input. "
+            f"Received: {len(inputs)} inputs. Register a rule with "
+            "`@keras_lip.bounds.propagate_bound.register`."
+        )
+    return multiply_up(inputs, layer.lipschitz_bound())
+
+
+def _replaced_methods(layer: Any) -> list[str]:
+    """Returns the methods that a layer has on the instance, not the class."""
+    # Keras puts wrappers of these two there itself.
+    own = vars(layer).keys() - {"build", "quantize"}
+    return sorted(
+        name for name in own if callable(getattr(type(layer), name, None))
+    )
+
+
+def _why_inexact(layer: keras.layers.Layer) -> str | None:
+    """Says why a layer does not compute with the numbers that it shows."""
+    if layer.quantization_mode is not None:
+        return ", which is quantized"
+    if not keras.backend.is_float_dtype(layer.compute_dtype):
+        return f", which rounds its inputs to {layer.compute_dtype}"
+    half = layer.compute_dtype in ("float16", "bfloat16")
+    if half and getattr(layer, "lora_enabled", False):
+        return f", which adds LoRA weights in {layer.compute_dtype}"
+    return None
+
+
+def _is_finite(layer: Any) -> bool:
+    weights = getattr(layer, "weights", [])
+    return all(np.isfinite(read_weight(weight)).all() for weight in weights)
 
 
 def _depth(layer: Any, method: str) -> int:

@@ -113,7 +113,10 @@ def _distances_up(kernel: Array) -> Array:
 
 
 def _is_linear(layer: Any) -> bool:
-    dense = type(layer) is keras.layers.Dense or isinstance(layer, BaseDense)
+    # A subclass that overrides `call` may do anything with its kernel.
+    dense = type(layer) is keras.layers.Dense or (
+        isinstance(layer, BaseDense) and type(layer).call is BaseDense.call
+    )
     return dense and layer.activation is keras.activations.linear
 
 

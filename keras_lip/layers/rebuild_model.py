@@ -77,10 +77,10 @@ def copy_layer(
         A layer, or operation, of the same class.
     """
     config = layer.get_config()
+    if dtype is not None and "dtype" in config:
+        config["dtype"] = dtype
     if not isinstance(layer, keras.layers.Layer):
         return type(layer).from_config(config)
-    if dtype is not None:
-        config["dtype"] = dtype
     copy = type(layer).from_config(config)
     if layer.weights:
         shapes = keras.tree.map_structure(lambda tensor: tensor.shape, args)

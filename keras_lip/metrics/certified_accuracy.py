@@ -87,8 +87,8 @@ def _to_one_hot(y_true: Tensor, y_pred: Tensor) -> Tensor:
     if len(shape) == 2 and shape[-1] == classes:
         return ops.cast(y_true, y_pred.dtype)
     if len(shape) == 1 or (len(shape) == 2 and shape[-1] == 1):
-        sparse = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        return ops.one_hot(sparse, classes, dtype=y_pred.dtype)
+        sparse = ops.reshape(ops.cast(y_true, "int32"), (-1, 1))
+        return ops.cast(sparse == ops.arange(classes), y_pred.dtype)
     raise ValueError(
         "Labels must have shape `(batch_size,)`, `(batch_size, 1)` or "
         f"`(batch_size, {classes})`. Received: y_true of shape {shape}"

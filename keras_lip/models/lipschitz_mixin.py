@@ -1,5 +1,6 @@
 """What Lipschitz models add to those of Keras."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -9,10 +10,28 @@ from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.types import Config
 
 
+@dataclasses.dataclass(frozen=True)
+class _BoundMetrics:
+    """The certified metrics of a model, hidden from Keras's tracking.
+
+    A list of them as an attribute would count each metric twice.
+    """
+
+    metrics: tuple[CertifiedMetric, ...] = ()
+
+    def refresh(self) -> None:
+        for metric in self.metrics:
+            metric.refresh()
+
+    def follow_head(self) -> None:
+        for metric in self.metrics:
+            metric.follow_head()
+
+
 class LipschitzMixin:
     """Refuses layers without a bound, and binds metrics to the model."""
 
-    _certified_metrics: tuple[CertifiedMetric, ...] = ()
+    _bound_metrics = _BoundMetrics()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,14 +61,15 @@ class LipschitzMixin:
             weighted_metrics=weighted_metrics,
             **kwargs,
         )
-        self._certified_metrics = tuple(
+        certified = tuple(
             metric
             for metric in keras.tree.flatten([metrics, weighted_metrics])
             if isinstance(metric, CertifiedMetric)
         )
-        for metric in self._certified_metrics:
+        for metric in certified:
             metric.bind(self)
-        self._refresh_metrics()
+        self._bound_metrics = _BoundMetrics(certified)
+        self._bound_metrics.refresh()
 
     def compile_from_config(self, config: Config) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -57,12 +77,12 @@ class LipschitzMixin:
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
 
     def make_train_function(self, force: bool = False) -> Any:
-        self._refresh_metrics()
+        self._bound_metrics.refresh()
         return super().make_train_function(force)  # type: ignore[misc]
 
     def make_test_function(self, force: bool = False) -> Any:
         # Keras calls this once at the start of every evaluation.
-        self._refresh_metrics()
+        self._bound_metrics.refresh()
         return super().make_test_function(force)  # type: ignore[misc]
 
     def compute_loss(
@@ -76,12 +96,7 @@ class LipschitzMixin:
         if training:
             # The one place, on JAX, that sees a step's weights and may change
             # the variables of metrics.
-            for metric in self._certified_metrics:
-                metric.follow_head()
+            self._bound_metrics.follow_head()
         return super().compute_loss(  # type: ignore[misc]
             x, y, y_pred, sample_weight, training=training
         )
-
-    def _refresh_metrics(self) -> None:
-        for metric in self._certified_metrics:
-            metric.refresh()

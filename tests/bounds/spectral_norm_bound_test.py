@@ -187,11 +187,10 @@ class LargestEigenvalueBoundTest(parameterized.TestCase):
         eigvalsh.assert_not_called()
 
     def test_all_the_roundings_are_in_the_bound(self):
-        # With the exact factor, the residual is zero and the bound is more
-        # than the shift by the errors that cannot be seen.
-        gram = np.eye(2)
-        bound = largest_eigenvalue_bound(gram, guess=5.0)
-        factor_errors = 2 * 2**-53 * 8  # `gamma(2)` times a norm, squared, of 8
-        sum_errors = 2**-53 * math.hypot(4, 4)
-        self.assertGreaterEqual(bound - 5.0, factor_errors + sum_errors)
-        self.assertLess(bound - 5.0, 2 * (factor_errors + sum_errors))
+        # With the exact factor, twice the identity, the residual is zero and
+        # the bound exceeds the shift by the errors that cannot be seen:
+        # `gamma(16)` times the squared norm of the factor, and `u` times the
+        # norm of the shifted diagonal.
+        bound = largest_eigenvalue_bound(np.eye(16), guess=5.0)
+        errors = 2.0**-53 * (16 * 4 * 16 + math.sqrt(16) * 4)
+        self.assertBetween(bound - 5.0, errors, 1.02 * errors)

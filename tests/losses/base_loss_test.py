@@ -40,6 +40,18 @@ class BaseLossTest(LipschitzTestCase):
         ):
             model.fit(self.normal(4, 3), np.ones((4, 2)), verbose=0)
 
+    def test_torch_compiles_a_loss_to_one_graph(self):
+        if keras.backend.backend() != "torch":
+            self.skipTest("The test is of `torch.compile`.")
+        import torch
+
+        loss = losses.MulticlassHKR()
+        compiled = torch.compile(loss, fullgraph=True, backend="eager")
+        scores = torch.tensor(self.normal(3, 4))
+        labels = torch.tensor([0, 1, 3])
+        self.assertAllClose(compiled(labels, scores), loss(labels, scores))
+        self.assertAllClose(compiled(labels + 1, scores), float("nan"))
+
     def test_class_weight_weighs_the_hinge_and_not_the_means(self):
         x = np.eye(4, dtype="float32")
         y = np.array([1, 0, 0, 0])

@@ -117,11 +117,11 @@ class LossTestCase(LipschitzTestCase):
         units = 1 if y_pred.ndim == 1 else y_pred.shape[-1]
         model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(units)])
         model.compile(keras.optimizers.SGD(0.01), loss=build())
-        before = float(build()(y_true, model(x)))
+        before = to_numpy(build()(y_true, model(x)))
         evaluated = model.evaluate(x, y_true, batch_size=6, verbose=0)
         self.assertAllClose(evaluated, before, rtol=1e-5)
         model.fit(x, y_true, batch_size=6, epochs=3, verbose=0)
-        after = float(build()(y_true, model(x)))
+        after = to_numpy(build()(y_true, model(x)))
         self.assertLess(after, before)
 
         # Batches of 4 and of 2, and weights.

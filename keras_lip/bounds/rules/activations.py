@@ -1,13 +1,16 @@
 """Bounds of the activation layers of Keras."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
 
 from keras_lip.bounds.activation_bound import activation_bound
 from keras_lip.bounds.propagate_bound import propagate_bound
-from keras_lip.bounds.read_kernel import read_weight
+from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.rules.broadcasting import check_fits
 
 
 @propagate_bound.register(layers.Activation)
@@ -22,25 +25,23 @@ def _(layer: layers.ReLU, inputs: float) -> float:
             f"Layer '{layer.name}' jumps at its `threshold`, so it has no "
             f"Lipschitz constant. Received: threshold={layer.threshold}"
         )
-    return multiply_up(inputs, max(1.0, abs(float(layer.negative_slope))))
+    return _rectify(inputs, layer.negative_slope)
 
 
 @propagate_bound.register(layers.LeakyReLU)
 def _(layer: layers.LeakyReLU, inputs: float) -> float:
-    return multiply_up(inputs, max(1.0, abs(float(layer.negative_slope))))
+    return _rectify(inputs, layer.negative_slope)
 
 
 @propagate_bound.register(layers.ELU)
 def _(layer: layers.ELU, inputs: float) -> float:
-    return multiply_up(inputs, max(1.0, abs(float(layer.alpha))))
+    return _rectify(inputs, layer.alpha)
 
 
 @propagate_bound.register(layers.PReLU)
 def _(layer: layers.PReLU, inputs: float) -> float:
-    slopes = np.abs(read_weight(layer.alpha))
-    # A slope that is no number compares false: no bound is known of it.
-    steepest = float(slopes.max()) if np.isfinite(slopes).all() else np.inf
-    return multiply_up(inputs, max(1.0, steepest))
+    check_fits(layer, inputs, layer.alpha.shape)
+    return _rectify(inputs, read_kernel(layer, layer.alpha))
 
 
 # At inference these pass their input on as it is.
@@ -54,3 +55,10 @@ def _(layer: layers.PReLU, inputs: float) -> float:
 )
 def _(layer: keras.layers.Layer, inputs: float) -> float:
     return inputs
+
+
+def _rectify(inputs: float, slopes: Any) -> float:
+    """Bounds a function of slope one above zero and of given slopes below."""
+    # Unlike that of Python, this maximum keeps what is not a number.
+    steepest = np.max(np.abs(slopes), initial=1.0)
+    return multiply_up(inputs, float(steepest))

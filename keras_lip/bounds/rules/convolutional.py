@@ -1,5 +1,6 @@
 """Bounds of the convolutions of Keras, for any padding and image size."""
 
+import math
 from typing import Any
 
 from keras import layers
@@ -15,7 +16,7 @@ from keras_lip.types import Array
 @propagate_bound.register(layers.Conv1D, layers.Conv2D)
 def _(layer: Any, inputs: float) -> float:
     norm = convolution_norm_bound(
-        read_kernel(layer, layer.kernel), layer.strides, layer.groups
+        read_kernel(layer, layer.kernel), _phases(layer), layer.groups
     )
     return activation_bound(layer.activation, multiply_up(inputs, norm))
 
@@ -43,7 +44,7 @@ def _(layer: Any, inputs: float) -> float:
     # Its kernel, `(*window, out, in)`, is that of the convolution whose adjoint
     # it is, and an operator has the norm of its adjoint.
     norm = convolution_norm_bound(
-        read_kernel(layer, layer.kernel), layer.strides
+        read_kernel(layer, layer.kernel), _phases(layer)
     )
     return activation_bound(layer.activation, multiply_up(inputs, norm))
 
@@ -52,4 +53,12 @@ def _depthwise_norm_bound(kernel: Array, layer: Any) -> float:
     # `(*window, in, multiplier)` is `(*window, 1, in * multiplier)` in groups.
     *window, channels, _ = kernel.shape
     grouped = kernel.reshape(*window, 1, -1)
-    return convolution_norm_bound(grouped, layer.strides, groups=channels)
+    return convolution_norm_bound(grouped, _phases(layer), groups=channels)
+
+
+def _phases(layer: Any) -> list[int]:
+    """Returns the strides of the convolution of the same norm, undilated."""
+    return [
+        stride // math.gcd(stride, rate)
+        for stride, rate in zip(layer.strides, layer.dilation_rate, strict=True)
+    ]

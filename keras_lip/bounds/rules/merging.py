@@ -1,6 +1,5 @@
 """Bounds of the layers of Keras that join branches."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from keras import layers
@@ -9,6 +8,7 @@ from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.rounding import add_up
 from keras_lip.bounds.rounding import divide_up
 from keras_lip.bounds.rounding import hypot_up
+from keras_lip.bounds.rules.broadcasting import check_same_shapes
 
 
 @propagate_bound.register(layers.Add, layers.Subtract)
@@ -32,20 +32,12 @@ def _(layer: Any, inputs: list[float]) -> float:
 
 @propagate_bound.register(layers.Concatenate)
 def _(layer: layers.Concatenate, inputs: list[float]) -> float:
-    if layer.axis == 0:
+    shape = getattr(inputs[0], "shape", None)
+    # Without a shape, no more is known than that the last axis is not first.
+    axis = layer.axis if shape is None else layer.axis % len(shape)
+    if axis == 0:
         raise ValueError(
             f"Layer '{layer.name}' joins samples, so that no bound of one "
-            "sample is known. Received: axis=0"
+            f"sample is known. Received: axis={layer.axis}"
         )
     return hypot_up(*inputs)
-
-
-def check_same_shapes(layer: Any, inputs: Sequence[float]) -> None:
-    """Refuses inputs that would be broadcast, which stretches their norm."""
-    shapes = [getattr(bound, "shape", None) for bound in inputs]
-    known = {tuple(shape) for shape in shapes if shape is not None}
-    if len(known) > 1:
-        raise ValueError(
-            f"Layer '{layer.name}' must not broadcast its inputs to be "
-            f"bounded. Received: input shapes {sorted(known, key=str)}"
-        )

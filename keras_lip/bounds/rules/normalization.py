@@ -1,13 +1,16 @@
 """Bounds of the normalization and rescaling layers of Keras, at inference."""
 
+import keras
 import numpy as np
 from keras import layers
 
 from keras_lip.bounds.propagate_bound import propagate_bound
+from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.bounds.rounding import divide_up
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.rounding import up
+from keras_lip.bounds.rules.broadcasting import check_fits
 from keras_lip.types import Array
 
 
@@ -15,28 +18,44 @@ from keras_lip.types import Array
 def _(layer: layers.BatchNormalization, inputs: float) -> float:
     variance = read_weight(layer.moving_variance) + layer.epsilon
     gamma = read_weight(layer.gamma) if layer.scale else np.ones(())
-    scale = np.abs(gamma) / np.sqrt(variance)
+    # What is divided by zero, or by the root of less, is no number.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.abs(gamma) / np.sqrt(variance)
     return multiply_up(inputs, _largest(scale))
 
 
 @propagate_bound.register(layers.Normalization)
 def _(layer: layers.Normalization, inputs: float) -> float:
+    check_fits(layer, inputs, layer.variance.shape)
+    deviation = _deviation(layer)
     if layer.invert:
-        return multiply_up(inputs, _largest(_deviation(layer)))
-    return divide_up(inputs, float(np.min(_deviation(layer))) * (1 - 2**-50))
+        return multiply_up(inputs, _largest(deviation))
+    return divide_up(inputs, float(np.min(deviation)) * (1 - 2**-50))
 
 
 @propagate_bound.register(layers.Rescaling)
 def _(layer: layers.Rescaling, inputs: float) -> float:
-    # A list of scales is one for each channel.
-    scale = np.abs(np.asarray(layer.scale, dtype="float64"))
-    return multiply_up(inputs, _largest(scale))
+    scale = np.asarray(layer.scale, dtype="float64")
+    if scale.ndim > 0 and keras.config.image_data_format() == "channels_first":
+        # A list of scales is one for each channel, as Keras reads it.
+        scale = scale.reshape(scale.shape + (1,) * (3 - scale.ndim))
+    check_fits(layer, inputs, scale.shape)
+    check_fits(layer, inputs, np.shape(layer.offset))
+    return multiply_up(inputs, _largest(_as_it_runs(layer, scale)))
 
 
 def _deviation(layer: layers.Normalization) -> Array:
-    deviation = np.sqrt(read_weight(layer.variance))
-    # Keras divides by no less than its backend epsilon, which is float32's.
-    return np.maximum(deviation, 1e-7)
+    with np.errstate(invalid="ignore"):
+        deviation = np.sqrt(read_weight(layer.variance))
+    # Keras divides by no less than its epsilon.
+    smallest = _as_it_runs(layer, keras.config.epsilon())
+    return np.maximum(deviation.reshape(-1, 1), smallest)
+
+
+def _as_it_runs(layer: keras.layers.Layer, number: Array | float) -> Array:
+    """Returns the magnitudes of a number, exact and as the layer rounds it."""
+    rounded = read_kernel(layer, number).reshape(-1)
+    return np.abs(np.append(np.asarray(number).reshape(-1), rounded))
 
 
 def _largest(values: Array) -> float:

@@ -1,5 +1,6 @@
 """Bounds of the operations that `+`, `-`, `*` and `/` make of tensors."""
 
+import math
 import numbers
 from typing import Any
 
@@ -10,14 +11,21 @@ from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.rounding import add_up
 from keras_lip.bounds.rounding import divide_up
 from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.rules.merging import check_same_shapes
+from keras_lip.bounds.rules.broadcasting import check_same_shapes
 from keras_lip.graph import get_operation
 
 
 def _operations() -> dict[str, type]:
     """Returns the classes of the operations, which Keras does not export."""
     x = keras.KerasTensor((None, 1))
-    made = {"+": x + x, "-": x - x, "neg": -x, "*": 2 * x, "/": x / 2}
+    made = {
+        "+": x + x,
+        "-": x - x,
+        "neg": -x,
+        "*": 2 * x,
+        "/": x / 2,
+        "convert": keras.ops.convert_to_tensor(x),
+    }
     return {sign: type(get_operation(tensor)) for sign, tensor in made.items()}
 
 
@@ -34,6 +42,18 @@ def _(layer: Any, inputs: list[Any]) -> float:
 
 @propagate_bound.register(_OPERATIONS["neg"])
 def _(layer: Any, inputs: list[Any]) -> float:
+    return float(inputs[0])
+
+
+# A functional model puts one before its inputs if its `call` is overridden.
+@propagate_bound.register(_OPERATIONS["convert"])
+def _(layer: Any, inputs: list[Any]) -> float:
+    dtype = layer.dtype
+    if dtype is not None and not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            f"Operation '{layer.name}' rounds its input to {dtype!r}, so that "
+            "it has no Lipschitz constant."
+        )
     return float(inputs[0])
 
 
@@ -64,9 +84,11 @@ def _(layer: Any, inputs: list[Any]) -> float:
 
 def _check_constants(layer: Any, inputs: list[Any]) -> None:
     for value in inputs:
-        if not isinstance(value, numbers.Real):
+        if isinstance(value, Bound):
+            continue
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise ValueError(
-                f"Operation '{layer.name}' joins a tensor with a "
-                f"`{type(value).__name__}`. Only numbers are understood; use a "
-                "layer for anything else."
+                f"Operation '{layer.name}' joins a tensor with {value!r} of "
+                f"type `{type(value).__name__}`. Only finite numbers are "
+                "understood; use a layer for anything else."
             )

@@ -48,6 +48,14 @@ def split_groups(
         which the members of a group lie side by side.
     """
     axis %= len(inputs.shape)
+    channels = inputs.shape[axis]
+    if channels is not None and channels % group_size:
+        # A reshape would make groups across samples.
+        raise ValueError(
+            f"The number of channels must be a multiple of {group_size}. "
+            f"Received: {channels} channels on axis {axis} of inputs of shape "
+            f"{tuple(inputs.shape)}"
+        )
     shape = _shape(inputs)
     groups = shape[axis] // group_size
     shape[axis : axis + 1] = [groups, group_size]

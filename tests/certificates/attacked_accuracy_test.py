@@ -1,0 +1,47 @@
+import sys
+from unittest import mock
+
+import keras
+import numpy as np
+
+from keras_lip import certificates
+from keras_lip import layers
+from keras_lip import models
+from tests.lipschitz_test_case import LipschitzTestCase
+
+
+class AttackedAccuracyTest(LipschitzTestCase):
+    def test_attacks_on_a_linear_model_find_its_boundary(self):
+        # The boundary is x1 = x2, so that attacks need |x1 - x2| / sqrt(2).
+        model = models.LipschitzSequential(
+            [keras.Input((2,)), layers.UnitNormDense(2, use_bias=False)]
+        )
+        model.layers[0].free_kernel.assign(np.eye(2))
+        gaps = np.array([0.05, 0.15, 0.25, 0.35])
+        x = np.stack([0.5 + gaps / 2, 0.5 - gaps / 2], axis=1)
+        y = np.array([0, 0, 0, 1])
+        accuracies = certificates.attacked_accuracy(
+            model, x, y, epsilons=[0.0, 0.1, 0.15, 0.3]
+        )
+        self.assertEqual(
+            accuracies, {0.0: 0.75, 0.1: 0.5, 0.15: 0.25, 0.3: 0.0}
+        )
+        report = certificates.certify(model, x, y)
+        for epsilon, accuracy in accuracies.items():
+            self.assertLessEqual(report.certified_accuracy(epsilon), accuracy)
+
+    def test_bad_input_is_refused(self):
+        model = models.LipschitzSequential(
+            [keras.Input((2,)), layers.UnitNormDense(2)]
+        )
+        x, y = np.zeros((3, 2)), np.zeros(3, int)
+        attack = certificates.attacked_accuracy
+        with self.assertRaisesRegex(ValueError, "`epsilons` must be"):
+            attack(model, x, y, epsilons=[-1])
+        with self.assertRaisesRegex(ValueError, "`steps` must be"):
+            attack(model, x, y, steps=0)
+        with self.assertRaisesRegex(ValueError, "`y` must be given"):
+            attack(model, x)
+        with mock.patch.dict(sys.modules, {"foolbox": None}):
+            with self.assertRaisesRegex(ImportError, r"keras-lip\[attacks\]"):
+                attack(model, x, y)

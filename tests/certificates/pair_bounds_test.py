@@ -1,0 +1,72 @@
+import keras
+import numpy as np
+from absl.testing import parameterized
+
+from keras_lip import layers
+from keras_lip.certificates.pair_bounds import find_pair_bounds
+from tests.lipschitz_test_case import LipschitzTestCase
+
+
+class PairBoundsTest(LipschitzTestCase):
+    @parameterized.parameters(1e-30, 1.0, 1e30)
+    def test_linear_head_is_bounded_by_the_distances_of_its_weights(
+        self, scale
+    ):
+        kernel = self.normal(6, 4, scale=scale)
+        # Two classes whose weights almost coincide.
+        kernel[:, 3] = np.nextafter(kernel[:, 2], np.float32(np.inf))
+        model = keras.Sequential(
+            [
+                keras.Input((6,)),
+                keras.layers.Rescaling(3.0),
+                keras.layers.Dense(4),
+            ]
+        )
+        model.layers[-1].set_weights([kernel, np.zeros(4)])
+        bounds = find_pair_bounds(model)
+        self.assertIs(bounds.head, model.layers[-1])
+        exact = kernel.astype(np.longdouble)
+        exact = 3 * np.sqrt(
+            np.sum((exact[:, :, None] - exact[:, None, :]) ** 2, axis=0)
+        )
+        off_diagonal = ~np.eye(4, dtype=bool)
+        self.assertTrue((bounds.matrix >= exact)[off_diagonal].all())
+        matrix = np.where(off_diagonal, bounds.matrix, 0)
+        self.assertAllClose(matrix, exact, 0, 1e-13)
+
+    def test_joint_bound_is_kept_where_it_is_smaller(self):
+        # Opposite weights are 2 apart, more than sqrt(2) |W| = 2 would allow.
+        model = keras.Sequential([keras.Input((4,)), layers.UnitNormDense(2)])
+        kernel = np.zeros((4, 2))
+        kernel[0] = [1, -1]
+        model.layers[0].free_kernel.assign(kernel)
+        bounds = find_pair_bounds(model)
+        self.assertAllClose(bounds.matrix[0, 1], 2.0)
+
+    def test_head_inside_of_a_nested_model_is_found(self):
+        inner = keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.OrthogonalDense(6),
+                keras.layers.Dense(3),
+            ]
+        )
+        model = keras.Sequential([keras.Input((6,)), layers.MaxMin(), inner])
+        self.assertIs(find_pair_bounds(model).head, inner.layers[-1])
+
+    def test_subclass_of_dense_is_refused(self):
+        class Sharper(keras.layers.Dense):
+            def call(self, inputs):
+                return 10 * super().call(inputs)
+
+        model = keras.Sequential([keras.Input((6,)), Sharper(3)])
+        with self.assertRaisesRegex(ValueError, "of type `Sharper`"):
+            find_pair_bounds(model)
+
+    def test_non_finite_kernel_has_infinite_bounds(self):
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+        kernel = self.normal(6, 3)
+        kernel[0, 0] = np.nan
+        model.layers[0].set_weights([kernel, np.zeros(3)])
+        matrix = find_pair_bounds(model).matrix
+        self.assertTrue(np.isinf(matrix[0, 1:]).all())
