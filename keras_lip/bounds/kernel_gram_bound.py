@@ -61,10 +61,10 @@ def kernel_gram_bound(kernel: npt.NDArray[Any]) -> tuple[float, float]:
     upper = inflate_up(float(np.max(ratios)), roundings)
     middle = tuple(size - 1 for size in kernel.shape[1:-2])
     diagonal = np.einsum("...ii->...i", correlation[:, *middle])
-    # `d_i` is itself off by at most `error / vector`. The terms below are at
-    # most `3 * upper`, and this is what their roundings are relative to.
+    # `d_i` is itself off by at most `error / vector`. The terms add up to at
+    # most `3 * upper`, and are off by `gamma(2 * roundings)` times that.
     lower = float(np.min(2 * (diagonal[..., None] - error / vector) - ratios))
-    lower -= inflate_up(8 * upper, roundings) * gamma(roundings)
+    lower -= 8 * upper * gamma(roundings)
     return max(0.0, lower), add_up(upper, UNDERFLOW)
 
 

@@ -24,9 +24,11 @@ def attacked_accuracy(
 ) -> dict[float, float]:
     """Measures a classifier's accuracy under the L2 attacks of foolbox.
 
-    A sample counts as correct at a radius if neither projected gradient descent
-    (Madry et al., 2018) nor DeepFool (Moosavi-Dezfooli et al., 2016) finds an
-    input within the radius, and within `bounds`, that is classified otherwise.
+    A sample counts as correct at a radius if none of projected gradient descent
+    (Madry et al., 2018), DeepFool (Moosavi-Dezfooli et al., 2016) and DDN (Rony
+    et al., 2019) finds an input within the radius, and within `bounds`, that is
+    classified otherwise. The last two do not fail where a confident network's
+    crossentropy has no gradient left.
 
     Args:
         model: A classifier of logits of shape `(batch_size, classes)`, with at
@@ -57,6 +59,7 @@ def attacked_accuracy(
     attacks = (
         foolbox.attacks.L2ProjectedGradientDescentAttack(steps=steps),
         foolbox.attacks.L2DeepFoolAttack(steps=steps),
+        foolbox.attacks.DDNAttack(steps=steps),
     )
     target = _to_foolbox_model(foolbox, model, bounds)
     classes = model.output_shape[-1]
