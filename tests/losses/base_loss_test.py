@@ -40,6 +40,30 @@ class BaseLossTest(LipschitzTestCase):
         ):
             model.fit(self.normal(4, 3), np.ones((4, 2)), verbose=0)
 
+    def test_weights_keep_the_precision_of_the_loss(self):
+        if keras.backend.backend() == "jax":
+            self.skipTest("JAX has no float64 by default.")
+        loss = losses.KantorovichRubinstein(reduction="none", dtype="float64")
+        # The positive class has the weight 1 of the 1 + 1 / 3.
+        values = loss([1, 0], [1.0, 0.0], [1.0, 1 / 3])
+        self.assertAllClose(values, [-4 / 3, 0.0], atol=0, rtol=1e-14)
+
+    def test_loss_of_symbolic_tensors_is_symbolic(self):
+        loss = losses.HKR()
+        value = loss(keras.KerasTensor((4,)), keras.KerasTensor((4, 1)))
+        self.assertIsInstance(value, keras.KerasTensor)
+        self.assertEqual(value.shape, ())
+
+    def test_weights_of_unknown_number_are_taken(self):
+        if keras.backend.backend() != "tensorflow":
+            self.skipTest("Only TensorFlow traces axes of unknown size.")
+        value = losses.HKR()(
+            keras.KerasTensor((4,)),
+            keras.KerasTensor((4, 1)),
+            keras.KerasTensor((None,)),
+        )
+        self.assertEqual(value.shape, ())
+
     def test_torch_compiles_a_loss_to_one_graph(self):
         if keras.backend.backend() != "torch":
             self.skipTest("The test is of `torch.compile`.")

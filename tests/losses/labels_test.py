@@ -4,6 +4,7 @@ from absl.testing import parameterized
 
 from keras_lip.losses import labels
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
 
 
 class LabelsTest(LipschitzTestCase):
@@ -60,7 +61,7 @@ class LabelsTest(LipschitzTestCase):
         self.assertIn(f"y_true=[[{float(label)}]]", str(caught.exception))
 
     @parameterized.parameters(
-        [[0, 0, 0]], [[1, 1, 0]], [[0.5, 0.5, 0]], [[2, -1, 0]]
+        [[0, 0, 0]], [[1, 1, 0]], [[0.5, 0.5, 0]], [[1, 2, 0]]
     )
     def test_row_that_is_not_one_hot_is_refused(self, row):
         with self.assertRaisesRegex(
@@ -95,6 +96,28 @@ class LabelsTest(LipschitzTestCase):
             labels.to_distribution(rows, np.zeros((2, 2))), rows
         )
 
+    def test_distributions_rounded_to_bfloat16_pass(self):
+        row = np.full(10, 0.01)
+        row[3] = 0.91
+        rounded = keras.ops.cast(row[None], "bfloat16")
+        encoded = labels.to_distribution(rounded, np.zeros((1, 10)))
+        self.assertNotEqual(to_numpy(encoded).sum(), 1.0)
+        self.assertAllClose(encoded, row[None], atol=1e-2)
+
+    @parameterized.parameters(
+        ((4,), (4, 3)),
+        ((4,), (4,)),
+        ((4, 1), (4, 1)),
+        ((4, 2), (4, 3)),
+        ((3, 2), (4, 2)),
+        ((4, 3, 3), (4, 3, 3)),
+    )
+    def test_distributions_of_another_shape_are_refused(self, shape, scores):
+        with self.assertRaisesRegex(
+            ValueError, "Rows of labels and scores must have the same shape"
+        ):
+            labels.to_distribution(np.ones(shape), np.zeros(scores))
+
     @parameterized.parameters(
         [[0.5, 0.4]], [[1.5, -0.5]], [[float("nan"), 1.0]]
     )
@@ -107,6 +130,7 @@ class LabelsTest(LipschitzTestCase):
     @parameterized.parameters(
         (labels.to_signs, (None,), (None, 1), True),
         (labels.to_signs, (None, None), (None, 1), False),
+        (labels.to_signs, (None,), (4, 1), True),
         (labels.to_one_hot, (None, 1), (None, 3), True),
         (labels.to_one_hot, (None, 3), (None, 3), True),
         (labels.to_one_hot, (None, None), (None, 3), False),
@@ -116,15 +140,15 @@ class LabelsTest(LipschitzTestCase):
     def test_shapes_are_checked_on_symbolic_tensors(
         self, encode, shape, scores, fits
     ):
+        if keras.backend.backend() != "tensorflow":
+            self.skipTest("Only TensorFlow traces axes of unknown size.")
         y_true, y_pred = keras.KerasTensor(shape), keras.KerasTensor(scores)
         if fits:
             outputs = _Encode(encode)(y_true, y_pred)
             self.assertEqual(outputs.shape[1], scores[1])
-            return
-        if keras.backend.backend() != "tensorflow":
-            self.skipTest("Only TensorFlow traces axes of unknown size.")
-        with self.assertRaisesRegex(ValueError, "Received: y_true.shape"):
-            _Encode(encode)(y_true, y_pred)
+        else:
+            with self.assertRaisesRegex(ValueError, "Received: y_true.shape"):
+                _Encode(encode)(y_true, y_pred)
 
 
 class _Encode(keras.Operation):

@@ -9,7 +9,6 @@ from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.bounds.rounding import divide_up
 from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.rounding import up
 from keras_lip.bounds.rules.broadcasting import check_fits
 from keras_lip.types import Array
 
@@ -60,4 +59,4 @@ def _as_it_runs(layer: keras.layers.Layer, number: Array | float) -> Array:
 
 def _largest(values: Array) -> float:
     """Returns the largest value, with room for the roundings that made it."""
-    return up(float(np.max(values)) * (1 + 2**-50))
+    return multiply_up(float(np.max(values)), 1 + 2**-50)

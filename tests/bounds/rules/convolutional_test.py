@@ -6,8 +6,6 @@ from keras import layers
 from keras_lip.bounds import lipschitz_bound
 from tests.bounds.rules.rule_test_case import RuleTestCase
 
-_RANDOM = keras.initializers.RandomNormal(seed=7)
-
 
 class ConvolutionalTest(RuleTestCase):
     # The bound is of any image size: a slack is given where the image is large
@@ -27,7 +25,10 @@ class ConvolutionalTest(RuleTestCase):
     )
     def test_conv_1d_is_bounded(self, sizes, kwargs, shape, slack=None):
         layer = layers.Conv1D(
-            *sizes, kernel_initializer=_RANDOM, use_bias=True, **kwargs
+            *sizes,
+            kernel_initializer=self.draw,
+            bias_initializer=self.draw,
+            **kwargs,
         )
         self.assertBounded(self.make_model(layer, *shape), slack)
 
@@ -42,7 +43,7 @@ class ConvolutionalTest(RuleTestCase):
         ("pointwise", (3, 1), {}, (2, 2, 4), 1e-3),
     )
     def test_conv_2d_is_bounded(self, sizes, kwargs, shape, slack):
-        layer = layers.Conv2D(*sizes, kernel_initializer=_RANDOM, **kwargs)
+        layer = layers.Conv2D(*sizes, kernel_initializer=self.draw, **kwargs)
         self.assertBounded(self.make_model(layer, *shape), slack)
 
     @parameterized.named_parameters(
@@ -54,7 +55,12 @@ class ConvolutionalTest(RuleTestCase):
     def test_channels_first_are_bounded(self, layer_cls, sizes):
         if keras.backend.backend() == "tensorflow":
             self.skipTest("TensorFlow has no convolution of this on CPUs.")
-        layer = layer_cls(*sizes, padding="same", data_format="channels_first")
+        layer = layer_cls(
+            *sizes,
+            padding="same",
+            data_format="channels_first",
+            bias_initializer=self.draw,
+        )
         self.assertBounded(self.make_model(layer, 3, 5, 4))
 
     @parameterized.named_parameters(
@@ -67,7 +73,7 @@ class ConvolutionalTest(RuleTestCase):
     )
     def test_conv_1d_transpose_is_bounded(self, kwargs, shape, slack):
         layer = layers.Conv1DTranspose(
-            3, 4, kernel_initializer=_RANDOM, **kwargs
+            3, 4, kernel_initializer=self.draw, **kwargs
         )
         self.assertBounded(self.make_model(layer, *shape), slack)
 
@@ -79,7 +85,7 @@ class ConvolutionalTest(RuleTestCase):
     )
     def test_conv_2d_transpose_is_bounded(self, kwargs, slack):
         layer = layers.Conv2DTranspose(
-            2, 3, kernel_initializer=_RANDOM, **kwargs
+            2, 3, kernel_initializer=self.draw, **kwargs
         )
         self.assertBounded(self.make_model(layer, 4, 5, 3), slack)
 
@@ -95,7 +101,7 @@ class ConvolutionalTest(RuleTestCase):
         self, layer_cls, kwargs, shape, slack=None
     ):
         layer = layer_cls(
-            3, depth_multiplier=2, depthwise_initializer=_RANDOM, **kwargs
+            3, depth_multiplier=2, depthwise_initializer=self.draw, **kwargs
         )
         self.assertBounded(self.make_model(layer, *shape), slack)
 
@@ -106,7 +112,15 @@ class ConvolutionalTest(RuleTestCase):
         ("strided_in_2d", layers.SeparableConv2D, {"strides": 2}, (7, 6, 3)),
     )
     def test_separable_conv_is_bounded(self, layer_cls, kwargs, shape):
-        layer = layer_cls(2, 3, depth_multiplier=2, **kwargs)
+        layer = layer_cls(
+            2,
+            3,
+            depth_multiplier=2,
+            depthwise_initializer=self.draw,
+            pointwise_initializer=self.draw,
+            bias_initializer=self.draw,
+            **kwargs,
+        )
         self.assertBounded(self.make_model(layer, *shape))
 
     @parameterized.named_parameters(

@@ -16,7 +16,9 @@ class CoreTest(RuleTestCase):
         ("of_images", (2, 2, 3), 5),
     )
     def test_bound_is_the_norm_of_the_matrix(self, shape, units):
-        layer = layers.Dense(units, bias_initializer="random_normal")
+        layer = layers.Dense(
+            units, kernel_initializer=self.draw, bias_initializer=self.draw
+        )
         model = self.make_model(layer, *shape)
         self.assertBounded(model, slack=1e-5)
 

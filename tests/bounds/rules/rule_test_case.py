@@ -14,6 +14,10 @@ ROUNDING = 1e-5
 
 
 class RuleTestCase(LipschitzTestCase):
+    def draw(self, shape, dtype=None):
+        """Initializes weights, without a program that JAX must compile."""
+        return self.normal(*shape)
+
     def make_model(self, layer, *input_shape):
         inputs = keras.Input(input_shape)
         return keras.Model(inputs, layer(inputs))

@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+from absl.testing import parameterized
+from keras import layers
+from keras import ops
+
+from keras_lip.bounds import lipschitz_bound
+from tests.bounds.rules.rule_test_case import RuleTestCase
+
+
+class OperationsTest(RuleTestCase):
+    def apply(self, function, shape=(3,)):
+        inputs = keras.Input(shape)
+        return keras.Model(inputs, function(inputs))
+
+    @parameterized.named_parameters(
+        ("sum", lambda x: x + 2 * x, 3.0),
+        ("difference", lambda x: 2 * x - x * -3, 5.0),
+        ("negative", lambda x: -x, 1.0),
+        ("shift", lambda x: x + 5, 1.0),
+        ("shift_from_the_left", lambda x: 5.0 - x, 1.0),
+        ("half", lambda x: 0.5 * x, 0.5),
+        ("product_from_the_right", lambda x: x * -4, 4.0),
+        ("quotient", lambda x: x / -2, 0.5),
+        ("zero", lambda x: 0 * x, 0.0),
+        ("numpy_number", lambda x: x * np.float64(3.0), 3.0),
+        ("functions", lambda x: ops.subtract(ops.multiply(x, 2), 1.0), 2.0),
+        ("convex", lambda x: 0.25 * x + 0.75 * (x / 3), 0.5),
+    )
+    def test_bound_is_the_norm_of_the_matrix(self, function, expected):
+        model = self.apply(function)
+        self.assertAlmostEqual(lipschitz_bound(model), expected, delta=1e-12)
+        self.assertBounded(model, slack=1e-5)
+
+    def test_division_by_zero_has_no_bound(self):
+        self.assertEqual(lipschitz_bound(self.apply(lambda x: x / 0)), np.inf)
+
+    @parameterized.named_parameters(
+        ("square", lambda x: x * x),
+        ("gate", lambda x: x * layers.Activation("sigmoid")(x)),
+    )
+    def test_product_of_tensors_is_refused(self, function):
+        with self.assertRaisesRegex(ValueError, "multiplies two tensors"):
+            lipschitz_bound(self.apply(function))
+
+    def test_division_by_a_tensor_is_refused(self):
+        for function in (lambda x: 1 / x, lambda x: x / (x + 1)):
+            with self.assertRaisesRegex(ValueError, "divides by a tensor"):
+                lipschitz_bound(self.apply(function))
+
+    @parameterized.named_parameters(
+        ("sum", lambda x: x + np.ones((3,), "float32"), "`ndarray`"),
+        ("not_a_number", lambda x: x + float("nan"), "nan of type `float`"),
+        ("infinite", lambda x: x - float("inf"), "inf of type `float`"),
+        ("product_with_nan", lambda x: x * float("nan"), "nan of type"),
+    )
+    def test_constant_that_is_no_number_is_refused(self, function, named):
+        with self.assertRaisesRegex(ValueError, named):
+            lipschitz_bound(self.apply(function))
+
+    @parameterized.named_parameters(
+        ("sum", lambda x: x + layers.Dense(1)(x)),
+        ("difference", lambda x: layers.Dense(1)(x) - x),
+    )
+    def test_tensors_that_would_broadcast_are_refused(self, function):
+        with self.assertRaisesRegex(ValueError, "must not broadcast"):
+            lipschitz_bound(self.apply(function))
+
+    @parameterized.named_parameters(
+        ("softmax", ops.softmax, "Softmax"),
+        ("square", lambda x: x**2, "Power"),
+        ("sum_of_features", lambda x: ops.sum(x, axis=-1), "Sum"),
+        ("mean_of_the_batch", lambda x: x - ops.mean(x, axis=0), "Mean"),
+        ("cast", lambda x: ops.cast(x, "int32"), "Cast"),
+        ("index", lambda x: x[:, :2], "GetItem"),
+    )
+    def test_other_operations_are_refused(self, function, named):
+        with self.assertRaisesRegex(
+            ValueError, rf"`{named}` \(an operation of `keras.ops`\)"
+        ):
+            lipschitz_bound(self.apply(function))
+
+    def test_conversion_between_floats_is_the_identity(self):
+        for dtype in (None, "float32", "float64"):
+            model = self.apply(lambda x, d=dtype: ops.convert_to_tensor(x, d))
+            self.assertEqual(lipschitz_bound(model), 1.0)
+
+    def test_conversion_to_integers_is_refused(self):
+        model = self.apply(lambda x: ops.convert_to_tensor(x, "int32"))
+        with self.assertRaisesRegex(ValueError, "rounds its input to 'int32'"):
+            lipschitz_bound(model)
