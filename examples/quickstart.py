@@ -188,6 +188,7 @@ def parse_arguments():
     arguments.units = arguments.units or (192 if digits else 256)
     if arguments.smoke:
         arguments.epochs, arguments.attacked_samples = 1, 20
+        arguments.units, arguments.depth = 16, 1
     return arguments
 
 

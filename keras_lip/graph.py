@@ -68,13 +68,16 @@ def get_graph(model: Any, input_shape: Shape | None = None) -> Any:
             "A `keras.Model` is expected. Received: "
             f"{model!r} of type `{type(model).__name__}`"
         )
-    if type(model).__call__ is not keras.Model.__call__:
-        raise ValueError(
-            f"Model '{model.name}' of type `{type(model).__name__}` overrides "
-            "`__call__`, which cannot be traced. Override `call` instead."
+    if is_hooked(model) or _overrides_caller(model):
+        raise _untraceable(
+            model, "it has hooks, or overrides `__call__` or `forward`."
         )
     if not model.built:
-        raise _unbuilt(model)
+        raise ValueError(
+            f"Model '{model.name}' of type `{type(model).__name__}` is not "
+            "built. Start it with a `keras.Input`, or call it once on a batch "
+            "of data."
+        )
     if _computes(model, keras.Sequential) and model._functional is not None:
         return model._functional
     if _computes(model, _functional_class()):
@@ -87,6 +90,13 @@ def get_operation(tensor: Tensor) -> Any:
     return tensor._keras_history.operation
 
 
+def is_hooked(layer: Any) -> bool:
+    """Whether torch runs something else around, or instead of, a layer."""
+    names = ("_forward_hooks", "_forward_pre_hooks")
+    hooks = any(getattr(layer, name, None) for name in names)
+    return hooks or "forward" in vars(layer)
+
+
 def match_inputs(graph: Any, argument: Any) -> list[Any]:
     """Puts what a model is called on in the order of the graph's inputs."""
     if isinstance(argument, dict) and not isinstance(
@@ -95,6 +105,15 @@ def match_inputs(graph: Any, argument: Any) -> list[Any]:
         # Keras goes by the names of the inputs here.
         return [argument[tensor.name] for tensor in graph.inputs]
     return keras.tree.flatten(argument)
+
+
+def _overrides_caller(model: keras.Model) -> bool:
+    # Only on torch does Keras have a `forward`, by which it calls `call`.
+    return any(
+        getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in ("__call__", "forward")
+        if hasattr(keras.Model, name)
+    )
 
 
 def _computes(model: keras.Model, model_class: Any) -> bool:
@@ -119,12 +138,7 @@ def _trace(model: keras.Model, shape: Shape | None) -> Any:
         kwargs = {"training": False} if takes_training else {}
         return keras.Function(inputs, model.call(inputs, **kwargs))
     except Exception as error:
-        raise ValueError(
-            f"The `call` of model '{model.name}' of type "
-            f"`{type(model).__name__}` cannot be traced on symbolic tensors: "
-            f"{error} Use only `keras.layers`, `keras_lip.layers` and "
-            "`keras.ops` in it, or build the model with the functional API."
-        ) from error
+        raise _untraceable(model, str(error)) from error
     finally:
         # The trace leaves the layers as it found them.
         for added, length in nodes:
@@ -139,20 +153,18 @@ def _built_shape(model: keras.Model) -> Shape:
     else:
         shape = (model.get_build_config() or {}).get("input_shape")
     if shape is None:
-        raise _unbuilt(model)
+        raise _untraceable(model, "Keras does not know its input shape.")
     if not all(size is None or isinstance(size, int) for size in shape):
-        raise ValueError(
-            f"The `call` of model '{model.name}' of type "
-            f"`{type(model).__name__}` cannot be traced: it must take one "
-            f"input. Received: input shapes {shape}"
-        )
+        raise _untraceable(model, f"it has inputs of several shapes, {shape}.")
     return shape
 
 
-def _unbuilt(model: keras.Model) -> ValueError:
+def _untraceable(model: keras.Model, why: str) -> ValueError:
     return ValueError(
-        f"Model '{model.name}' of type `{type(model).__name__}` is not built. "
-        "Start it with a `keras.Input`, or call it once on a batch of data."
+        f"The `call` of model '{model.name}' of type `{type(model).__name__}` "
+        f"cannot be traced on symbolic tensors: {why} Use only `keras.layers`, "
+        "`keras_lip.layers` and `keras.ops` in it, or build the model with the "
+        "functional API."
     )
 
 

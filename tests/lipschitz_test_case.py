@@ -15,9 +15,14 @@ from keras_lip.layers.to_keras_model import to_keras_model
 
 
 class LipschitzTestCase(parameterized.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # Once a class: it takes a third of a second.
+        keras.utils.clear_session()
+
     def setUp(self):
         super().setUp()
-        keras.utils.clear_session()
         keras.config.disable_traceback_filtering()
         keras.utils.set_random_seed(1234)
         self.rng = np.random.default_rng(1234)

@@ -90,7 +90,8 @@ def _apply_model(
     model: keras.Model, argument: Any, inputs: list[Bound]
 ) -> list[Any]:
     # A subclassed model may be called on another shape than it was built on.
-    graph = get_graph(model, inputs[0].shape)
+    shape = inputs[0].shape if len(inputs) == 1 else None
+    graph = get_graph(model, shape)
     _check_dtypes(model, graph)
     inputs = match_inputs(graph, argument)
     for tensor, bound in zip(graph.inputs, inputs, strict=True):

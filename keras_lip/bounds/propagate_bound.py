@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.bounds.rounding import multiply_up
+from keras_lip.graph import is_hooked
 
 Rule = Callable[[Any, Any], float]
 _Rule = TypeVar("_Rule", bound=Rule)
@@ -101,6 +102,8 @@ class PropagateBound:
     def _why_unbounded(self, layer: Any) -> str | None:
         for name in _replaced_methods(layer):
             return f", whose `{name}` was replaced on the instance"
+        if is_hooked(layer):
+            return ", which has hooks"
         if isinstance(layer, keras.layers.Layer):
             why = _why_inexact(layer)
             if why is not None:
@@ -111,7 +114,7 @@ class PropagateBound:
             return " (an operation of `keras.ops`)"
         if not hasattr(type(layer), "lipschitz_bound"):
             return " (rules go by exact class, a subclass needs its own)"
-        for name in ("call", "__call__"):
+        for name in ("call", "__call__", "forward"):
             if _depth(layer, name) < _depth(layer, "lipschitz_bound"):
                 return f", which overrides `{name}` but not `lipschitz_bound`"
         return None
@@ -161,6 +164,5 @@ def _is_finite(layer: Any) -> bool:
 def _depth(layer: Any, method: str) -> int:
     """Returns how far up its classes a layer finds a method."""
     classes = type(layer).__mro__
-    return next(
-        depth for depth, cls in enumerate(classes) if method in vars(cls)
-    )
+    depths = (i for i, cls in enumerate(classes) if method in vars(cls))
+    return next(depths, len(classes))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_lip.types import Array
@@ -11,6 +12,16 @@ def read_kernel(layer: Any, kernel: Any) -> Array:
     """Returns a kernel as it runs, rounded to the layer's compute dtype."""
     kernel = ops.convert_to_tensor(kernel)
     return read_weight(ops.cast(kernel, layer.compute_dtype))
+
+
+def read_number(layer: Any, number: Any) -> Array:
+    """Returns the magnitudes of constants, exact and as a layer rounds them.
+
+    Which of the two runs depends on the backend and the dtype of a copy.
+    """
+    exact = np.asarray(number, dtype="float64").reshape(-1)
+    rounded = read_kernel(layer, exact).reshape(-1)
+    return np.abs(np.concatenate([exact, rounded]))
 
 
 def read_weight(weight: Any) -> Array:

@@ -70,7 +70,7 @@ def attacked_accuracy(
         labels = to_sparse_labels(labels, classes)
         native = (
             ops.convert_to_tensor(inputs, dtype="float32"),
-            ops.convert_to_tensor(labels, dtype="int64"),
+            ops.convert_to_tensor(labels, dtype=_label_dtype()),
         )
         robust = _predict(model, native[0]) == labels
         robust = np.repeat(robust[None], len(radii), axis=0)
@@ -80,6 +80,11 @@ def attacked_accuracy(
         survivors.append(robust)
     shares = np.concatenate(survivors, axis=1).mean(axis=1)
     return dict(zip(radii, shares.tolist(), strict=True))
+
+
+def _label_dtype() -> str:
+    # PyTorch's crossentropy takes nothing shorter; JAX has nothing longer.
+    return "int32" if keras.backend.backend() == "jax" else "int64"
 
 
 def _predict(model: keras.Model, inputs: Any) -> Any:

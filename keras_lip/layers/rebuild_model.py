@@ -86,6 +86,9 @@ def copy_layer(
         shapes = keras.tree.map_structure(lambda tensor: tensor.shape, args)
         copy.build(*shapes)
         copy.set_weights(layer.get_weights())
+    if getattr(layer, "lora_enabled", False):
+        # `Dense` forgets it in `build`.
+        copy.lora_alpha = layer.lora_alpha
     if hasattr(copy, "finalize_state"):
         # `Normalization` computes with constants that it derives from weights.
         copy.finalize_state()

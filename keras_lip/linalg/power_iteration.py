@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 from keras import ops
 
+from keras_lip.linalg.scale_to_one import scale_to_one
 from keras_lip.operators import LinearOperator
 from keras_lip.types import Tensor
 
-# The norm under which a float32 vector counts as zero.
-_TINY = 1e-18
+# The squared norm under which a float32 vector counts as zero.
+_TINY = 1e-36
 
 _Carry = tuple[Tensor, Tensor]
 
@@ -25,7 +26,7 @@ def power_iteration(
 
     Args:
         operator: A `LinearOperator`.
-        kernel: Tensor. The operator's kernel.
+        kernel: Tensor. The operator's kernel, in which it is linear.
         vector: Tensor that `operator.matvec` takes. Where to start.
         iterations: Positive integer.
 
@@ -37,15 +38,22 @@ def power_iteration(
 
     - [Miyato et al., 2018](https://arxiv.org/abs/1802.05957), Algorithm 1.
     """
-    carry = ops.stop_gradient(_normalize(vector)), ops.stop_gradient(kernel)
+    # The directions are those of any multiple of the kernel: of one that does
+    # not overflow when it is applied twice.
+    scaled = ops.stop_gradient(scale_to_one(kernel, axis=None))
+    start = ops.stop_gradient(_normalize(vector))
+    carry = start, scaled
     step = _make_step(operator)
     if iterations == 1:
         carry = step(0, carry)
     else:
         carry = ops.fori_loop(0, iterations, step, carry)
     vector = ops.stop_gradient(carry[0])
+    # A kernel that vanishes must not take the direction with it.
+    vanished = ops.sum(ops.square(vector)) < 0.5
+    vector = ops.where(vanished, start, vector)
     image = operator.matvec(kernel, vector)
-    direction = ops.stop_gradient(_normalize(image))
+    direction = ops.stop_gradient(_normalize(scale_to_one(image, axis=None)))
     return ops.sum(ops.multiply(image, direction)), vector
 
 
@@ -56,14 +64,10 @@ def _make_step(operator: LinearOperator) -> Callable[[Tensor, _Carry], _Carry]:
     def step(_: Tensor, carry: _Carry) -> _Carry:
         vector, kernel = carry
         image = operator.adjoint(kernel, operator.matvec(kernel, vector))
-        norm = ops.sqrt(ops.sum(ops.square(image)))
-        # A kernel that vanishes must not take the direction with it.
-        vector = ops.where(norm > _TINY, _normalize(image), vector)
-        return vector, kernel
+        return _normalize(image), kernel
 
     return step
 
 
 def _normalize(vector: Tensor) -> Tensor:
-    norm = ops.sqrt(ops.sum(ops.square(vector)))
-    return ops.divide(vector, ops.maximum(norm, _TINY))
+    return vector * ops.rsqrt(ops.sum(ops.square(vector)) + _TINY)

@@ -5,7 +5,7 @@ from keras import ops
 from keras_lip.types import Tensor
 
 
-def scale_to_one(tensor: Tensor, axis: int | tuple[int, ...]) -> Tensor:
+def scale_to_one(tensor: Tensor, axis: int | tuple[int, ...] | None) -> Tensor:
     """Divides by the largest absolute value along some axes.
 
     It goes before a computation whose result does not depend on the scale of
@@ -13,7 +13,7 @@ def scale_to_one(tensor: Tensor, axis: int | tuple[int, ...]) -> Tensor:
 
     Args:
         tensor: Floating-point tensor.
-        axis: Integer or tuple of integers.
+        axis: Integer or tuple of integers, or `None` for all axes.
 
     Returns:
         Tensor of the same shape. Where all values are tiny they stay as they

@@ -41,11 +41,11 @@ class BaseLossTest(LipschitzTestCase):
             model.fit(self.normal(4, 3), np.ones((4, 2)), verbose=0)
 
     def test_weights_keep_the_precision_of_the_loss(self):
-        if keras.backend.backend() == "jax":
-            self.skipTest("JAX has no float64 by default.")
+        if keras.backend.backend() != "tensorflow":
+            self.skipTest("Elsewhere `keras.ops` rounds float64 to float32.")
         loss = losses.KantorovichRubinstein(reduction="none", dtype="float64")
         # The positive class has the weight 1 of the 1 + 1 / 3.
-        values = loss([1, 0], [1.0, 0.0], [1.0, 1 / 3])
+        values = loss([1, 0], [1.0, 0.0], np.array([1.0, 1 / 3]))
         self.assertAllClose(values, [-4 / 3, 0.0], atol=0, rtol=1e-14)
 
     def test_loss_of_symbolic_tensors_is_symbolic(self):

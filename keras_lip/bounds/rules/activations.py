@@ -9,6 +9,7 @@ from keras import layers
 from keras_lip.bounds.activation_bound import activation_bound
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.read_kernel import read_number
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.rules.broadcasting import check_fits
 
@@ -25,17 +26,17 @@ def _(layer: layers.ReLU, inputs: float) -> float:
             f"Layer '{layer.name}' jumps at its `threshold`, so it has no "
             f"Lipschitz constant. Received: threshold={layer.threshold}"
         )
-    return _rectify(inputs, layer.negative_slope)
+    return _rectify(inputs, read_number(layer, layer.negative_slope))
 
 
 @propagate_bound.register(layers.LeakyReLU)
 def _(layer: layers.LeakyReLU, inputs: float) -> float:
-    return _rectify(inputs, layer.negative_slope)
+    return _rectify(inputs, read_number(layer, layer.negative_slope))
 
 
 @propagate_bound.register(layers.ELU)
 def _(layer: layers.ELU, inputs: float) -> float:
-    return _rectify(inputs, layer.alpha)
+    return _rectify(inputs, read_number(layer, layer.alpha))
 
 
 @propagate_bound.register(layers.PReLU)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from keras_lip.bounds.propagate_bound import propagate_bound
-from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.read_kernel import read_number
 from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.bounds.rounding import divide_up
 from keras_lip.bounds.rounding import multiply_up
@@ -15,7 +15,9 @@ from keras_lip.types import Array
 
 @propagate_bound.register(layers.BatchNormalization)
 def _(layer: layers.BatchNormalization, inputs: float) -> float:
-    variance = read_weight(layer.moving_variance) + layer.epsilon
+    # Keras computes in float32, or more.
+    epsilon = min(layer.epsilon, float(np.float32(layer.epsilon)))
+    variance = read_weight(layer.moving_variance) + epsilon
     gamma = read_weight(layer.gamma) if layer.scale else np.ones(())
     # What is divided by zero, or by the root of less, is no number.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -40,21 +42,15 @@ def _(layer: layers.Rescaling, inputs: float) -> float:
         scale = scale.reshape(scale.shape + (1,) * (3 - scale.ndim))
     check_fits(layer, inputs, scale.shape)
     check_fits(layer, inputs, np.shape(layer.offset))
-    return multiply_up(inputs, _largest(_as_it_runs(layer, scale)))
+    return multiply_up(inputs, _largest(read_number(layer, scale)))
 
 
 def _deviation(layer: layers.Normalization) -> Array:
     with np.errstate(invalid="ignore"):
         deviation = np.sqrt(read_weight(layer.variance))
     # Keras divides by no less than its epsilon.
-    smallest = _as_it_runs(layer, keras.config.epsilon())
+    smallest = read_number(layer, keras.config.epsilon())
     return np.maximum(deviation.reshape(-1, 1), smallest)
-
-
-def _as_it_runs(layer: keras.layers.Layer, number: Array | float) -> Array:
-    """Returns the magnitudes of a number, exact and as the layer rounds it."""
-    rounded = read_kernel(layer, number).reshape(-1)
-    return np.abs(np.append(np.asarray(number).reshape(-1), rounded))
 
 
 def _largest(values: Array) -> float:

@@ -5,6 +5,7 @@ import numbers
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_lip.bounds.bound import Bound
 from keras_lip.bounds.propagate_bound import propagate_bound
@@ -66,8 +67,8 @@ def _(layer: Any, inputs: list[Any]) -> float:
             f"Operation '{layer.name}' multiplies two tensors, which is not "
             "Lipschitz. Multiply a tensor by a number."
         )
-    first, second = inputs
-    return multiply_up(abs(first), abs(second))
+    first, second = (_largest(value) for value in inputs)
+    return multiply_up(first, second)
 
 
 @propagate_bound.register(_OPERATIONS["/"])
@@ -79,7 +80,20 @@ def _(layer: Any, inputs: list[Any]) -> float:
             f"Operation '{layer.name}' divides by a tensor, which is not "
             "Lipschitz. Divide a tensor by a number."
         )
-    return divide_up(numerator, abs(denominator))
+    smallest = min(abs(denominator), abs(_to_float32(denominator)))
+    return divide_up(numerator, smallest)
+
+
+def _largest(value: Any) -> float:
+    """Returns the magnitude of a bound, or of a number as it may be rounded."""
+    if isinstance(value, Bound):
+        return value
+    return max(abs(float(value)), abs(_to_float32(value)))
+
+
+def _to_float32(value: Any) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 def _check_constants(layer: Any, inputs: list[Any]) -> None:

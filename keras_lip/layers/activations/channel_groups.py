@@ -20,8 +20,8 @@ def check_groups(
     ndim = len(input_shape)
     if not -ndim < axis < ndim or axis == 0:
         raise ValueError(
-            f"`axis` of layer '{layer.name}' must be an axis of its input other "
-            f"than the batch axis. Received: axis={axis}, "
+            f"`axis` of layer '{layer.name}' must be an axis of its input, and "
+            f"not the batch axis. Received: axis={axis}, "
             f"input_shape={tuple(input_shape)}"
         )
     channels = input_shape[axis]
