@@ -15,13 +15,16 @@ def read_kernel(layer: Any, kernel: Any) -> Array:
 
 
 def read_number(layer: Any, number: Any) -> Array:
-    """Returns the magnitudes of constants, exact and as a layer rounds them.
+    """Returns the magnitudes of constants, exact and as they may be rounded.
 
-    Which of the two runs depends on the backend and the dtype of a copy.
+    A layer rounds its constants to its compute dtype, and with TensorFlow some
+    to float32 before that.
     """
     exact = np.asarray(number, dtype="float64").reshape(-1)
-    rounded = read_kernel(layer, exact).reshape(-1)
-    return np.abs(np.concatenate([exact, rounded]))
+    with np.errstate(over="ignore"):
+        single = exact.astype("float32")
+    rounded = read_kernel(layer, single)
+    return np.abs(np.concatenate([exact, single, rounded]))
 
 
 def read_weight(weight: Any) -> Array:

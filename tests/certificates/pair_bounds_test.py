@@ -63,6 +63,21 @@ class PairBoundsTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "of type `Sharper`"):
             find_pair_bounds(model)
 
+    def test_subclass_that_does_more_than_its_kernel_is_no_linear_head(self):
+        class Sharper(layers.UnitNormDense):
+            def call(self, inputs, training=False):
+                return 10 * super().call(inputs, training=training)
+
+            def lipschitz_bound(self):
+                return 10 * super().lipschitz_bound()
+
+        model = keras.Sequential([keras.Input((6,)), Sharper(3)])
+        bounds = find_pair_bounds(model)
+        self.assertIsNone(bounds.head)
+        kernel = np.array(keras.ops.convert_to_numpy(model.layers[0].kernel))
+        exact = 10 * np.linalg.norm(kernel[:, 0] - kernel[:, 1])
+        self.assertGreaterEqual(bounds.matrix[0, 1], exact)
+
     def test_non_finite_kernel_has_infinite_bounds(self):
         model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
         kernel = self.normal(6, 3)

@@ -11,6 +11,9 @@ from tests.lipschitz_test_case import to_numpy
 ORTHOGONAL = {
     "bjorck": parametrizations.Bjorck(iterations=40),
     "cayley": parametrizations.Cayley(),
+    "cholesky": parametrizations.Cholesky(),
+    "exponential": parametrizations.Exponential(),
+    "qr": parametrizations.QR(),
 }
 SHAPES = ((5, 5), (7, 4), (4, 7), (3, 6, 2))
 
@@ -62,7 +65,40 @@ class ParametrizationsTest(LipschitzTestCase):
         self.assertAllClose(again, image, 1e-5)
 
     @parameterized.parameters(
-        parametrizations.Bjorck(7), parametrizations.Cayley()
+        "cholesky",
+        "exponential",
+        "qr",
+        "cayley",
+    )
+    def test_ill_conditioned_matrices_become_orthogonal(self, name):
+        # Singular values from 1 down to 1e-3.
+        for shape in ((6, 6), (9, 6), (6, 9)):
+            left, _, right = np.linalg.svd(self.normal(*shape), False)
+            values = np.logspace(0, -3, 6)
+            matrix = ((left * values) @ right).astype("float32")
+            image, _ = ORTHOGONAL[name](matrix)
+            self.assertAllClose(self.singular_values(image), np.ones(6), 2e-5)
+
+    def test_qr_and_cholesky_leave_orthogonal_matrices_alone(self):
+        matrix, _ = parametrizations.Cayley()(self.normal(7, 4))
+        for name in ("qr", "cholesky"):
+            image, _ = ORTHOGONAL[name](matrix)
+            self.assertAllClose(image, matrix, 1e-5)
+
+    def test_exponential_is_that_of_the_generator(self):
+        matrix = self.normal(5, 5)
+        image, _ = parametrizations.Exponential()(matrix)
+        generator = (matrix - matrix.T).astype("complex128")
+        values, vectors = np.linalg.eig(generator)
+        exact = (vectors * np.exp(values)) @ np.linalg.inv(vectors)
+        self.assertAllClose(image, exact.real, 1e-5)
+
+    @parameterized.parameters(
+        parametrizations.Bjorck(7),
+        parametrizations.Cayley(),
+        parametrizations.Cholesky(),
+        parametrizations.Exponential(4),
+        parametrizations.QR(),
     )
     def test_config_round_trip(self, parametrization):
         config = parametrizations.serialize(parametrization)
@@ -72,7 +108,9 @@ class ParametrizationsTest(LipschitzTestCase):
         self.assertIs(parametrizations.get(parametrization), parametrization)
 
     def test_get_refuses_what_it_does_not_know(self):
-        with self.assertRaisesRegex(ValueError, "'bjork'.*'bjorck', 'cayley'"):
+        with self.assertRaisesRegex(
+            ValueError, "'bjork'.*'bjorck', 'cayley', 'chol"
+        ):
             parametrizations.get("bjork")
         with self.assertRaisesRegex(TypeError, "Received: 3"):
             parametrizations.get(3)
@@ -81,3 +119,5 @@ class ParametrizationsTest(LipschitzTestCase):
         for iterations in (0, -1, 1.5):
             with self.assertRaisesRegex(ValueError, "`iterations` must be"):
                 parametrizations.Bjorck(iterations)
+            with self.assertRaisesRegex(ValueError, "`squarings` must be"):
+                parametrizations.Exponential(iterations)

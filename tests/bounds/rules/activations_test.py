@@ -87,6 +87,11 @@ class ActivationsTest(RuleTestCase):
         layer.negative_slope = 7.0
         self.assertEqual(lipschitz_bound(model), 7.0)
 
+    def test_slope_counts_as_it_is_rounded(self):
+        # In float32, 1.1 is larger than it is.
+        bound = self.bound(layers.LeakyReLU(negative_slope=1.1), 2)
+        self.assertEqual(bound, float(np.float32(1.1)))
+
     def test_activation_changed_after_building_is_seen(self):
         layer = layers.Dense(2, kernel_initializer="identity")
         model = self.make_model(layer, 2)

@@ -32,6 +32,17 @@ class OperationsTest(RuleTestCase):
         self.assertAlmostEqual(lipschitz_bound(model), expected, delta=1e-12)
         self.assertBounded(model, slack=1e-5)
 
+    def test_constants_count_exact_and_as_they_are_rounded(self):
+        # In float32, 1.1 is larger than it is and 0.7 is smaller.
+        for number, expected in (1.1, float(np.float32(1.1))), (0.7, 0.7):
+            model = self.apply(lambda x, n=number: n * x)
+            self.assertEqual(lipschitz_bound(model), expected)
+        model = self.apply(lambda x: x / 1.1)
+        self.assertAlmostEqual(lipschitz_bound(model), 1 / 1.1, delta=1e-15)
+        model = self.apply(lambda x: x / 0.7)
+        expected = 1 / float(np.float32(0.7))
+        self.assertAlmostEqual(lipschitz_bound(model), expected, delta=1e-15)
+
     def test_division_by_zero_has_no_bound(self):
         self.assertEqual(lipschitz_bound(self.apply(lambda x: x / 0)), np.inf)
 

@@ -1,0 +1,50 @@
+"""Absolute value, elementwise."""
+
+import keras
+from keras import ops
+
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.to_functional import to_functional
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class AbsoluteValue(LipschitzLayer):
+    """Replaces each number by its absolute value.
+
+    The slopes are 1 and -1, so the layer is 1-Lipschitz in every l-p norm and
+    preserves the norm of the gradient wherever no input is zero.
+
+    Args:
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.AbsoluteValue()
+    >>> outputs = layer(np.array([[3.0, -1.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[3.0, 1.0]]
+
+    Reference:
+
+    - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.1
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.absolute(inputs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        return 1.0
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return to_functional(self)

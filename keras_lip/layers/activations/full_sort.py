@@ -1,0 +1,69 @@
+"""Sorting of all channels."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.layers.channel_axis import check_channels
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.to_functional import to_functional
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class FullSort(LipschitzLayer):
+    """Sorts all channels in ascending order.
+
+    The layer permutes its input, so it is 1-Lipschitz in every norm and
+    preserves the norm of the gradient. It is `GroupSort` with a single group.
+
+    Args:
+        axis: Integer. The axis of the channels. Defaults to the last.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `axis` is not an axis of the input, is the batch axis, or
+            has no known size.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.FullSort()
+    >>> outputs = layer(np.array([[3.0, 1.0, 2.0, 4.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[1.0, 2.0, 3.0, 4.0]]
+
+    Reference:
+
+    - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.1
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        check_channels(self, input_shape, self.axis)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.sort(inputs, axis=self.axis)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        return 1.0
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return to_functional(self)
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "axis": self.axis}

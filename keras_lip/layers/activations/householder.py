@@ -1,0 +1,155 @@
+"""Reflections of pairs of channels about lines that are learnt."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.rounding import add_up
+from keras_lip.bounds.rounding import inflate_up
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.layers.activations.channel_groups import check_groups
+from keras_lip.layers.activations.channel_groups import merge_groups
+from keras_lip.layers.activations.channel_groups import split_groups
+from keras_lip.layers.channel_axis import channel_shape
+from keras_lip.layers.channel_axis import check_channels
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.types import Array
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+# The first fold is then `MaxMin`; the line of the second is orthogonal to it.
+_INITIAL_ANGLES = (math.pi / 2, 3 * math.pi / 2)
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class Householder(LipschitzLayer):
+    """Folds each pair of neighbouring channels along a line that is learnt.
+
+    The channels `2 i` and `2 i + 1` are a point `z` of the plane. With the unit
+    normal `v = (sin(theta / 2), -cos(theta / 2))` the layer computes
+    `z - 2 min(v . z, 0) v`: it keeps the points on one side of a line through
+    the origin and reflects the others onto them. This is continuous, and the
+    identity or a reflection on each side, so 1-Lipschitz in the l2 norm, and
+    preserves the norm of the gradient. At the initial `theta = pi / 2` it is
+    `MaxMin`.
+
+    Order two folds the half-plane that is left once more, along a second line
+    that starts orthogonal to the first. The four sectors of the plane are then
+    mapped by the identity, by a reflection or by a product of two.
+
+    A rounded `v` is not quite of length one, and one side is stretched by
+    `|2 |v|^2 - 1|`: `lipschitz_bound` is that of the normals that run.
+
+    Args:
+        order: Integer, 1 or 2. Number of folds, each with one trainable angle
+            for each pair.
+        axis: Integer. The axis of the channels. Defaults to the last.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `order` is neither 1 nor 2, or the number of channels is
+            odd.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.Householder()
+    >>> outputs = layer(np.array([[1.0, 3.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).round(3).tolist()
+    [[3.0, 1.0]]
+
+    Reference:
+
+    - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), for order one and
+      for why neighbouring pieces of a continuous gradient norm preserving
+      function must differ by a reflection
+    """
+
+    def __init__(self, order: int = 1, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(order, bool) or order not in (1, 2):
+            raise ValueError(f"`order` must be 1 or 2. Received: order={order}")
+        self.order = order
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        check_groups(self, input_shape, self.axis, group_size=2)
+        channels = check_channels(self, input_shape, self.axis)
+        # In float32 even under mixed precision, as a free kernel is.
+        self.theta = self.add_weight(
+            name="theta",
+            shape=(self.order, channels // 2),
+            initializer=_initialize_angles,
+            autocast=False,
+        )
+        self.input_spec = keras.layers.InputSpec(
+            ndim=len(input_shape), axes={self.axis: channels}
+        )
+
+    def compute_normals(self) -> Tensor:
+        """Returns the normals, of shape `(order, 2, channels // 2)`."""
+        half = ops.convert_to_tensor(self.theta) / 2
+        return ops.stack([ops.sin(half), -ops.cos(half)], axis=1)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        normals = ops.cast(self.compute_normals(), inputs.dtype)
+        shape = channel_shape(len(inputs.shape), self.axis)
+        normals = ops.reshape(normals, (self.order, 2, *shape))
+        return self._fold(inputs, normals)
+
+    def _fold(self, inputs: Tensor, normals: Tensor | Array) -> Tensor:
+        pairs, axis = split_groups(inputs, self.axis, group_size=2)
+        first, second = ops.unstack(pairs, axis=axis)
+        for order in range(self.order):
+            v, w = normals[order, 0], normals[order, 1]
+            # Continuous for any normal. A choice between the input and its
+            # reflection would not be once the normal is rounded.
+            twice = 2 * ops.minimum(first * v + second * w, 0)
+            first, second = first - twice * v, second - twice * w
+        return merge_groups(ops.stack([first, second], axis=axis), inputs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        normals = read_kernel(self, self.compute_normals())
+        bound = 1.0
+        for squares in np.max(np.sum(np.square(normals), axis=1), axis=1):
+            square = inflate_up(float(squares), 2)
+            # The eigenvalues of `I - 2 v v^T` are 1 and `1 - 2 |v|^2`.
+            stretch = add_up(multiply_up(2.0, square), -1.0)
+            bound = multiply_up(bound, max(1.0, stretch))
+        return bound
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        normals = read_kernel(self, self.compute_normals())
+        if self.compute_dtype != "float64":
+            normals = normals.astype("float32")
+        input_shape = self.get_build_config()["input_shape"]
+        inputs = keras.Input(input_shape[1:], dtype=self.compute_dtype)
+        shape = channel_shape(len(input_shape), self.axis)
+        normals = normals.reshape(self.order, 2, *shape)
+        outputs = ops.cast(self._fold(inputs, normals), self.compute_dtype)
+        return keras.Model(inputs, outputs, name=self.name)
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "order": self.order,
+            "axis": self.axis,
+        }
+
+
+def _initialize_angles(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+    angles = np.array(_INITIAL_ANGLES[: shape[0]])[:, np.newaxis]
+    return ops.convert_to_tensor(np.broadcast_to(angles, shape), dtype=dtype)

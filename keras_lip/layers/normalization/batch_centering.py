@@ -1,0 +1,138 @@
+"""Subtraction of the mean over the batch."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.layers.channel_axis import channel_shape
+from keras_lip.layers.channel_axis import check_channels
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_number
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class BatchCentering(LipschitzLayer):
+    """Subtracts the mean of each channel over the batch.
+
+    In training the layer subtracts the mean of the batch and moves a moving
+    mean on, a non-trainable weight; at inference, or if the layer is frozen, it
+    subtracts the moving mean. At inference it is a translation, hence
+    1-Lipschitz in every norm, and preserves the gradient. It is batch
+    normalization without the division by the deviation.
+
+    Args:
+        momentum: Float between zero and one. Part of the moving mean that a
+            training step keeps.
+        axis: Integer. The axis of the channels. Defaults to the last.
+        center: Boolean. Whether the layer adds a trainable bias.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `momentum` is not between zero and one, or `axis` is not
+            an axis of the input, is the batch axis, or has no known size.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.BatchCentering()
+    >>> outputs = layer(np.array([[3.0], [1.0]]), training=True)
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[1.0], [-1.0]]
+
+    Reference:
+
+    - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), section 3, for
+      batch normalization
+    """
+
+    def __init__(
+        self,
+        momentum: float = 0.99,
+        axis: int = -1,
+        center: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.momentum = check_number("momentum", momentum, 0.0, 1.0)
+        self.axis = axis
+        self.center = center
+
+    def build(self, input_shape: Shape) -> None:
+        channels = check_channels(self, input_shape, self.axis)
+        # A mean over the batch is a sum, which bfloat16 has no room for.
+        self.moving_mean = self.add_weight(
+            name="moving_mean",
+            shape=(channels,),
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+        )
+        if self.center:
+            self.beta = self.add_weight(
+                name="beta", shape=(channels,), initializer="zeros"
+            )
+        self.input_spec = keras.layers.InputSpec(
+            ndim=len(input_shape), axes={self.axis: channels}
+        )
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        mean = self._compute_mean(inputs, bool(training and self.trainable))
+        shape = channel_shape(len(inputs.shape), self.axis)
+        outputs = inputs - ops.cast(ops.reshape(mean, shape), inputs.dtype)
+        if self.center:
+            outputs = outputs + ops.reshape(self.beta, shape)
+        return outputs
+
+    def _compute_mean(self, inputs: Tensor, training: bool) -> Tensor:
+        moving_mean = ops.convert_to_tensor(self.moving_mean)
+        if not training:
+            return moving_mean
+        axes = list(range(len(inputs.shape)))
+        del axes[self.axis]
+        mean = ops.mean(ops.cast(inputs, self.moving_mean.dtype), axis=axes)
+        self.moving_mean.assign(
+            self.momentum * moving_mean + (1 - self.momentum) * mean
+        )
+        return mean
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        return 1.0
+
+    def to_keras_layer(
+        self, audited: bool = True
+    ) -> keras.layers.BatchNormalization:
+        # Its moving variance is one at birth, and nothing is added to it.
+        layer = keras.layers.BatchNormalization(
+            axis=self.axis,
+            momentum=self.momentum,
+            epsilon=0.0,
+            center=self.center,
+            scale=False,
+            name=self.name,
+            dtype=self.dtype_policy,
+        )
+        layer.build(self.get_build_config()["input_shape"])
+        layer.moving_mean.assign(self.moving_mean)
+        if self.center:
+            layer.beta.assign(self.beta)
+        return layer
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "axis": self.axis,
+            "center": self.center,
+        }

@@ -1,0 +1,71 @@
+"""Subtraction of the mean over the channels."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.layers.channel_axis import check_channels
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.to_functional import to_functional
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class LayerCentering(LipschitzLayer):
+    """Subtracts from each sample the mean of its channels.
+
+    The layer is an orthogonal projection, onto the vectors whose channels sum
+    to zero, so it is 1-Lipschitz in the l2 norm. It is layer normalization
+    without the division by the deviation, which has no Lipschitz constant.
+
+    Args:
+        axis: Integer. The axis of the channels. Defaults to the last.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `axis` is not an axis of the input, is the batch axis, or
+            has no known size.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.LayerCentering()
+    >>> outputs = layer(np.array([[3.0, 1.0, 2.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[1.0, -1.0, 0.0]]
+
+    Reference:
+
+    - [Ba et al., 2016](https://arxiv.org/abs/1607.06450), section 3, for layer
+      normalization
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        check_channels(self, input_shape, self.axis)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs - ops.mean(inputs, axis=self.axis, keepdims=True)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        return 1.0
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return to_functional(self)
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "axis": self.axis}

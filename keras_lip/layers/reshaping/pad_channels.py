@@ -1,0 +1,90 @@
+"""Channels of zeros, added behind those of the input."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.layers.channel_axis import check_channels
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.to_functional import to_functional
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class PadChannels(LipschitzLayer):
+    """Appends channels of zeros.
+
+    The layer is an isometry: it preserves distances in every l-p norm, so it is
+    1-Lipschitz. It widens a network without weights, as before a residual
+    block, whose input and output have the same number of channels.
+
+    Args:
+        channels: Positive integer. Number of channels of the output.
+        axis: Integer. The axis of the channels. Defaults to the last.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `channels` is not a positive integer or the input has
+            more channels.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input, with `channels` on the axis of the channels.
+
+    Example:
+
+    >>> layer = keras_lip.layers.PadChannels(4)
+    >>> outputs = layer(np.array([[3.0, 1.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[3.0, 1.0, 0.0, 0.0]]
+
+    Reference:
+
+    - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), section 5
+    """
+
+    def __init__(self, channels: int, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = check_positive_integer("channels", channels)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        channels = check_channels(self, input_shape, self.axis)
+        if channels > self.channels:
+            raise ValueError(
+                f"Layer '{self.name}' pads its input to {self.channels} "
+                f"channels. Received: {channels} channels on axis {self.axis} "
+                f"of input_shape={tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(
+            ndim=len(input_shape), axes={self.axis: channels}
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        pad_width = [[0, 0] for _ in inputs.shape]
+        pad_width[self.axis][1] = self.channels - inputs.shape[self.axis]
+        return ops.pad(inputs, pad_width)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape = list(input_shape)
+        shape[self.axis] = self.channels
+        return tuple(shape)
+
+    def lipschitz_bound(self) -> float:
+        return 1.0
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return to_functional(self)
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "axis": self.axis,
+        }
