@@ -16,8 +16,8 @@ class QR(Parametrization):
     """Orthogonalizes a matrix by Householder's QR decomposition.
 
     The image is the factor `Q` with the signs that make the diagonal of `R`
-    positive, so that an orthogonal matrix is its own image. `Q` is orthogonal to
-    machine precision whatever the condition of the matrix.
+    positive, so that an orthogonal matrix is its own image. `Q` is orthogonal
+    to machine precision whatever the condition of the matrix.
 
     The decomposition is that of the matrix, scaled to entries of at most one,
     plus `1e-6` on its diagonal, which keeps the gradient finite where columns
