@@ -13,10 +13,10 @@ _DEGREE = 12
 def skew_exponential(generator: Tensor, squarings: int) -> Tensor:
     """Computes the orthogonal exponential of a skew-symmetric matrix.
 
-    The matrix is halved `squarings` times, exponentiated by a Taylor
-    polynomial of degree 12, and squared as many times. Beyond a norm of `2^squarings` it is
-    scaled down to that first, so that the result is non-expansive whatever the
-    matrix.
+    The matrix is halved `squarings` times, exponentiated by a Taylor polynomial
+    of degree 12, and squared as many times. A matrix of a larger norm than
+    `2^squarings` is scaled down to that first, so that the result is
+    non-expansive whatever the matrix.
 
     Args:
         generator: Tensor of shape `(..., n, n)`, skew-symmetric.
