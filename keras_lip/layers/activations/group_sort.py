@@ -41,7 +41,8 @@ class GroupSort(LipschitzLayer):
     Example:
 
     >>> layer = keras_lip.layers.GroupSort(2)
-    >>> layer(np.array([[3.0, 1.0, 2.0, 4.0]])).tolist()
+    >>> outputs = layer(np.array([[3.0, 1.0, 2.0, 4.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
     [[1.0, 3.0, 2.0, 4.0]]
 
     Reference:

@@ -40,7 +40,8 @@ class MaxMin(LipschitzLayer):
     Example:
 
     >>> layer = keras_lip.layers.MaxMin()
-    >>> layer(np.array([[3.0, 1.0, 2.0, 4.0]])).tolist()
+    >>> outputs = layer(np.array([[3.0, 1.0, 2.0, 4.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
     [[3.0, 1.0, 4.0, 2.0]]
 
     Reference:
