@@ -232,6 +232,8 @@ def main():
     print("Certifying, and attacking ...")
     report = kl.certificates.certify(model, x_test, y_test, RADII)
     attacked = slice(0, arguments.attacked_samples)
+    if len(x_test) > arguments.attacked_samples:
+        print(f"(attacks see the first {arguments.attacked_samples} samples)")
     for title, target in ((ATTACKED, model), (TWIN, twin)):
         report.attacks[title] = kl.certificates.attacked_accuracy(
             target, x_test[attacked], y_test[attacked], RADII
