@@ -35,7 +35,7 @@ $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.test
 
 smoke: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
-		$(BIN)/python examples/quickstart.py --smoke
+		$(BIN)/python examples/quickstart.py --smoke --output $(VENV)/smoke
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart
