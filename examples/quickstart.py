@@ -95,7 +95,9 @@ class NoisyImages(keras.utils.PyDataset):
 
 Every layer is 1-Lipschitz: the kernels of `OrthogonalDense` are orthogonal,
 and `MaxMin` permutes. The last layer, `UnitNormDense`, is certified by the
-distances between its weights, which loses nothing.
+distances between its weights, which loses nothing. Kernels this small can
+afford Björck's iteration, which trains to larger margins here than the default,
+the cheaper Cayley transform.
 """
 
 
@@ -103,7 +105,8 @@ def make_network(input_shape, classes, units, depth):
     """Returns a network of which every layer's bound is proven."""
     network = [keras.Input(input_shape), keras.layers.Flatten()]
     for _ in range(depth):
-        network += [kl.layers.OrthogonalDense(units), kl.layers.MaxMin()]
+        network.append(kl.layers.OrthogonalDense(units, "bjorck"))
+        network.append(kl.layers.MaxMin())
     network.append(kl.layers.UnitNormDense(classes))
     return kl.models.LipschitzSequential(network, name="robust")
 

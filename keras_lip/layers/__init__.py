@@ -5,6 +5,9 @@ from keras_lip.layers.activations.full_sort import FullSort as FullSort
 from keras_lip.layers.activations.group_sort import GroupSort as GroupSort
 from keras_lip.layers.activations.householder import Householder as Householder
 from keras_lip.layers.activations.max_min import MaxMin as MaxMin
+from keras_lip.layers.core.lipschitz_dense import (
+    LipschitzDense as LipschitzDense,
+)
 from keras_lip.layers.core.lipschitz_scale import (
     LipschitzScale as LipschitzScale,
 )

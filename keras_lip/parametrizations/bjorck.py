@@ -47,7 +47,9 @@ class Bjorck(Parametrization):
     def __init__(self, iterations: int = 15) -> None:
         self.iterations = check_positive_integer("iterations", iterations)
 
-    def constrain(self, matrix: Tensor, state: State) -> tuple[Tensor, State]:
+    def constrain(
+        self, matrix: Tensor, state: State, training: bool
+    ) -> tuple[Tensor, State]:
         matrix = rescale_columns(matrix)
         for _ in range(self.iterations):
             gram = ops.matmul(transpose(matrix), matrix)

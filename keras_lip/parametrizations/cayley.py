@@ -1,5 +1,6 @@
 """The Cayley transform."""
 
+import math
 from typing import ClassVar
 
 import keras
@@ -19,6 +20,9 @@ class Cayley(Parametrization):
     `A = U - U^T + V^T V`, and the image stacks `(I - A) (I + A)^{-1}` over
     `-2 V (I + A)^{-1}`. It costs one linear solve and no iteration.
 
+    A training step on fewer samples than the shorter side solves for the
+    outputs instead of the image, and never forms it.
+
     Reference:
 
     - [Trockman & Kolter, 2021](https://arxiv.org/abs/2104.07167), section 3.1
@@ -27,12 +31,60 @@ class Cayley(Parametrization):
 
     orthogonal: ClassVar[bool] = True
 
-    def constrain(self, matrix: Tensor, state: State) -> tuple[Tensor, State]:
-        columns = matrix.shape[-1]
-        head, tail = matrix[..., :columns, :], matrix[..., columns:, :]
-        generator = head - transpose(head) + ops.matmul(transpose(tail), tail)
-        identity = ops.eye(columns, dtype=matrix.dtype)
+    def constrain(
+        self, matrix: Tensor, state: State, training: bool
+    ) -> tuple[Tensor, State]:
+        generator, tail = _split(matrix)
+        identity = ops.eye(matrix.shape[-1], dtype=matrix.dtype)
         numerator = ops.concatenate([identity - generator, -2 * tail], axis=-2)
         # X (I + A) = N is solved as (I + A)^T X^T = N^T.
         image = ops.solve(transpose(identity + generator), transpose(numerator))
         return transpose(image), state
+
+    def multiply(
+        self, inputs: Tensor, matrix: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        samples = inputs.shape[:-1]
+        side = min(matrix.shape)
+        if None in samples or math.prod(samples) >= side:
+            return super().multiply(inputs, matrix, state)
+        matrix = ops.convert_to_tensor(matrix)
+        rows, columns = matrix.shape
+        flat = ops.reshape(ops.cast(inputs, matrix.dtype), (-1, rows))
+        multiply = _multiply if rows >= columns else _multiply_transposed
+        outputs = ops.reshape(multiply(flat, matrix), (*samples, columns))
+        return ops.cast(outputs, inputs.dtype), state
+
+
+def _split(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the generator and the tail of a matrix with rows enough."""
+    columns = matrix.shape[-1]
+    head, tail = matrix[..., :columns, :], matrix[..., columns:, :]
+    skew = head - transpose(head)
+    return skew + ops.matmul(transpose(tail), tail), tail
+
+
+def _multiply(inputs: Tensor, matrix: Tensor) -> Tensor:
+    """Multiplies by the image `Q` of a matrix that is square or tall.
+
+    For inputs `(x, y)`, `(x, y) Q = (2 x - 2 y V) (I + A)^{-1} - x`.
+    """
+    generator, tail = _split(matrix)
+    columns = matrix.shape[-1]
+    identity = ops.eye(columns, dtype=matrix.dtype)
+    head = inputs[:, :columns]
+    doubled = 2 * (head - ops.matmul(inputs[:, columns:], tail))
+    solved = ops.solve(transpose(identity + generator), transpose(doubled))
+    return transpose(solved) - head
+
+
+def _multiply_transposed(inputs: Tensor, matrix: Tensor) -> Tensor:
+    """Multiplies by the image of a wide matrix, the transpose `Q^T` of that.
+
+    With `z = x (I + A)^{-T}`, `x Q^T` is `2 z - x` beside `-2 z V^T`.
+    """
+    generator, tail = _split(transpose(matrix))
+    identity = ops.eye(matrix.shape[0], dtype=matrix.dtype)
+    solved = 2 * ops.solve(identity + generator, transpose(inputs))
+    outputs = [transpose(solved) - inputs, -transpose(ops.matmul(tail, solved))]
+    return ops.concatenate(outputs, axis=-1)

@@ -35,7 +35,9 @@ class Cholesky(Parametrization):
 
     orthogonal: ClassVar[bool] = True
 
-    def constrain(self, matrix: Tensor, state: State) -> tuple[Tensor, State]:
+    def constrain(
+        self, matrix: Tensor, state: State, training: bool
+    ) -> tuple[Tensor, State]:
         matrix = scale_to_one(matrix, axis=(-2, -1))
         return _orthogonalize(_orthogonalize(matrix)), state
 

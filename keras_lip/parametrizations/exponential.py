@@ -41,7 +41,9 @@ class Exponential(Parametrization):
     def __init__(self, squarings: int = 6) -> None:
         self.squarings = check_positive_integer("squarings", squarings)
 
-    def constrain(self, matrix: Tensor, state: State) -> tuple[Tensor, State]:
+    def constrain(
+        self, matrix: Tensor, state: State, training: bool
+    ) -> tuple[Tensor, State]:
         rows, columns = matrix.shape[-2:]
         padding = [[0, 0]] * (len(matrix.shape) - 1) + [[0, rows - columns]]
         square = ops.pad(matrix, padding)

@@ -23,14 +23,18 @@ class Parametrization(abc.ABC):
     the layer in non-trainable weights.
 
     Subclasses implement `constrain` and, if they keep a state,
-    `initial_state`.
+    `initial_state`; where a product with the image costs less than the image
+    itself, also `multiply`.
     """
 
     orthogonal: ClassVar[bool] = False
     """Whether every singular value of the image is one, not merely at most."""
 
     def __call__(
-        self, matrix: Tensor, state: State | None = None
+        self,
+        matrix: Tensor,
+        state: State | None = None,
+        training: bool = False,
     ) -> tuple[Tensor, State]:
         """Constrains a matrix of any proportions.
 
@@ -39,6 +43,8 @@ class Parametrization(abc.ABC):
                 float64.
             state: The state that `initial_state` declared or an earlier call
                 returned.
+            training: Boolean. Whether this is a training step, for which an
+                estimate may be good enough.
 
         Returns:
             Tuple of the constrained matrix, of the same shape, and the next
@@ -48,9 +54,25 @@ class Parametrization(abc.ABC):
         state = {} if state is None else state
         rows, columns = matrix.shape[-2:]
         if rows >= columns:
-            return self.constrain(matrix, state)
-        image, state = self.constrain(transpose(matrix), state)
+            return self.constrain(matrix, state, training)
+        image, state = self.constrain(transpose(matrix), state, training)
         return transpose(image), state
+
+    def multiply(
+        self, inputs: Tensor, matrix: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """Multiplies by the image of a matrix, in a training step.
+
+        Args:
+            inputs: Tensor of shape `(..., rows)`, of any floating-point dtype.
+            matrix: Tensor of shape `(rows, columns)`.
+            state: As in a call.
+
+        Returns:
+            Tuple of a tensor of shape `(..., columns)` and the next state.
+        """
+        image, state = self(matrix, state, training=True)
+        return ops.matmul(inputs, ops.cast(image, inputs.dtype)), state
 
     def initial_state(self, shape: tuple[int, ...]) -> State:
         """Declares the state to keep for a matrix.
@@ -65,7 +87,9 @@ class Parametrization(abc.ABC):
         return {}
 
     @abc.abstractmethod
-    def constrain(self, matrix: Tensor, state: State) -> tuple[Tensor, State]:
+    def constrain(
+        self, matrix: Tensor, state: State, training: bool
+    ) -> tuple[Tensor, State]:
         """Constrains a matrix with at least as many rows as columns."""
 
     def get_config(self) -> Config:

@@ -30,7 +30,9 @@ class QR(Parametrization):
 
     orthogonal: ClassVar[bool] = True
 
-    def constrain(self, matrix: Tensor, state: State) -> tuple[Tensor, State]:
+    def constrain(
+        self, matrix: Tensor, state: State, training: bool
+    ) -> tuple[Tensor, State]:
         matrix = scale_to_one(matrix, axis=(-2, -1))
         matrix = matrix + 1e-6 * ops.eye(*matrix.shape[-2:], dtype=matrix.dtype)
         orthogonal, triangular = ops.qr(matrix)

@@ -4,21 +4,27 @@ from typing import Any
 
 import keras
 
+from keras_lip.parametrizations.aol import AOL
 from keras_lip.parametrizations.bjorck import Bjorck
 from keras_lip.parametrizations.cayley import Cayley
 from keras_lip.parametrizations.cholesky import Cholesky
 from keras_lip.parametrizations.exponential import Exponential
+from keras_lip.parametrizations.frobenius import Frobenius
 from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.parametrizations.qr import QR
+from keras_lip.parametrizations.spectral import Spectral
 from keras_lip.types import Config
 from keras_lip.validation import check_known
 
 _BY_NAME: dict[str, type[Parametrization]] = {
+    "aol": AOL,
     "bjorck": Bjorck,
     "cayley": Cayley,
     "cholesky": Cholesky,
     "exponential": Exponential,
+    "frobenius": Frobenius,
     "qr": QR,
+    "spectral": Spectral,
 }
 
 

@@ -64,12 +64,7 @@ class ParametrizationsTest(LipschitzTestCase):
         again, _ = parametrizations.Bjorck(5)(image)
         self.assertAllClose(again, image, 1e-5)
 
-    @parameterized.parameters(
-        "cholesky",
-        "exponential",
-        "qr",
-        "cayley",
-    )
+    @parameterized.parameters(*ORTHOGONAL)
     def test_ill_conditioned_matrices_become_orthogonal(self, name):
         # Singular values from 1 down to 1e-3.
         for shape in ((6, 6), (9, 6), (6, 9)):
@@ -78,6 +73,37 @@ class ParametrizationsTest(LipschitzTestCase):
             matrix = ((left * values) @ right).astype("float32")
             image, _ = ORTHOGONAL[name](matrix)
             self.assertAllClose(self.singular_values(image), np.ones(6), 2e-5)
+
+    @parameterized.product(
+        name=tuple(ORTHOGONAL), shape=((6, 6), (9, 6), (6, 9)), batch=(2, 20)
+    )
+    def test_multiply_is_the_product_with_the_image(self, name, shape, batch):
+        # Cayley solves for the outputs of a batch of two.
+        parametrization = ORTHOGONAL[name]
+        matrix = self.normal(*shape)
+        inputs = self.normal(batch, 1, shape[0])
+        image, _ = parametrization(matrix)
+        outputs, state = parametrization.multiply(inputs, matrix, {})
+        self.assertEqual(state, {})
+        self.assertAllClose(outputs, ops.matmul(inputs, image), 1e-5)
+
+    @parameterized.parameters((6, 6), (9, 6), (6, 9))
+    def test_multiply_has_the_gradient_of_the_product(self, *shape):
+        cayley = parametrizations.Cayley()
+        inputs, weight = self.normal(2, shape[0]), self.normal(2, shape[1])
+
+        def solved(matrix):
+            outputs, _ = cayley.multiply(inputs, matrix, {})
+            return ops.sum(ops.multiply(outputs, weight))
+
+        def multiplied(matrix):
+            outputs = ops.matmul(inputs, cayley(matrix)[0])
+            return ops.sum(ops.multiply(outputs, weight))
+
+        matrix = ops.convert_to_tensor(self.normal(*shape))
+        self.assertAllClose(
+            gradient(solved, matrix), gradient(multiplied, matrix), 1e-5
+        )
 
     def test_qr_and_cholesky_leave_orthogonal_matrices_alone(self):
         matrix, _ = parametrizations.Cayley()(self.normal(7, 4))
@@ -109,7 +135,7 @@ class ParametrizationsTest(LipschitzTestCase):
 
     def test_get_refuses_what_it_does_not_know(self):
         with self.assertRaisesRegex(
-            ValueError, "'bjork'.*'bjorck', 'cayley', 'chol"
+            ValueError, "'bjork'.*'aol', 'bjorck', 'cayley', 'chol"
         ):
             parametrizations.get("bjork")
         with self.assertRaisesRegex(TypeError, "Received: 3"):

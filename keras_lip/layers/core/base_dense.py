@@ -20,7 +20,8 @@ from keras_lip.validation import check_positive_integer
 class BaseDense(LipschitzLayer):
     """Computes `activation(dot(inputs, kernel) + bias)`.
 
-    Subclasses say how the kernel comes from the weight `free_kernel`.
+    Subclasses say how the kernel comes from the weight `free_kernel`, how the
+    inputs are multiplied by it in training, and which kernel is proven.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -82,18 +83,28 @@ class BaseDense(LipschitzLayer):
             min_ndim=2, axes={-1: input_dim}
         )
 
-    @abc.abstractmethod
-    def compute_kernel(self, training: bool = False) -> Tensor:
-        """Constrains the free kernel; in training it may update a state."""
-
     @property
+    @abc.abstractmethod
     def kernel(self) -> Tensor:
-        """The constrained kernel, the one that multiplies the input."""
-        return self.compute_kernel()
+        """The constrained kernel, the one that multiplies at inference."""
+
+    @abc.abstractmethod
+    def train_multiply(self, inputs: Tensor) -> Tensor:
+        """Multiplies by the kernel in a training step, which may move a state.
+
+        It may round otherwise than the product with `kernel` does.
+        """
+
+    @abc.abstractmethod
+    def audited_kernel(self) -> Tensor:
+        """Returns the kernel to export, which keeps its promise provably."""
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        kernel = self.compute_kernel(bool(training and self.trainable))
-        outputs = ops.matmul(inputs, ops.cast(kernel, inputs.dtype))
+        if training and self.trainable:
+            outputs = self.train_multiply(inputs)
+        else:
+            kernel = ops.cast(self.kernel, inputs.dtype)
+            outputs = ops.matmul(inputs, kernel)
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
         return self.activation(outputs)
@@ -114,7 +125,8 @@ class BaseDense(LipschitzLayer):
             dtype=self.dtype_policy,
         )
         layer.build((None, self.free_kernel.shape[0]))
-        weights = [self.kernel, self.bias] if self.use_bias else [self.kernel]
+        kernel = self.audited_kernel() if audited else self.kernel
+        weights = [kernel, self.bias] if self.use_bias else [kernel]
         layer.set_weights([ops.convert_to_numpy(weight) for weight in weights])
         return layer
 

@@ -4,16 +4,13 @@ from typing import Any
 
 import keras
 
-from keras_lip import parametrizations
-from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.layers.core.parametrized_dense import ParametrizedDense
 from keras_lip.parametrizations import Parametrization
 from keras_lip.types import Config
-from keras_lip.types import Shape
-from keras_lip.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class OrthogonalDense(BaseDense):
+class OrthogonalDense(ParametrizedDense):
     """Densely-connected layer whose kernel is orthogonal.
 
     The layer computes `activation(dot(inputs, kernel) + bias)`, where every
@@ -25,7 +22,7 @@ class OrthogonalDense(BaseDense):
         units: Positive integer. Dimension of the output.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
-            `"bjorck"`.
+            `"cayley"`.
         activation: Activation function of a known Lipschitz bound, which
             counts in that of the layer. Defaults to none.
         use_bias: Boolean. Whether the layer adds a bias vector.
@@ -60,40 +57,12 @@ class OrthogonalDense(BaseDense):
     def __init__(
         self,
         units: int,
-        parametrization: str | Config | Parametrization = "bjorck",
+        parametrization: str | Config | Parametrization = "cayley",
         **kwargs: Any,
     ) -> None:
-        super().__init__(units, **kwargs)
-        self.parametrization = parametrizations.get(parametrization)
+        super().__init__(units, parametrization, **kwargs)
         if not self.parametrization.orthogonal:
             raise ValueError(
                 "`OrthogonalDense` needs an orthogonal parametrization. "
                 f"Received: parametrization={parametrization!r}"
             )
-
-    def build(self, input_shape: Shape) -> None:
-        super().build(input_shape)
-        tall = tuple(sorted(self.free_kernel.shape, reverse=True))
-        self.state = {
-            name: self.add_weight(
-                name=name,
-                shape=value.shape,
-                initializer=keras.initializers.Constant(value),
-                trainable=False,
-                autocast=False,
-            )
-            for name, value in self.parametrization.initial_state(tall).items()
-        }
-
-    def compute_kernel(self, training: bool = False) -> Tensor:
-        kernel, state = self.parametrization(self.free_kernel, self.state)
-        if training:
-            for name, value in state.items():
-                self.state[name].assign(value)
-        return kernel
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "parametrization": parametrizations.serialize(self.parametrization),
-        }

@@ -51,7 +51,14 @@ class UnitNormDense(BaseDense):
     - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), section 5
     """
 
-    def compute_kernel(self, training: bool = False) -> Tensor:
+    @property
+    def kernel(self) -> Tensor:
         kernel = scale_to_one(ops.convert_to_tensor(self.free_kernel), axis=0)
         squares = ops.sum(ops.square(kernel), axis=0, keepdims=True)
         return kernel * ops.rsqrt(squares + 1e-12)
+
+    def train_multiply(self, inputs: Tensor) -> Tensor:
+        return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
+
+    def audited_kernel(self) -> Tensor:
+        return self.kernel

@@ -16,8 +16,8 @@ class CountingCayley(parametrizations.Cayley):
     def initial_state(self, shape):
         return {"uses": np.zeros((), "float32"), "tall": np.ones(shape)}
 
-    def constrain(self, matrix, state):
-        matrix, _ = super().constrain(matrix, {})
+    def constrain(self, matrix, state, training):
+        matrix, _ = super().constrain(matrix, {}, training)
         return matrix, {**state, "uses": state["uses"] + 1.0}
 
 
@@ -80,9 +80,9 @@ class OrthogonalDenseTest(LipschitzTestCase):
 
     def test_mixed_precision_constrains_in_float32(self):
         class Spy(parametrizations.Bjorck):
-            def constrain(self, matrix, state):
+            def constrain(self, matrix, state, training):
                 self.seen = keras.backend.standardize_dtype(matrix.dtype)
-                return super().constrain(matrix, state)
+                return super().constrain(matrix, state, training)
 
         spy = Spy()
         layer = layers.OrthogonalDense(8, spy, dtype="mixed_bfloat16")
@@ -132,7 +132,7 @@ class OrthogonalDenseTest(LipschitzTestCase):
 
     def test_parametrization_must_be_orthogonal(self):
         class Halving(parametrizations.Parametrization):
-            def constrain(self, matrix, state):
+            def constrain(self, matrix, state, training):
                 return matrix / 2, state
 
         with self.assertRaisesRegex(ValueError, "needs an orthogonal"):

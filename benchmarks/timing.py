@@ -1,0 +1,97 @@
+"""Training steps of several models, timed side by side in one process."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def make_training_step(layers: list[Any], x: Any, loss: Any) -> Callable:
+    """Returns a function that runs one compiled training step.
+
+    Args:
+        layers: List of layers.
+        x: Array of a batch of inputs.
+        loss: Loss of the outputs, which are compared with zeros.
+
+    Returns:
+        Function without arguments: forward, backward and update. It returns
+        when the step is done.
+    """
+    model = keras.Sequential([keras.Input(batch_shape=x.shape), *layers])
+    model.compile(keras.optimizers.SGD(1e-4), loss)
+    y = np.zeros(model.output_shape, "float32")
+    return lambda: float(model.train_on_batch(x, y))
+
+
+def make_inference(layers: list[Any], x: Any) -> Callable:
+    """Returns a function that runs the layers on a batch, compiled."""
+    model = keras.Sequential([keras.Input(batch_shape=x.shape), *layers])
+    return lambda: model.predict_on_batch(x)
+
+
+def measure(
+    functions: dict[str, Callable], rounds: int, warm_up: int = 3
+) -> dict[str, float]:
+    """Times functions in turn, so that all see the same machine.
+
+    Args:
+        functions: Dict of functions without arguments, by name.
+        rounds: Integer. How often each is timed.
+        warm_up: Integer. How often each is called before.
+
+    Returns:
+        Dict of median times in milliseconds.
+    """
+    for function in functions.values():
+        for _ in range(warm_up):
+            function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+    return {
+        name: 1e3 * statistics.median(values) for name, values in times.items()
+    }
+
+
+def describe_run() -> str:
+    """Names the backend and the device, for the head of a table."""
+    backend = keras.backend.backend()
+    version = __import__(backend).__version__
+    return (
+        f"{backend} {version}, Keras {keras.__version__}, "
+        f"{_name_device(backend)}, Python {platform.python_version()}"
+    )
+
+
+def _name_device(backend: str) -> str:
+    cores = len(os.sched_getaffinity(0))
+    if backend == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        return device.device_kind if device.platform == "gpu" else _cpu(cores)
+    if backend == "torch":
+        import torch
+
+        gpu = torch.cuda.is_available()
+        return torch.cuda.get_device_name() if gpu else _cpu(cores)
+    import tensorflow
+
+    gpus = tensorflow.config.list_physical_devices("GPU")
+    if not gpus:
+        return _cpu(cores)
+    details = tensorflow.config.experimental.get_device_details(gpus[0])
+    return details.get("device_name", "GPU")
+
+
+def _cpu(cores: int) -> str:
+    return f"CPU with {cores} cores"

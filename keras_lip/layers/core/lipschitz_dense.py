@@ -1,0 +1,68 @@
+"""Densely-connected layer with a kernel of spectral norm at most one."""
+
+from typing import Any
+
+import keras
+
+from keras_lip.layers.core.parametrized_dense import ParametrizedDense
+from keras_lip.parametrizations import Parametrization
+from keras_lip.types import Config
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class LipschitzDense(ParametrizedDense):
+    """Densely-connected layer whose kernel has a spectral norm of one at most.
+
+    The layer computes `activation(dot(inputs, kernel) + bias)`, and without
+    activation it is 1-Lipschitz in the l2 norm. Its kernel need not be
+    orthogonal: it may shrink some directions, and with them the gradient. Where
+    that is not wanted, `OrthogonalDense` is the layer to take.
+
+    With `"aol"` and `"frobenius"` the norm is at most one by construction. With
+    `"spectral"` it is one by an estimate, which lies below the norm, so that
+    the kernel may exceed one by the error of the estimate; `lipschitz_bound`
+    measures the kernel that runs at inference, and a materialized layer holds a
+    kernel that is proven not to exceed one.
+
+    Args:
+        units: Positive integer. Dimension of the output.
+        parametrization: Name, config or instance of a
+            `keras_lip.parametrizations.Parametrization`, orthogonal or not.
+            Defaults to `"spectral"`.
+        activation: Activation function of a known Lipschitz bound, which
+            counts in that of the layer. Defaults to none.
+        use_bias: Boolean. Whether the layer adds a bias vector.
+        kernel_initializer: Initializer of the free kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the free kernel.
+        bias_regularizer: Regularizer of the bias.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `units` is not a positive integer, if the parametrization
+            is unknown, or if no bound of the activation is known.
+
+    Input shape:
+        `(batch_size, ..., input_dim)`.
+
+    Output shape:
+        `(batch_size, ..., units)`.
+
+    Example:
+
+    >>> layer = keras_lip.layers.LipschitzDense(4, parametrization="aol")
+    >>> tuple(layer(np.ones((2, 3))).shape)
+    (2, 4)
+
+    Reference:
+
+    - [Miyato et al., 2018](https://arxiv.org/abs/1802.05957), section 2.1
+    """
+
+    def __init__(
+        self,
+        units: int,
+        parametrization: str | Config | Parametrization = "spectral",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, parametrization, **kwargs)

@@ -1,0 +1,69 @@
+"""What densely-connected layers with a parametrization share."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_lip import parametrizations
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.layers.parametrization_state import add_state
+from keras_lip.layers.parametrization_state import assign_state
+from keras_lip.parametrizations import Parametrization
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+class ParametrizedDense(BaseDense):
+    """Computes `activation(dot(inputs, kernel) + bias)` with a bounded kernel.
+
+    Args:
+        units: Positive integer. Dimension of the output.
+        parametrization: Name, config or instance of a
+            `keras_lip.parametrizations.Parametrization`, which gives the kernel
+            from the weight `free_kernel`.
+        **kwargs: As in `BaseDense`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        parametrization: str | Config | Parametrization,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, **kwargs)
+        self.parametrization = parametrizations.get(parametrization)
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        tall = tuple(sorted(self.free_kernel.shape, reverse=True))
+        self.state = add_state(self, self.parametrization.initial_state(tall))
+
+    @property
+    def kernel(self) -> Tensor:
+        kernel, _ = self.parametrization(self.free_kernel, self.state)
+        return kernel
+
+    def train_multiply(self, inputs: Tensor) -> Tensor:
+        outputs, state = self.parametrization.multiply(
+            inputs, self.free_kernel, self.state
+        )
+        assign_state(self.state, state)
+        return outputs
+
+    def audited_kernel(self) -> Tensor:
+        kernel = self.kernel
+        norm = spectral_norm_bound(read_kernel(self, kernel))
+        # Shrunk by two units in the last place, one for the rounding of the
+        # factor and one for that of the product.
+        factor = np.float32((1 - 2.0**-22) / max(1.0, norm))
+        return ops.multiply(kernel, factor) if norm > 1 else kernel
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "parametrization": parametrizations.serialize(self.parametrization),
+        }

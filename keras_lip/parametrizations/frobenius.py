@@ -1,0 +1,31 @@
+"""Division by the Frobenius norm."""
+
+import keras
+from keras import ops
+
+from keras_lip.linalg import scale_to_one
+from keras_lip.parametrizations.parametrization import Parametrization
+from keras_lip.types import State
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class Frobenius(Parametrization):
+    """Divides a matrix by its Frobenius norm.
+
+    The spectral norm is at most the Frobenius norm, and equal to it for a
+    single row or column, where nothing is lost: a layer of one unit, such as
+    the last one of a critic. For other shapes the norm may be far below one.
+
+    Reference:
+
+    - [Neyshabur et al., 2015](https://arxiv.org/abs/1503.00036) on norms of
+      layers
+    """
+
+    def constrain(
+        self, matrix: Tensor, state: State, training: bool
+    ) -> tuple[Tensor, State]:
+        matrix = scale_to_one(matrix, axis=(-2, -1))
+        squares = ops.sum(ops.square(matrix), axis=(-2, -1), keepdims=True)
+        return ops.multiply(matrix, ops.rsqrt(squares + 1e-12)), state
