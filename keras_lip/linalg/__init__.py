@@ -1,7 +1,20 @@
 from keras_lip.linalg.aol_rescaling import rescale_columns as rescale_columns
+from keras_lip.linalg.complex_cayley import complex_cayley as complex_cayley
+from keras_lip.linalg.fast_exponential import (
+    apply_exponential_fast as apply_exponential_fast,
+)
+from keras_lip.linalg.kernel_phases import merge_phases as merge_phases
+from keras_lip.linalg.kernel_phases import split_phases as split_phases
+from keras_lip.linalg.kernel_rescaling import rescale_kernel as rescale_kernel
+from keras_lip.linalg.kernel_spectrum import kernel_spectrum as kernel_spectrum
 from keras_lip.linalg.matrix_exponential import (
     skew_exponential as skew_exponential,
 )
+from keras_lip.linalg.norm_limit import limit_norm as limit_norm
+from keras_lip.linalg.operator_exponential import (
+    apply_exponential as apply_exponential,
+)
 from keras_lip.linalg.power_iteration import power_iteration as power_iteration
 from keras_lip.linalg.scale_to_one import scale_to_one as scale_to_one
+from keras_lip.linalg.skew_kernel import skew_kernel as skew_kernel
 from keras_lip.linalg.transpose import transpose as transpose

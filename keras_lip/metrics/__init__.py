@@ -4,3 +4,9 @@ from keras_lip.metrics.binary_certified_accuracy import (
 from keras_lip.metrics.certified_accuracy import (
     CertifiedAccuracy as CertifiedAccuracy,
 )
+from keras_lip.metrics.mean_certifiable_robustness import (
+    MeanCertifiableRobustness as MeanCertifiableRobustness,
+)
+from keras_lip.metrics.mean_certified_radius import (
+    MeanCertifiedRadius as MeanCertifiedRadius,
+)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.metrics.labels import to_one_hot
 from keras_lip.types import Config
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number
@@ -61,7 +62,14 @@ class CertifiedAccuracy(CertifiedMetric):
         self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
     ) -> Tensor:
         classes = y_pred.shape[-1]
-        one_hot = _to_one_hot(y_true, y_pred)
+        if len(y_pred.shape) != 2 or classes < 2:
+            raise ValueError(
+                "`CertifiedAccuracy` takes logits of shape "
+                "`(batch_size, classes)` with at least two classes. Received: "
+                f"y_pred of shape {tuple(y_pred.shape)}. For one output use "
+                "`BinaryCertifiedAccuracy`."
+            )
+        one_hot = to_one_hot(y_true, classes)
         pair_bounds = ops.broadcast_to(pair_bounds, (classes, classes))
         own = ops.sum(one_hot * y_pred, axis=-1, keepdims=True)
         needed = self.epsilon * ops.matmul(one_hot, pair_bounds)
@@ -72,24 +80,3 @@ class CertifiedAccuracy(CertifiedMetric):
 
     def get_config(self) -> Config:
         return {**super().get_config(), "epsilon": self.epsilon}
-
-
-def _to_one_hot(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    classes = y_pred.shape[-1]
-    if len(y_pred.shape) != 2 or classes < 2:
-        raise ValueError(
-            "`CertifiedAccuracy` takes logits of shape `(batch_size, classes)` "
-            "with at least two classes. Received: y_pred of shape "
-            f"{tuple(y_pred.shape)}. For one output use "
-            "`BinaryCertifiedAccuracy`."
-        )
-    shape = tuple(y_true.shape)
-    if len(shape) == 2 and shape[-1] == classes:
-        return ops.cast(y_true, y_pred.dtype)
-    if len(shape) == 1 or (len(shape) == 2 and shape[-1] == 1):
-        sparse = ops.reshape(ops.cast(y_true, "int32"), (-1, 1))
-        return ops.cast(sparse == ops.arange(classes), y_pred.dtype)
-    raise ValueError(
-        "Labels must have shape `(batch_size,)`, `(batch_size, 1)` or "
-        f"`(batch_size, {classes})`. Received: y_true of shape {shape}"
-    )

@@ -7,6 +7,7 @@ import keras
 
 from keras_lip.bounds.check_bounded import check_bounded
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.models.deep_recursion import deep_recursion
 from keras_lip.types import Config
 
 
@@ -34,7 +35,8 @@ class LipschitzMixin:
     _bound_metrics = _BoundMetrics()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        with deep_recursion():
+            super().__init__(*args, **kwargs)
         if isinstance(self, keras.Function):
             check_bounded(self)
 

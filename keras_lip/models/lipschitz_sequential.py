@@ -5,8 +5,11 @@ from typing import Any
 import keras
 
 from keras_lip.bounds.check_bounded import check_bounded
+from keras_lip.models.deep_recursion import deep_recursion
 from keras_lip.models.lipschitz_mixin import LipschitzMixin
 from keras_lip.models.lipschitz_model import LipschitzModel
+from keras_lip.types import Config
+from keras_lip.types import Shape
 
 
 @LipschitzModel.register
@@ -41,3 +44,22 @@ class LipschitzSequential(LipschitzMixin, keras.Sequential):
         ):
             check_bounded(layer)
         super().add(layer, rebuild=rebuild)
+
+    def build(self, input_shape: Shape | None = None) -> None:
+        with deep_recursion():
+            super().build(input_shape)
+
+    @classmethod
+    def from_config(cls, config: Config, custom_objects: Any = None) -> Any:
+        # That of Keras traces the whole stack anew with every layer that it
+        # adds, in quadratic time. This one adds them all and traces once.
+        unbuilt = {**config, "layers": [], "build_input_shape": None}
+        model = super().from_config(unbuilt, custom_objects)
+        for layer_config in config["layers"]:
+            layer = keras.saving.deserialize_keras_object(
+                layer_config, custom_objects=custom_objects
+            )
+            model.add(layer, rebuild=False)
+        if config.get("build_input_shape"):
+            model.build(config["build_input_shape"])
+        return model

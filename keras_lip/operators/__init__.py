@@ -1,2 +1,10 @@
+from keras_lip.operators.circular_padding import fold_circular as fold_circular
+from keras_lip.operators.circular_padding import pad_circular as pad_circular
+from keras_lip.operators.convolution_operator import (
+    ConvolutionOperator as ConvolutionOperator,
+)
 from keras_lip.operators.dense_operator import DenseOperator as DenseOperator
+from keras_lip.operators.fourier_operator import (
+    FourierOperator as FourierOperator,
+)
 from keras_lip.operators.linear_operator import LinearOperator as LinearOperator

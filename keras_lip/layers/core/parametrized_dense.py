@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-from keras import ops
-
 from keras_lip import parametrizations
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.layers.core.base_dense import BaseDense
 from keras_lip.layers.parametrization_state import add_state
 from keras_lip.layers.parametrization_state import assign_state
+from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.parametrizations import Parametrization
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -57,10 +55,7 @@ class ParametrizedDense(BaseDense):
     def audited_kernel(self) -> Tensor:
         kernel = self.kernel
         norm = spectral_norm_bound(read_kernel(self, kernel))
-        # Shrunk by two units in the last place, one for the rounding of the
-        # factor and one for that of the product.
-        factor = np.float32((1 - 2.0**-22) / max(1.0, norm))
-        return ops.multiply(kernel, factor) if norm > 1 else kernel
+        return shrink_kernel(kernel, norm)
 
     def get_config(self) -> Config:
         return {

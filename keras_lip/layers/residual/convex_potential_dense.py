@@ -6,63 +6,54 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.activation_bound import get_activation
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import add_up
 from keras_lip.bounds.rounding import divide_down
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
-from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
 from keras_lip.linalg import power_iteration
 from keras_lip.operators import DenseOperator
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
-from keras_lip.validation import check_known
+from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
-
-# Non-decreasing, with slopes between zero and one: gradients of convex
-# functions with a 1-Lipschitz gradient.
-_ACTIVATIONS = (
-    "elu",
-    "hard_sigmoid",
-    "hard_tanh",
-    "leaky_relu",
-    "linear",
-    "log_sigmoid",
-    "relu",
-    "relu6",
-    "sigmoid",
-    "softplus",
-    "softsign",
-    "tanh",
-)
 
 # Iterations of the power method: section 4.1 of the paper.
 _TRAINING_ITERATIONS = 1
 _INFERENCE_ITERATIONS = 100
 
+_LARGEST = float(np.finfo("float32").max)
+
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class ConvexPotentialDense(LipschitzLayer):
+class ConvexPotentialDense(BaseHiddenDense):
     """Residual dense block that is 1-Lipschitz by convexity.
 
-    The layer computes `x - h * s(x W + b) W^T` with a step of
-    `h = 2 / |W|^2`, where `s` is a non-decreasing 1-Lipschitz activation. It is
-    one step down the gradient of a convex potential, and 1-Lipschitz in the l2
-    norm for every step of at most `2 / |W|^2`.
+    The layer computes `x - h * s(x W + b) W^T`, where `s` is a non-decreasing
+    1-Lipschitz activation. It is one step of length `h` down the gradient of a
+    convex potential, and 1-Lipschitz in the l2 norm for every step of at most
+    `2 / |W|^2`, which is the default.
 
-    `|W|` is estimated by the power method: by one iteration a training step,
-    from the vector where the last one ended, which is a non-trainable weight,
-    and by 100 iterations from that vector at inference. An estimate lies below
-    the norm, so the step may be too long; `lipschitz_bound` is that of the step
-    that runs at inference, `max(1, h |W|^2 - 1)`, and a materialized layer
-    holds a step that is proven short enough.
+    `|W|` is then estimated by the power method: by one iteration a training
+    step, from the vector where the last one ended, which is a non-trainable
+    weight, and by 100 iterations from that vector at inference. An estimate
+    lies below the norm, so the step may be too long; `lipschitz_bound` is that
+    of the step that runs at inference, `max(1, h |W|^2 - 1)`, and a
+    materialized layer holds a step that is proven short enough.
+
+    A `step` that is given is kept, whatever becomes of `W` (relaxed training).
+    The layer is cheaper, as nothing is estimated, and free to leave the
+    1-Lipschitz functions: where the step is longer than `2 / |W|^2`, the bound
+    is `h |W|^2 - 1`, above one, and a materialized layer keeps it.
 
     Args:
         hidden_units: Positive integer. Number of columns of `W`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
             of `keras.activations`. Defaults to `"relu"`.
+        step: Float, or `None`. The step `h`, if it is not to follow `W`.
+            Defaults to `None`, for `2 / |W|^2`.
         kernel_initializer: Initializer of `W`.
         bias_initializer: Initializer of `b`.
         kernel_regularizer: Regularizer of `W`.
@@ -70,8 +61,9 @@ class ConvexPotentialDense(LipschitzLayer):
         **kwargs: Passed to `keras.layers.Layer`.
 
     Raises:
-        ValueError: If `hidden_units` is not a positive integer or the
-            activation is not known to be non-decreasing and 1-Lipschitz.
+        ValueError: If `hidden_units` is not a positive integer, the activation
+            is not known to be non-decreasing and 1-Lipschitz, or `step` is not
+            a positive number of the range of float32.
 
     Input shape:
         `(batch_size, ..., input_dim)`.
@@ -88,53 +80,28 @@ class ConvexPotentialDense(LipschitzLayer):
     Reference:
 
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), Proposition 1
-      and Algorithm 1
+      and Algorithm 1; appendix C.1 for a fixed step
     """
 
     def __init__(
         self,
         hidden_units: int,
         activation: Any = "relu",
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
+        step: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activation, **kwargs)
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
-        self.activation = get_activation(activation)
-        check_known(
-            "non-decreasing 1-Lipschitz activation",
-            self.activation.__name__,
-            _ACTIVATIONS,
-        )
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.input_spec = keras.layers.InputSpec(min_ndim=2)
+        self.step = step
+        if step is not None:
+            self.step = check_number("step", step, 0, _LARGEST, open_low=True)
 
     def build(self, input_shape: Shape) -> None:
-        input_dim = input_shape[-1]
-        if input_dim is None:
-            raise ValueError(
-                f"The last axis of the inputs of layer '{self.name}' must have "
-                f"a known size. Received: input_shape={tuple(input_shape)}"
-            )
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(input_dim, self.hidden_units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            autocast=False,
-        )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(self.hidden_units,),
-            initializer=self.bias_initializer,
-            regularizer=self.bias_regularizer,
-        )
+        input_dim = self.fix_input_dim(input_shape)
+        self.kernel = self.add_kernel("kernel", (input_dim, self.hidden_units))
+        self.bias = self.add_bias(self.hidden_units)
+        if self.step is not None:
+            return
         self.power_iteration_vector = self.add_weight(
             name="power_iteration_vector",
             shape=(1, input_dim),
@@ -142,12 +109,11 @@ class ConvexPotentialDense(LipschitzLayer):
             trainable=False,
             autocast=False,
         )
-        self.input_spec = keras.layers.InputSpec(
-            min_ndim=2, axes={-1: input_dim}
-        )
 
     def compute_step(self, training: bool = False) -> Tensor:
         """Returns the step `h` that runs; in training, moves the vector on."""
+        if self.step is not None:
+            return ops.convert_to_tensor(self.step, self.compute_dtype)
         norm, vector = power_iteration(
             DenseOperator(),
             ops.convert_to_tensor(self.kernel),
@@ -176,7 +142,7 @@ class ConvexPotentialDense(LipschitzLayer):
 
     def to_keras_layer(self, audited: bool = True) -> keras.Model:
         step = float(read_kernel(self, self.compute_step()))
-        if audited:
+        if audited and self.step is None:
             step = min(step, self._audited_step())
         shape = self.get_build_config()["input_shape"][1:]
         inputs = keras.Input(shape, dtype=self.compute_dtype)
@@ -200,23 +166,14 @@ class ConvexPotentialDense(LipschitzLayer):
         """Returns the longest float32 step proven to be non-expansive."""
         norm = spectral_norm_bound(read_kernel(self, self.kernel))
         longest = divide_down(2.0, multiply_up(norm, norm))
-        rounded = np.float32(min(longest, float(np.finfo("float32").max)))
+        rounded = np.float32(min(longest, _LARGEST))
         if float(rounded) > longest:
             rounded = np.nextafter(rounded, np.float32(0))
         return float(rounded)
 
     def get_config(self) -> Config:
-        initializers, regularizers = keras.initializers, keras.regularizers
         return {
             **super().get_config(),
             "hidden_units": self.hidden_units,
-            "activation": keras.activations.serialize(self.activation),
-            "kernel_initializer": initializers.serialize(
-                self.kernel_initializer
-            ),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(
-                self.kernel_regularizer
-            ),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "step": self.step,
         }

@@ -1,0 +1,282 @@
+"""What a constraint on a convolution costs in training, and what it leaves.
+
+Times forward, backward and update of one 3 x 3 convolution, 64 to 64 channels
+on images of 32 x 32, for every layer and for the plain convolution of the same
+backend, side by side in one process, and writes a table in Markdown:
+
+    KERAS_BACKEND=tensorflow python benchmarks/layers.py
+
+Beside each ratio stands its floor: the convolutions that must be computed, in
+units of the three of a plain step. `--inference` times the materialized layers
+instead, `--memory` measures each layer in a process of its own. Where
+deel-torchlip and orthogonium are installed (extra `benchmarks`), their layers
+are timed in the same rounds, against the plain convolution of PyTorch.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import multiprocessing
+import pathlib
+import resource
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from timing import describe_run
+from timing import make_inference
+from timing import make_training_step
+from timing import measure
+
+import keras_lip as kl
+
+CHANNELS = 64
+KERNEL_SIZE = 3
+SIDE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A layer to time, with the least that its training step must cost."""
+
+    make: Callable[[], Any]
+    floor: float
+
+
+def _soc(degree: int, **kwargs: Any) -> Candidate:
+    # The degree's convolutions forward and backward, and one weight gradient.
+    return Candidate(
+        lambda: kl.layers.SOCConv2D(
+            CHANNELS, KERNEL_SIZE, degree=degree, **kwargs
+        ),
+        (2 * degree + 1) / 3,
+    )
+
+
+PLAIN = "Conv2D (plain)"
+CANDIDATES = {
+    PLAIN: Candidate(
+        lambda: keras.layers.Conv2D(CHANNELS, KERNEL_SIZE, padding="same"), 1
+    ),
+    "AOLConv2D": Candidate(
+        lambda: kl.layers.AOLConv2D(CHANNELS, KERNEL_SIZE), 1
+    ),
+    "RKOConv2D": Candidate(
+        lambda: kl.layers.RKOConv2D(CHANNELS, KERNEL_SIZE), 1
+    ),
+    "RKOConv2D, Cayley": Candidate(
+        lambda: kl.layers.RKOConv2D(
+            CHANNELS, KERNEL_SIZE, parametrization="cayley"
+        ),
+        1,
+    ),
+    "OSSNConv2D": Candidate(
+        lambda: kl.layers.OSSNConv2D(CHANNELS, KERNEL_SIZE), 1
+    ),
+    "BCOPConv2D": Candidate(
+        lambda: kl.layers.BCOPConv2D(CHANNELS, KERNEL_SIZE), 1
+    ),
+    "ConvexPotentialConv2D": Candidate(
+        lambda: kl.layers.ConvexPotentialConv2D(CHANNELS, KERNEL_SIZE), 2
+    ),
+    "SLLConv2D": Candidate(
+        lambda: kl.layers.SLLConv2D(CHANNELS, KERNEL_SIZE), 2
+    ),
+    "SOCConv2D, degree 4": _soc(4),
+    "SOCConv2D, degree 4, exact": _soc(4, gradient="exact"),
+    "SOCConv2D, degree 8": _soc(8),
+    "SOCConv2D, degree 8, exact": _soc(8, gradient="exact"),
+    # Complex products at half of the frequencies, transforms and solves apart.
+    "CayleyConv2D": Candidate(
+        lambda: kl.layers.CayleyConv2D(CHANNELS, KERNEL_SIZE),
+        4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2,
+    ),
+}
+
+
+def make_images(batch_size: int) -> Any:
+    """Returns a batch of random images."""
+    shape = (batch_size, SIDE, SIDE, CHANNELS)
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def make_steps(batch_size: int, inference: bool) -> dict[str, Callable]:
+    """Returns what to time for each candidate, the plain one first."""
+    images = make_images(batch_size)
+    steps = {}
+    for name, candidate in CANDIDATES.items():
+        layer = candidate.make()
+        if not inference:
+            steps[name] = make_training_step([layer], images, "mse")
+            continue
+        model = keras.Sequential([keras.Input(images.shape[1:]), layer])
+        stock = kl.models.materialize(model)
+        steps[name] = make_inference([stock], images)
+    return steps
+
+
+def make_peer_steps(batch_size: int) -> dict[str, Callable]:
+    """Returns training steps of the installed peers, the plain one first."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    import torch
+
+    layers: dict[str, Any] = {
+        "torch.nn.Conv2d (plain)": torch.nn.Conv2d(
+            CHANNELS, CHANNELS, KERNEL_SIZE, padding=1
+        )
+    }
+    if importlib.util.find_spec("deel"):
+        from deel import torchlip
+
+        layers["deel-torchlip SpectralConv2d"] = torchlip.SpectralConv2d(
+            CHANNELS, CHANNELS, KERNEL_SIZE, padding=1
+        )
+    if importlib.util.find_spec("orthogonium"):
+        from orthogonium.layers.conv.AOC import AdaptiveOrthoConv2d
+        from orthogonium.layers.conv.SLL import SLLxAOCLipschitzResBlock
+        from orthogonium.reparametrizers import DEFAULT_ORTHO_PARAMS
+
+        layers["orthogonium AdaptiveOrthoConv2d"] = AdaptiveOrthoConv2d(
+            CHANNELS,
+            CHANNELS,
+            KERNEL_SIZE,
+            padding="same",
+            padding_mode="circular",
+            ortho_params=DEFAULT_ORTHO_PARAMS,
+        )
+        layers["orthogonium SLL block"] = SLLxAOCLipschitzResBlock(
+            CHANNELS, CHANNELS, 1, KERNEL_SIZE
+        )
+    if len(layers) == 1:
+        return {}
+    images = torch.tensor(np.moveaxis(make_images(batch_size), -1, 1))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {
+        name: _make_torch_step(layer.to(device), images.to(device))
+        for name, layer in layers.items()
+    }
+
+
+def _make_torch_step(layer: Any, images: Any) -> Callable:
+    import torch
+
+    optimizer = torch.optim.SGD(layer.parameters(), 1e-4)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = layer(images).square().mean()
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+
+    return step
+
+
+def measure_memory(name: str, batch_size: int, queue: Any) -> None:
+    """Puts the peak of two training steps on a queue, in MiB."""
+    images = make_images(batch_size)
+    step = make_training_step([CANDIDATES[name].make()], images, "mse")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step()
+    step()
+    peak = _read_device_peak()
+    if peak is None:
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = (after - before) * 1024
+    queue.put(peak / 2**20)
+
+
+def _read_device_peak() -> int | None:
+    """Returns the peak memory of a GPU in bytes, or `None` on a CPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        statistics = jax.devices()[0].memory_stats()
+        return statistics and statistics["peak_bytes_in_use"]
+    if backend == "torch":
+        import torch
+
+        gpu = torch.cuda.is_available()
+        return torch.cuda.max_memory_allocated() if gpu else None
+    import tensorflow
+
+    if not tensorflow.config.list_physical_devices("GPU"):
+        return None
+    return tensorflow.config.experimental.get_memory_info("GPU:0")["peak"]
+
+
+def compare_memory(batch_size: int) -> dict[str, float]:
+    """Measures every candidate in a fresh process, so that peaks are its."""
+    context = multiprocessing.get_context("spawn")
+    peaks = {}
+    for name in CANDIDATES:
+        queue = context.Queue()
+        process = context.Process(
+            target=measure_memory, args=(name, batch_size, queue)
+        )
+        process.start()
+        peaks[name] = queue.get()
+        process.join()
+    return peaks
+
+
+def format_table(values: dict[str, float], unit: str, floors: bool) -> str:
+    """Returns a table of values and of their ratios to the first."""
+    plain = next(iter(values.values()))
+    rows = [["layer", unit, "ratio"] + ["floor"] * floors]
+    rows.append(["---"] * len(rows[0]))
+    for name, value in values.items():
+        row = [name, f"{value:.1f}", f"{value / plain:.2f}"]
+        if floors:
+            row.append(f"{CANDIDATES[name].floor:.2f}")
+        rows.append(row)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def main() -> None:
+    """Runs the benchmark and writes its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--output", type=pathlib.Path)
+    arguments = parser.parse_args()
+    batch_size = arguments.batch_size
+    subject = (
+        f"{KERNEL_SIZE} x {KERNEL_SIZE} convolutions, {CHANNELS} to {CHANNELS} "
+        f"channels, {SIDE} x {SIDE} images, batch {batch_size}"
+    )
+    if arguments.memory:
+        title = f"Peak memory of a training step: {subject}; {describe_run()}"
+        tables = [format_table(compare_memory(batch_size), "MiB", floors=False)]
+    else:
+        what = "Inference" if arguments.inference else "Training step"
+        title = (
+            f"{what}: {subject}, medians of {arguments.rounds} rounds; "
+            f"{describe_run()}"
+        )
+        ours = make_steps(batch_size, arguments.inference)
+        peers = {} if arguments.inference else make_peer_steps(batch_size)
+        times = measure({**ours, **peers}, arguments.rounds)
+        tables = [
+            format_table(
+                {name: times[name] for name in ours},
+                "ms",
+                floors=not arguments.inference,
+            )
+        ]
+        if peers:
+            theirs = {name: times[name] for name in peers}
+            tables.append(format_table(theirs, "ms", floors=False))
+    text = "\n\n".join([title, *tables])
+    print(text)
+    if arguments.output is not None:
+        arguments.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Convolutions made non-expansive by almost-orthogonal rescaling."""
+
+from keras import ops
+
+from keras_lip.layers.convolutional.kernel_conv import KernelConv
+from keras_lip.linalg import rescale_kernel
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+class AOLConv(KernelConv):
+    """What `AOLConv1D` and `AOLConv2D` share."""
+
+    def add_kernel(self, channels: int, sides: Shape) -> None:
+        self.free_kernel = self.add_free_kernel(channels)
+
+    def compute_kernel(self, training: bool = False) -> Tensor:
+        kernel = ops.convert_to_tensor(self.free_kernel)
+        return rescale_kernel(kernel, self.strides, self.groups)
+
+    def audited_kernel(self) -> Tensor:
+        return self.kernel

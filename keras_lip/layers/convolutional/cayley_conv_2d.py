@@ -1,0 +1,191 @@
+"""Two-dimensional convolution made orthogonal by the Cayley transform."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.bounds.activation_bound import activation_bound
+from keras_lip.bounds.read_kernel import read_weight
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.layers.convolutional.base_conv import BaseConv
+from keras_lip.layers.convolutional.stock_fourier_convolution import (
+    stock_fourier_convolution,
+)
+from keras_lip.layers.reshaping.invertible_downsampling_2d import (
+    InvertibleDownsampling2D,
+)
+from keras_lip.layers.shrink_kernel import shrink_kernel
+from keras_lip.linalg import complex_cayley
+from keras_lip.linalg import kernel_spectrum
+from keras_lip.linalg import split_phases
+from keras_lip.operators import FourierOperator
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_number
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class CayleyConv2D(BaseConv):
+    """2D convolution that the Cayley transform makes orthogonal.
+
+    A circular convolution multiplies each frequency of the image by a matrix of
+    channels. The layer maps the matrix that the free kernel gives at each
+    frequency to a unitary one, by the Cayley transform. The whole convolution
+    is then orthogonal: it preserves the l2 norm of its input, and that of the
+    gradient if it does not widen it. It stays so whatever the weights, and is
+    1-Lipschitz.
+
+    The free kernel has the size of the window; the convolution that it becomes
+    spreads over the whole image and depends on its size, which is fixed when
+    the layer is built. Its weights fit images of any size, and give a
+    convolution orthogonal at that size.
+
+    Strides are taken by invertible downsampling: each block of pixels becomes
+    the channels of one pixel, and the window that of the blocks it meets.
+
+    Args:
+        filters: Positive integer. Number of channels of the output.
+        kernel_size: Positive integer, or a pair of them: height and width.
+        scale: Float in `(0, 1]`, by which the outputs are multiplied before the
+            bias is added. Below one the layer is a contraction.
+        strides: Positive integer, or a pair. Strides must divide the sides of
+            the image.
+        padding: Must be `"same"`.
+        padding_mode: Must be `"circular"`: a Fourier transform knows no border.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
+            of the Keras configuration.
+        activation: Activation function of a known Lipschitz bound, which
+            counts in that of the layer. Defaults to none.
+        use_bias: Boolean. Whether the layer adds a bias vector.
+        kernel_initializer: Initializer of the free kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the free kernel.
+        bias_regularizer: Regularizer of the bias.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If an argument is out of range, no bound of the activation
+            is known, the size of the images is not known when the layer is
+            built, or strides do not divide it.
+
+    Input shape:
+        `(batch_size, height, width, channels)`, or with `"channels_first"`
+        `(batch_size, channels, height, width)`.
+
+    Output shape:
+        As that of `keras.layers.Conv2D`.
+
+    Example:
+
+    >>> layer = keras_lip.layers.CayleyConv2D(8, 3)
+    >>> tuple(layer(np.ones((2, 6, 6, 4))).shape)
+    (2, 6, 6, 8)
+
+    Reference:
+
+    - [Trockman & Kolter, 2021](https://arxiv.org/abs/2104.07167), section 4 and
+      appendix A
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(2, filters, kernel_size, **kwargs)
+        self.scale = check_number("scale", scale, 0, 1, open_low=True)
+        if (self.padding, self.padding_mode) != ("same", "circular"):
+            raise ValueError(
+                "`CayleyConv2D` is orthogonal in the Fourier domain, where "
+                "images continue periodically: `padding` must be 'same' and "
+                "`padding_mode` 'circular'. Use `AOLConv2D` with another "
+                f"padding. Received: padding={self.padding!r}, "
+                f"padding_mode={self.padding_mode!r}"
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        # The bound is of the size that it was measured for, and no other.
+        self.input_spec = keras.layers.InputSpec(
+            ndim=4, axes=dict(enumerate(input_shape[1:], start=1))
+        )
+
+    def add_kernel(self, channels: int, sides: Shape) -> None:
+        pairs = list(zip(sides, self.strides, strict=True))
+        if any(not side or side % stride for side, stride in pairs):
+            raise ValueError(
+                f"The images of layer '{self.name}' must have known sides that "
+                "are multiples of its strides. Received: images of sides "
+                f"{tuple(sides)}, strides={self.strides}"
+            )
+        rows, columns = (side // stride for side, stride in pairs)
+        self.operator = FourierOperator((rows, columns))
+        self.downsampling = InvertibleDownsampling2D(
+            self.strides, "channels_last", dtype=self.dtype_policy
+        )
+        self.downsampling.build((None, *sides, channels))
+        self.free_kernel = self.add_weight(
+            name="free_kernel",
+            shape=(*self.kernel_size, channels, self.filters),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            # It stays in float32 under mixed precision, and so do the
+            # transforms: in bfloat16 neither would be orthogonal.
+            autocast=False,
+        )
+
+    def compute_spectrum(self) -> tuple[Tensor, Tensor]:
+        """Returns the unitary matrices, as real and imaginary parts.
+
+        Returns:
+            Tuple of tensors of shape `(frequencies, in_channels, filters)`,
+            where `in_channels` counts those of a whole block of pixels, one for
+            each frequency of `FourierOperator`.
+        """
+        kernel = ops.convert_to_tensor(self.free_kernel)
+        kernel = split_phases(kernel, self.strides)
+        spectrum = kernel_spectrum(kernel, self.operator.sides)
+        real, imaginary = complex_cayley(*spectrum)
+        return self.scale * real, self.scale * imaginary
+
+    @property
+    def kernel(self) -> Tensor:
+        """The kernel that runs, that of a `FourierOperator`."""
+        real, imaginary = self.compute_spectrum()
+        top = ops.concatenate([real, imaginary], axis=-1)
+        bottom = ops.concatenate([-imaginary, real], axis=-1)
+        return ops.concatenate([top, bottom], axis=-2)
+
+    def convolve(self, images: Tensor, training: bool) -> Tensor:
+        kernel, dtype = self.kernel, images.dtype
+        images = ops.cast(self.downsampling(images), kernel.dtype)
+        return ops.cast(self.operator.matvec(kernel, images), dtype)
+
+    def lipschitz_bound(self) -> float:
+        return activation_bound(self.activation, self.bound_norm())
+
+    def bound_norm(self) -> float:
+        """Bounds the norm of the convolution that runs, from above."""
+        real, imaginary = map(read_weight, self.compute_spectrum())
+        norm = spectral_norm_bound(real + 1j * imaginary)
+        # The transforms that run are isometries but for the rounding of their
+        # matrices, each of which is applied once in either direction.
+        for matrix in self.operator.matrices(self.free_kernel.dtype):
+            matrix_norm = spectral_norm_bound(read_weight(matrix))
+            norm = multiply_up(norm, matrix_norm, matrix_norm)
+        return norm
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        kernel = self.kernel
+        if audited:
+            kernel = shrink_kernel(kernel, self.bound_norm())
+        return stock_fourier_convolution(self, ops.convert_to_numpy(kernel))
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "scale": self.scale}

@@ -1,0 +1,200 @@
+"""Two-dimensional skew orthogonal convolution."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.bounds.activation_bound import activation_bound
+from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.tap_norm_bound import tap_norm_bound
+from keras_lip.bounds.truncated_exponential_bound import (
+    truncated_exponential_bound,
+)
+from keras_lip.layers.convolutional.base_conv import BaseConv
+from keras_lip.layers.convolutional.stock_exponential import stock_exponential
+from keras_lip.layers.reshaping.invertible_downsampling_2d import (
+    InvertibleDownsampling2D,
+)
+from keras_lip.linalg import apply_exponential
+from keras_lip.linalg import apply_exponential_fast
+from keras_lip.linalg import limit_norm
+from keras_lip.linalg import skew_kernel
+from keras_lip.operators import ConvolutionOperator
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_known
+from keras_lip.validation import check_number
+from keras_lip.validation import check_positive_integer
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class SOCConv2D(BaseConv):
+    """2D convolution that is the exponential of a skew-symmetric one.
+
+    The layer computes `x + A x + A^2 x / 2! + ...`, where `A` is a convolution
+    minus its adjoint (skew orthogonal convolutions, SOC), applied once for each
+    term. Strides are taken by `InvertibleDownsampling2D`, which turns `h * w`
+    pixels into channels of one, and the window is that on the image downsampled.
+    Where there are fewer channels than filters, zeros stand for those missing,
+    and where there are more, the last outputs are dropped.
+
+    The norm of `A` is held under `max_norm` by a bound that is computed from
+    its kernel, for images of any size and either padding. By default the layer
+    is then non-expansive by construction at inference, and orthogonal up to
+    1e-6 as long as filters are as many as channels times strides: it preserves
+    the norm if they are not fewer, and that of the gradient if they are not
+    more. Degrees 4, 8 and 12 are non-expansive for a `max_norm` of up to 2.828,
+    3.395 and 3.379; a polynomial of other degrees may expand. `lipschitz_bound`
+    is the largest modulus of the polynomial that runs at inference, on the
+    spectrum that the kernel that runs can have.
+
+    Args:
+        filters: Positive integer. Number of channels of the output.
+        kernel_size: Positive odd integer, or a pair of them: height and width.
+        train_terms: Positive integer. Number of terms after the first in
+            training, which is the degree of the polynomial and the number of
+            convolutions that the layer takes. The papers take 5.
+        eval_terms: Positive integer. The same at inference. The papers take 12
+            and 14.
+        max_norm: Positive float. Bound under which the norm of `A` is held.
+        gradient: `"fast"` or `"exact"`. How the gradient of the kernel is
+            computed in training: approximately, by one convolution whatever the
+            number of terms, or by one for each. That of the inputs is exact in
+            both cases. Pass `"exact"` to penalize a gradient.
+        strides: Positive integer, or a pair. They must divide the sides of the
+            image.
+        padding: `"same"`: the inputs and outputs of `A` have the same size.
+        padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
+            of the Keras configuration.
+        activation: Activation function of a known Lipschitz bound, which
+            counts in that of the layer. Defaults to none.
+        use_bias: Boolean. Whether the layer adds a bias vector.
+        kernel_initializer: Initializer of the free kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the free kernel.
+        bias_regularizer: Regularizer of the bias.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If an argument is out of range, a side of the window is
+            even, no bound of the activation is known, or strides do not divide
+            the sides of the image.
+
+    Input shape:
+        `(batch_size, height, width, channels)`, or with `"channels_first"`
+        `(batch_size, channels, height, width)`.
+
+    Output shape:
+        As that of `keras.layers.Conv2D`.
+
+    Example:
+
+    >>> layer = keras_lip.layers.SOCConv2D(8, 3)
+    >>> tuple(layer(np.ones((2, 6, 6, 4))).shape)
+    (2, 6, 6, 8)
+
+    Reference:
+
+    - [Singla & Feizi, 2021](https://arxiv.org/abs/2105.11417), Theorems 2 and 3
+    - [Singla & Feizi, 2022](https://arxiv.org/abs/2211.08453), section 4, for
+      the fast gradient
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        train_terms: int = 6,
+        eval_terms: int = 12,
+        max_norm: float = 2.0,
+        gradient: str = "fast",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(2, filters, kernel_size, **kwargs)
+        self.train_terms = check_positive_integer("train_terms", train_terms)
+        self.eval_terms = check_positive_integer("eval_terms", eval_terms)
+        self.max_norm = check_number("max_norm", max_norm, 0, open_low=True)
+        check_known("gradient", gradient, ("fast", "exact"))
+        self.gradient = gradient
+        if not all(size % 2 for size in self.kernel_size):
+            raise ValueError(
+                "`kernel_size` must be odd: a skew-symmetric convolution has a "
+                "tap in the middle. Received: "
+                f"kernel_size={kernel_size}"
+            )
+        if self.padding != "same":
+            raise ValueError(
+                '`padding` must be "same": the powers of a convolution need '
+                "outputs of the size of its inputs. Received: "
+                f"padding={self.padding!r}"
+            )
+        self.operator = ConvolutionOperator(padding_mode=self.padding_mode)
+        self.downsampling = InvertibleDownsampling2D(
+            self.strides, "channels_last", dtype=self.dtype_policy
+        )
+
+    def add_kernel(self, channels: int, sides: Shape) -> None:
+        self.downsampling.build((None, *sides, channels))
+        size = max(channels * math.prod(self.strides), self.filters)
+        # It stays in float32 under mixed precision, which would round its bound.
+        self.free_kernel = self.add_weight(
+            name="free_kernel",
+            shape=(*self.kernel_size, size, size),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            autocast=False,
+        )
+
+    @property
+    def generator(self) -> Tensor:
+        """The kernel of the skew-symmetric convolution `A`."""
+        kernel = ops.convert_to_tensor(self.free_kernel)
+        return limit_norm(skew_kernel(kernel), self.max_norm)
+
+    def convolve(self, images: Tensor, training: bool) -> Tensor:
+        if math.prod(self.strides) > 1:
+            images = self.downsampling(images)
+        images = self.pad_channels(images)
+        kernel = ops.cast(self.generator, images.dtype)
+        fast = training and self.gradient == "fast"
+        exponentiate = apply_exponential_fast if fast else apply_exponential
+        terms = self.train_terms if training else self.eval_terms
+        outputs = exponentiate(self.operator, kernel, images, terms)
+        return outputs[..., : self.filters]
+
+    def pad_channels(self, images: Tensor) -> Tensor:
+        """Appends channels of zeros, up to those of the generator."""
+        missing = self.free_kernel.shape[-1] - images.shape[-1]
+        if not missing:
+            return images
+        return ops.pad(images, [(0, 0), (0, 0), (0, 0), (0, missing)])
+
+    def lipschitz_bound(self) -> float:
+        kernel = read_kernel(self, self.generator)
+        norm = truncated_exponential_bound(
+            self.eval_terms, tap_norm_bound(kernel)
+        )
+        if norm > 1:
+            # It takes seconds, and can only help where the quick bound does not
+            # do.
+            radius = convolution_norm_bound(kernel)
+            norm = min(norm, truncated_exponential_bound(self.eval_terms, radius))
+        return activation_bound(self.activation, norm)
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return stock_exponential(self)
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "train_terms": self.train_terms,
+            "eval_terms": self.eval_terms,
+            "max_norm": self.max_norm,
+            "gradient": self.gradient,
+        }

@@ -1,0 +1,127 @@
+"""What the pooling layers over windows share."""
+
+import abc
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.rounding import sqrt_up
+from keras_lip.layers.image_format import check_data_format
+from keras_lip.layers.image_format import check_pair
+from keras_lip.layers.image_format import image_axes
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.pooling.widen import widen
+from keras_lip.layers.to_functional import to_functional
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_known
+
+
+class BasePooling2D(LipschitzLayer):
+    """Pools windows, and divides by the Lipschitz constant of doing so.
+
+    Subclasses say how a window is pooled, and what the square of the constant
+    is.
+
+    Args:
+        pool_size: Positive integer, or a pair of them: sides of a window.
+        strides: Positive integer, or a pair of them. Defaults to `pool_size`.
+        padding: `"valid"` or `"same"`, which pads with zeros.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
+            of the Keras configuration.
+        **kwargs: Passed to `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        pool_size: int | Sequence[int] = 2,
+        strides: int | Sequence[int] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pool_size = check_pair("pool_size", pool_size)
+        self.strides = self.pool_size
+        if strides is not None:
+            self.strides = check_pair("strides", strides)
+        check_known("padding", padding, ("valid", "same"))
+        self.padding = padding
+        self.data_format = check_data_format(data_format)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        self._factor = 1 / math.sqrt(self.squared_constant())
+
+    @abc.abstractmethod
+    def squared_constant(self) -> int:
+        """Returns the square of the constant of `pool`, on any image."""
+
+    @abc.abstractmethod
+    def pool(self, images: Tensor, axes: tuple[int, int]) -> Tensor:
+        """Pools the windows that lie inside of the images."""
+
+    def build(self, input_shape: Shape) -> None:
+        for side, size, _ in self._sides(input_shape):
+            too_small = self.padding == "valid" and (side or size) < size
+            if too_small or (self.padding == "same" and side is None):
+                raise ValueError(
+                    f"Layer '{self.name}' needs images with sides of at least "
+                    'that of a window, and with padding="same" of a known '
+                    f"size. Received: input_shape={tuple(input_shape)}, "
+                    f"pool_size={self.pool_size}, padding={self.padding!r}, "
+                    f"data_format={self.data_format!r}"
+                )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        images = widen(inputs)
+        if self.padding == "same":
+            images = self._pad(images)
+        outputs = self.pool(images, image_axes(self.data_format))
+        return ops.cast(outputs * self._factor, inputs.dtype)
+
+    def _pad(self, images: Tensor) -> Tensor:
+        pad_width = [[0, 0] for _ in images.shape]
+        for axis, (side, size, stride) in zip(
+            image_axes(self.data_format), self._sides(images.shape), strict=True
+        ):
+            covered = (math.ceil(side / stride) - 1) * stride + size
+            missing = max(covered - side, 0)
+            pad_width[axis] = [missing // 2, missing - missing // 2]
+        return ops.pad(images, pad_width)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape = list(input_shape)
+        for axis, (side, size, stride) in zip(
+            image_axes(self.data_format), self._sides(input_shape), strict=True
+        ):
+            if side is not None:
+                reach = side - size if self.padding == "valid" else side - 1
+                shape[axis] = reach // stride + 1
+        return tuple(shape)
+
+    def lipschitz_bound(self) -> float:
+        # The layer runs in float32 or float64.
+        factor = max(self._factor, float(np.float32(self._factor)))
+        return multiply_up(factor, sqrt_up(self.squared_constant()))
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return to_functional(self)
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+        }
+
+    def _sides(self, shape: Shape) -> list[tuple[Any, int, int]]:
+        """Returns for each axis its side, that of a window and the stride."""
+        sides = [shape[axis] for axis in image_axes(self.data_format)]
+        return list(zip(sides, self.pool_size, self.strides, strict=True))

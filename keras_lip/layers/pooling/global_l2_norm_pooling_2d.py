@@ -1,0 +1,57 @@
+"""The l2 norms of the channels of images."""
+
+import keras
+from keras import ops
+
+from keras_lip.layers.pooling.base_global_pooling_2d import BaseGlobalPooling2D
+from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
+from keras_lip.layers.pooling.widen import widen
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class GlobalL2NormPooling2D(BaseGlobalPooling2D):
+    """Pools each channel of an image to its l2 norm.
+
+    The channels share no entry, and a norm is 1-Lipschitz by the triangle
+    inequality: the layer is 1-Lipschitz in the l2 norm, and preserves the norm
+    of the gradient. At zero, where a norm has no gradient, the layer takes zero
+    for it.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
+            of the Keras configuration.
+        keepdims: Boolean. Whether to keep the sides, of size one.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `data_format` is none of these.
+
+    Input shape:
+        `(batch_size, rows, columns, channels)`, or
+        `(batch_size, channels, rows, columns)` with `"channels_first"`. The
+        sides may be unknown until the layer runs.
+
+    Output shape:
+        `(batch_size, channels)`, or the input shape with sides of one.
+
+    Example:
+
+    >>> layer = keras_lip.layers.GlobalL2NormPooling2D()
+    >>> outputs = layer(np.array([[[[3.0], [-4.0]]]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[5.0]]
+
+    Reference:
+
+    - [Sermanet et al., 2012](https://arxiv.org/abs/1204.3968), for pooling by
+      norms
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        squares = ops.square(widen(inputs))
+        outputs = safe_sqrt(ops.sum(squares, self.axes, keepdims=self.keepdims))
+        return ops.cast(outputs, inputs.dtype)
+
+    def lipschitz_bound(self) -> float:
+        return 1.0

@@ -1,0 +1,72 @@
+"""The l2 norms of windows of images."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_lip.layers.pooling.base_pooling_2d import BasePooling2D
+from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
+from keras_lip.layers.pooling.sum_windows import sum_windows
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class L2NormPooling2D(BasePooling2D):
+    """Pools each window to the l2 norm of its pixels, channel by channel.
+
+    A norm is 1-Lipschitz by the triangle inequality. Where windows do not
+    overlap they share no pixel, so the layer is 1-Lipschitz in the l2 norm, and
+    preserves the norm of the gradient. If a pixel lies in up to `n` windows,
+    the squares of the changes of all windows sum to at most `n` times that of
+    the image: the norms are then divided by `sqrt(n)`.
+
+    The norm has no gradient at zero, where the layer takes zero for it. Nothing
+    is added under the root: near zero the gradient of a norm is no larger than
+    elsewhere.
+
+    `lipschitz_bound` is that of the factor as it is rounded.
+
+    Args:
+        pool_size: Positive integer, or a pair of them: rows and columns of a
+            window.
+        strides: Positive integer, or a pair of them. Defaults to `pool_size`.
+        padding: `"valid"`, which drops the pixels that no window covers, or
+            `"same"`, which pads with zeros.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
+            of the Keras configuration.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If an argument is none of these, the input is smaller than a
+            window, or its sides are unknown with `padding="same"`.
+
+    Input shape:
+        `(batch_size, rows, columns, channels)`, or
+        `(batch_size, channels, rows, columns)` with `"channels_first"`.
+
+    Output shape:
+        The same, with the number of windows along each side.
+
+    Example:
+
+    >>> layer = keras_lip.layers.L2NormPooling2D((1, 2))
+    >>> outputs = layer(np.array([[[[3.0], [-4.0]]]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[[[5.0]]]]
+
+    Reference:
+
+    - [Sermanet et al., 2012](https://arxiv.org/abs/1204.3968), for pooling by
+      norms
+    """
+
+    def squared_constant(self) -> int:
+        sizes = zip(self.pool_size, self.strides, strict=True)
+        return math.prod(math.ceil(size / stride) for size, stride in sizes)
+
+    def pool(self, images: Tensor, axes: tuple[int, int]) -> Tensor:
+        squares = ops.square(images)
+        return safe_sqrt(
+            sum_windows(squares, axes, self.pool_size, self.strides)
+        )

@@ -1,0 +1,76 @@
+"""The maximum of pairs of channels."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.layers.activations.channel_groups import check_groups
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.to_functional import to_functional
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class MaxChannelPooling(LipschitzLayer):
+    """Pools the two halves of the channels to their maximum.
+
+    Of `2 c` channels, `i` and `c + i` become the channel `max` of the two. A
+    maximum changes by no more than one of its arguments does, and each channel
+    enters one maximum: the layer is 1-Lipschitz in every l-p norm, and
+    preserves the norm of the gradient.
+
+    Args:
+        axis: Integer. The axis of the channels. Defaults to the last.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If the number of channels is odd.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input, with half as many channels.
+
+    Example:
+
+    >>> layer = keras_lip.layers.MaxChannelPooling()
+    >>> outputs = layer(np.array([[3.0, 1.0, 2.0, 4.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[3.0, 4.0]]
+
+    Reference:
+
+    - [Singla & Feizi, 2022](https://arxiv.org/abs/2211.08453), section 6
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        check_groups(self, input_shape, self.axis, group_size=2)
+        self.input_spec = keras.layers.InputSpec(
+            ndim=len(input_shape), axes={self.axis: input_shape[self.axis]}
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.maximum(*ops.split(inputs, 2, axis=self.axis))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape: list[Any] = list(input_shape)
+        if shape[self.axis] is not None:
+            shape[self.axis] //= 2
+        return tuple(shape)
+
+    def lipschitz_bound(self) -> float:
+        return 1.0
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return to_functional(self)
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "axis": self.axis}

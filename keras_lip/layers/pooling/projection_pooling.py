@@ -1,0 +1,270 @@
+"""Pooling of pairs of channels by their distance to a set that is learnt."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.bounds.read_kernel import read_weight
+from keras_lip.bounds.rounding import inflate_up
+from keras_lip.bounds.rounding import sqrt_up
+from keras_lip.layers.activations.channel_groups import check_groups
+from keras_lip.layers.channel_axis import channel_shape
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.pooling.half_line_distance import half_line_distance
+from keras_lip.layers.pooling.point_distance import point_distance
+from keras_lip.layers.pooling.polygon_distance import polygon_distance
+from keras_lip.layers.pooling.polyline_distance import polyline_distance
+from keras_lip.layers.pooling.widen import widen
+from keras_lip.types import Array
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_known
+from keras_lip.validation import check_positive_integer
+
+_DISTANCES: dict[str, Callable[..., Tensor]] = {
+    "half_lines": half_line_distance,
+    "point": point_distance,
+    "polygon": polygon_distance,
+    "polyline": polyline_distance,
+}
+_FEWEST_VERTICES = {"polygon": 3, "polyline": 1}
+
+# The ends of a polyline keep this angle from the first axis, so that rounding
+# cannot make them cross it.
+_SMALLEST_ANGLE = 0.01
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class ProjectionPooling(LipschitzLayer):
+    """Pools pairs of channels to their distance from a set that is learnt.
+
+    Of `2 c` channels, `i` and `c + i` are a point of the plane, and become one
+    channel: the l2 distance from that point to a set, of which each pair learns
+    its own. The distance to any set is 1-Lipschitz, so the layer is, in the l2
+    norm. It is signed if the set is a curve that separates the plane: a path
+    from one side to the other crosses the curve, where the distance is zero, so
+    that it is 1-Lipschitz across the curve as well. The sets are:
+
+    - `"half_lines"`: two half-lines from the origin at the angles `theta` and
+      `-theta` to the first axis, with `theta` between zero and `pi / 2`.
+      Negative between them, about the positive first axis.
+    - `"point"`: a point. Without a sign.
+    - `"polygon"`: a closed polygon. Negative inside. It may intersect itself:
+      what an even number of edges separates from infinity is outside.
+    - `"polyline"`: a polyline that ends in two half-lines, the first upwards
+      and the last downwards, at any angle. Negative to the right, by the same
+      rule of even and odd.
+
+    The distance to half-lines is computed from unit vectors. A rounded one is
+    not quite of length one, which stretches the distance: `lipschitz_bound` is
+    the largest length that runs. The other distances need no unit vectors.
+
+    Args:
+        projection: Name of the set. Defaults to `"half_lines"`.
+        num_vertices: Integer. Number of vertices of a polygon, at least three,
+            or of a polyline, at least one. Defaults to four.
+        axis: Integer. The axis of the channels. Defaults to the last.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If an argument is none of these, `num_vertices` is given for
+            a set without vertices, or the number of channels is odd.
+
+    Input shape:
+        Arbitrary, with a batch axis first.
+
+    Output shape:
+        Same as the input, with half as many channels.
+
+    Example:
+
+    >>> layer = keras_lip.layers.ProjectionPooling("point")
+    >>> outputs = layer(np.array([[3.0, 6.0, 4.0, 8.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[5.0, 10.0]]
+
+    Reference:
+
+    - [Singla & Feizi, 2022](https://arxiv.org/abs/2211.08453), theorem 2,
+      corollary 1, and equation 9 for the half-lines
+    """
+
+    def __init__(
+        self,
+        projection: str = "half_lines",
+        num_vertices: int | None = None,
+        axis: int = -1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_known("projection", projection, _DISTANCES)
+        self.projection = projection
+        self.num_vertices = _check_num_vertices(projection, num_vertices)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        check_groups(self, input_shape, self.axis, group_size=2)
+        channels: Any = input_shape[self.axis]
+        pairs = channels // 2
+        # In float32 even under mixed precision, as a free kernel is.
+        if self.projection == "half_lines":
+            self.free_theta = self.add_weight(
+                name="free_theta",
+                shape=(pairs,),
+                initializer="zeros",
+                autocast=False,
+            )
+        else:
+            self.vertices = self.add_weight(
+                name="vertices",
+                shape=(2, pairs, self.num_vertices or 1),
+                initializer=_INITIALIZERS[self.projection],
+                autocast=False,
+            )
+        if self.projection == "polyline":
+            self.free_angles = self.add_weight(
+                name="free_angles",
+                shape=(pairs, 2),
+                initializer="zeros",
+                autocast=False,
+            )
+        self.input_spec = keras.layers.InputSpec(
+            ndim=len(input_shape), axes={self.axis: channels}
+        )
+
+    def compute_set(self) -> list[Tensor]:
+        """Returns what defines the sets, one row for each pair of channels.
+
+        Returns:
+            List of tensors: the cosines and sines of `theta`, or the two
+            coordinates of the vertices, followed for polylines by the cosines
+            and sines of the two ends.
+        """
+        if self.projection == "half_lines":
+            theta = math.pi / 2 * ops.sigmoid(self.free_theta)
+            return [ops.cos(theta), ops.sin(theta)]
+        coordinates = ops.unstack(ops.convert_to_tensor(self.vertices))
+        if self.projection == "point":
+            return [vertices[:, 0] for vertices in coordinates]
+        if self.projection == "polygon":
+            return coordinates
+        spread = math.pi - 2 * _SMALLEST_ANGLE
+        angles = _SMALLEST_ANGLE + spread * ops.sigmoid(self.free_angles)
+        up_and_down = np.array([1, -1], dtype="float32")
+        sines = ops.multiply(ops.sin(angles), up_and_down)
+        return [*coordinates, ops.cos(angles), sines]
+
+    def call(self, inputs: Tensor) -> Tensor:
+        ndim = len(inputs.shape)
+        values = [
+            ops.reshape(values, self._align(values.shape, ndim))
+            for values in self.compute_set()
+        ]
+        return self._pool(inputs, values)
+
+    def _pool(self, inputs: Tensor, values: list[Tensor]) -> Tensor:
+        x, y = ops.split(widen(inputs), 2, axis=self.axis)
+        distance = _DISTANCES[self.projection](x, y, *values)
+        return ops.cast(distance, inputs.dtype)
+
+    def _align(self, shape: Shape, ndim: int) -> tuple[Any, ...]:
+        """Returns the shape that aligns rows with the axis of the channels."""
+        return (*channel_shape(ndim, self.axis), *shape[1:])
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape: list[Any] = list(input_shape)
+        if shape[self.axis] is not None:
+            shape[self.axis] //= 2
+        return tuple(shape)
+
+    def lipschitz_bound(self) -> float:
+        values = [read_weight(values) for values in self.compute_set()]
+        if not all(np.isfinite(array).all() for array in values):
+            return math.inf
+        if self.projection == "half_lines":
+            squares = np.square(values[0]) + np.square(values[1])
+            longest = sqrt_up(inflate_up(float(np.max(squares)), 2))
+            return max(1.0, longest)
+        return 1.0
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        shape = self.get_build_config()["input_shape"]
+        inputs = keras.Input(shape[1:], dtype=self.compute_dtype)
+        zeros = self._zeros(widen(inputs))
+        values = []
+        for array in map(read_weight, self.compute_set()):
+            if self.compute_dtype != "float64":
+                array = array.astype("float32")
+            array = array.reshape(self._align(array.shape, len(shape)))
+            has_vertices = array.ndim > len(shape)
+            aligned = ops.expand_dims(zeros, -1) if has_vertices else zeros
+            values.append(ops.add(aligned, array))
+        outputs = self._pool(inputs, values)
+        return keras.Model(inputs, outputs, name=self.name)
+
+    def _zeros(self, inputs: Tensor) -> Tensor:
+        """Returns a zero for each pair of channels, as a part of the graph.
+
+        What is added to them is too. The differences of vertices are then as
+        precise as the graph is, also in a copy of another dtype.
+        """
+        index = [slice(0, 1)] * len(inputs.shape)
+        index[self.axis] = slice(0, inputs.shape[self.axis] // 2)
+        return ops.zeros_like(inputs[tuple(index)])
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "projection": self.projection,
+            "num_vertices": self.num_vertices,
+            "axis": self.axis,
+        }
+
+
+def _check_num_vertices(projection: str, num_vertices: Any) -> int | None:
+    if projection not in _FEWEST_VERTICES:
+        if num_vertices is not None:
+            raise ValueError(
+                "`num_vertices` is for the projections 'polygon' and "
+                f"'polyline' only. Received: projection={projection!r}, "
+                f"num_vertices={num_vertices!r}"
+            )
+        return None
+    fewest = _FEWEST_VERTICES[projection]
+    number = 4 if num_vertices is None else num_vertices
+    if check_positive_integer("num_vertices", number) < fewest:
+        raise ValueError(
+            f"`num_vertices` of a {projection} must be at least {fewest}. "
+            f"Received: num_vertices={num_vertices}"
+        )
+    return int(number)
+
+
+def _initialize_polygon(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+    """Returns regular polygons with corners on the unit circle."""
+    angles = 2 * math.pi * (np.arange(shape[-1]) + 0.5) / shape[-1]
+    return _repeat(np.stack([np.cos(angles), np.sin(angles)]), shape, dtype)
+
+
+def _initialize_polyline(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+    """Returns vertices on the second axis, from the top down."""
+    number = shape[-1]
+    heights = 1 - (2 * np.arange(number) + 1) / number
+    return _repeat(np.stack([np.zeros(number), heights]), shape, dtype)
+
+
+def _repeat(vertices: Array, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    repeated = np.broadcast_to(vertices[:, np.newaxis], shape)
+    return ops.convert_to_tensor(repeated, dtype=dtype)
+
+
+_INITIALIZERS: dict[str, Any] = {
+    "point": "zeros",
+    "polygon": _initialize_polygon,
+    "polyline": _initialize_polyline,
+}

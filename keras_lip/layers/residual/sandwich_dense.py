@@ -1,0 +1,174 @@
+"""The sandwich layer: a dense layer between two diagonal scalings."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip import parametrizations
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.layers.parametrization_state import add_state
+from keras_lip.layers.parametrization_state import assign_state
+from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
+from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.layers.residual.weighted_gram_bound import weighted_gram_bound
+from keras_lip.parametrizations import Parametrization
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class SandwichDense(BaseHiddenDense):
+    """Dense layer with an activation in its midst, 1-Lipschitz as a whole.
+
+    The layer computes `sqrt(2) A^T P s(sqrt(2) P^{-1} B x + b)`, where
+    `A A^T + B B^T = I`, `P` is a trained diagonal of positive numbers and `s` a
+    non-decreasing 1-Lipschitz activation. It is 1-Lipschitz in the l2 norm
+    though the two matrices around `s` may not be, and reaches functions that a
+    product of 1-Lipschitz layers does not.
+
+    The columns of the matrix that stacks `A^T` over `B^T` are orthonormal, by a
+    parametrization. `lipschitz_bound` is measured on those that run:
+    `|[A B]^T P_1 P_2|^2 / 2`, the square roots of the diagonals `P_1` and `P_2`
+    before and after the activation included, is one but for roundings. The
+    logarithm of `P` is trained, and kept between -10 and 10.
+
+    Args:
+        units: Positive integer. Dimension of the output, and number of hidden
+            units.
+        activation: Name or function of a non-decreasing 1-Lipschitz activation
+            of `keras.activations`. Defaults to `"relu"`.
+        parametrization: Name, config or instance of an orthogonal
+            `keras_lip.parametrizations.Parametrization`. Defaults to
+            `"cayley"`.
+        kernel_initializer: Initializer of the free kernel, of shape
+            `(units + input_dim, units)`.
+        bias_initializer: Initializer of `b`.
+        kernel_regularizer: Regularizer of the free kernel.
+        bias_regularizer: Regularizer of `b`.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `units` is not a positive integer, the activation is not
+            known to be non-decreasing and 1-Lipschitz, or the parametrization
+            is unknown or not orthogonal.
+
+    Input shape:
+        `(batch_size, ..., input_dim)`.
+
+    Output shape:
+        `(batch_size, ..., units)`.
+
+    Example:
+
+    >>> layer = keras_lip.layers.SandwichDense(4)
+    >>> tuple(layer(np.ones((2, 3))).shape)
+    (2, 4)
+
+    Reference:
+
+    - [Wang & Manchester, 2023](https://arxiv.org/abs/2301.11526), the
+      sandwich layer
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "relu",
+        parametrization: str | Config | Parametrization = "cayley",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activation, **kwargs)
+        self.units = check_positive_integer("units", units)
+        self.parametrization = parametrizations.get(parametrization)
+        if not self.parametrization.orthogonal:
+            raise ValueError(
+                "`SandwichDense` needs an orthogonal parametrization. "
+                f"Received: parametrization={parametrization!r}"
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        shape = (self.units + self.fix_input_dim(input_shape), self.units)
+        self.free_kernel = self.add_kernel("free_kernel", shape)
+        self.bias = self.add_bias(self.units)
+        self.log_scale = self.add_weight(
+            name="log_scale",
+            shape=(self.units,),
+            initializer="zeros",
+            autocast=False,
+        )
+        self.state = add_state(self, self.parametrization.initial_state(shape))
+
+    def compute_factors(
+        self, training: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns `A^T` over `B^T`, `sqrt(2) P^{-1}` and `sqrt(2) P`."""
+        kernel, state = self.parametrization(
+            self.free_kernel, self.state, training
+        )
+        if training:
+            assign_state(self.state, state)
+        scale = bounded_exponential(ops.convert_to_tensor(self.log_scale))
+        return kernel, math.sqrt(2) / scale, math.sqrt(2) * scale
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        kernel, before, after = (
+            ops.cast(factor, inputs.dtype)
+            for factor in self.compute_factors(
+                bool(training and self.trainable)
+            )
+        )
+        hidden = ops.matmul(inputs, kernel[self.units :]) * before + self.bias
+        hidden = self.activation(hidden) * after
+        return ops.matmul(hidden, ops.transpose(kernel[: self.units]))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def lipschitz_bound(self) -> float:
+        # Write `r` for the product of the two diagonals, `D` for slopes of the
+        # activation, and let `l = |A' A'^T + B' B'^T|`, where `A'` and `B'` are
+        # `A` and `B` with row `i` times `sqrt(r_i / 2)`. The Jacobian is
+        # `A^T D r B = 2 A'^T D B'`. For any `dx`, set `g = sqrt(2) D B' dx`.
+        # As the slopes lie in [0, 1],
+        #     |g|^2 <= sqrt(2) g^T B' dx,
+        # so that `dy = sqrt(2) A'^T g` satisfies
+        #     |dy|^2 <= 2 l |g|^2 - 2 |B'^T g|^2
+        #            <= 2 (sqrt(2) l) (B'^T g)^T dx - 2 |B'^T g|^2
+        #            <= l^2 |dx|^2.
+        kernel, before, after = (
+            read_kernel(self, factor) for factor in self.compute_factors()
+        )
+        return multiply_up(0.5, weighted_gram_bound(kernel, before, after))
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        kernel, before, after = self.compute_factors()
+        shape = self.get_build_config()["input_shape"][1:]
+        inputs = keras.Input(shape, dtype=self.compute_dtype)
+        up = keras.layers.Dense(
+            self.units, activation=self.activation, dtype=self.dtype_policy
+        )
+        down = keras.layers.Dense(
+            self.units, use_bias=False, dtype=self.dtype_policy
+        )
+        outputs = down(up(inputs))
+        inner, outer = kernel[self.units :], kernel[: self.units]
+        up.set_weights(
+            [
+                ops.convert_to_numpy(inner * before),
+                ops.convert_to_numpy(self.bias),
+            ]
+        )
+        down.set_weights([ops.convert_to_numpy(ops.transpose(outer * after))])
+        return keras.Model(inputs, outputs, name=self.name)
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "parametrization": parametrizations.serialize(self.parametrization),
+        }

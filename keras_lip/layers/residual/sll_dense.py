@@ -1,0 +1,146 @@
+"""The SDP-based Lipschitz layer."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.rounding import add_up
+from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
+from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.layers.residual.weighted_gram_bound import weighted_gram_bound
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
+
+# What is added to `t` of a kernel scaled to one. A larger `t` shortens the
+# step, which is safe; added to `q` alone, it would not be.
+_EPSILON = 1e-12
+
+# The scale under which a kernel counts as zero.
+_SMALLEST_SCALE = 1e-24
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class SLLDense(BaseHiddenDense):
+    """Residual dense block scaled by a diagonal (SDP-based Lipschitz layer).
+
+    The layer computes `x - 2 s(x W + b) T^{-1} W^T`, where `s` is a
+    non-decreasing 1-Lipschitz activation and `T` is diagonal with
+    `t_i = sum_j |W^T W|_ij q_j / q_i` for trained `q_i > 0`. The rows of
+    `T^{-1} |W^T W|`, with column `j` times `q_j` and row `i` divided by `q_i`,
+    sum to one, so that `W T^{-1} W^T` has no eigenvalue above one, and the
+    layer is 1-Lipschitz in the l2 norm. Unlike that of `ConvexPotentialDense`, the step
+    has its own length for each hidden unit, and nothing is estimated.
+
+    `lipschitz_bound` is `max(1, 2 c - 1)`, where `c` bounds the eigenvalues of
+    `W T^{-1} W^T` with the numbers that run. The logarithm of `q_i` is trained,
+    and kept between -10 and 10. It starts at zero, where `T` is that of AOL.
+
+    Args:
+        hidden_units: Positive integer. Number of columns of `W`.
+        activation: Name or function of a non-decreasing 1-Lipschitz activation
+            of `keras.activations`. Defaults to `"relu"`.
+        kernel_initializer: Initializer of `W`.
+        bias_initializer: Initializer of `b`.
+        kernel_regularizer: Regularizer of `W`.
+        bias_regularizer: Regularizer of `b`.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `hidden_units` is not a positive integer or the
+            activation is not known to be non-decreasing and 1-Lipschitz.
+
+    Input shape:
+        `(batch_size, ..., input_dim)`.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.SLLDense(8)
+    >>> tuple(layer(np.ones((2, 3))).shape)
+    (2, 3)
+
+    Reference:
+
+    - [Araujo et al., 2023](https://arxiv.org/abs/2303.03169), the
+      SDP-based Lipschitz layer (SLL)
+    """
+
+    def __init__(
+        self, hidden_units: int, activation: Any = "relu", **kwargs: Any
+    ) -> None:
+        super().__init__(activation, **kwargs)
+        self.hidden_units = check_positive_integer("hidden_units", hidden_units)
+
+    def build(self, input_shape: Shape) -> None:
+        input_dim = self.fix_input_dim(input_shape)
+        self.kernel = self.add_kernel("kernel", (input_dim, self.hidden_units))
+        self.bias = self.add_bias(self.hidden_units)
+        self.log_scale = self.add_weight(
+            name="log_scale",
+            shape=(self.hidden_units,),
+            initializer="zeros",
+            autocast=False,
+        )
+
+    def compute_factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns `V`, `m` and `r` with `W = m V` and `2 T^{-1} = m^2 r / m`.
+
+        `V` has entries of at most one, so that its squares are in range where
+        those of `W` are not. The layer computes `x - s(m (x V) + b) r V^T`.
+        """
+        kernel = ops.convert_to_tensor(self.kernel)
+        largest = ops.stop_gradient(ops.max(ops.abs(kernel)))
+        scale = ops.maximum(largest, _SMALLEST_SCALE)
+        kernel = kernel / scale
+        gram = ops.abs(ops.matmul(ops.transpose(kernel), kernel))
+        q = bounded_exponential(ops.convert_to_tensor(self.log_scale))
+        t = ops.matmul(gram, q[:, None])[:, 0] / q
+        return kernel, scale, 2.0 / (t + _EPSILON) / scale
+
+    def call(self, inputs: Tensor) -> Tensor:
+        kernel, scale, shrink = (
+            ops.cast(factor, inputs.dtype) for factor in self.compute_factors()
+        )
+        hidden = ops.matmul(inputs, kernel) * scale + self.bias
+        hidden = self.activation(hidden) * shrink
+        return inputs - ops.matmul(hidden, ops.transpose(kernel))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        # With slopes `D` of the activation, the Jacobian `I - V D m r V^T` is
+        # symmetric, with eigenvalues between `1 - |V m r V^T|` and one.
+        kernel, scale, shrink = (
+            read_kernel(self, factor) for factor in self.compute_factors()
+        )
+        return max(1.0, add_up(weighted_gram_bound(kernel, scale, shrink), -1))
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        kernel, _, shrink = self.compute_factors()
+        shape = self.get_build_config()["input_shape"][1:]
+        inputs = keras.Input(shape, dtype=self.compute_dtype)
+        up = keras.layers.Dense(
+            self.hidden_units,
+            activation=self.activation,
+            dtype=self.dtype_policy,
+        )
+        down = keras.layers.Dense(
+            shape[-1], use_bias=False, dtype=self.dtype_policy
+        )
+        subtract = keras.layers.Subtract(dtype=self.dtype_policy)
+        outputs = subtract([inputs, down(up(inputs))])
+        up.set_weights(
+            [ops.convert_to_numpy(self.kernel), ops.convert_to_numpy(self.bias)]
+        )
+        down.set_weights([ops.convert_to_numpy(ops.transpose(kernel * shrink))])
+        return keras.Model(inputs, outputs, name=self.name)
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "hidden_units": self.hidden_units}

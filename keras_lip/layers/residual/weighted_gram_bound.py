@@ -1,0 +1,38 @@
+"""Proven upper bound on `W R W^T` with a diagonal `R`."""
+
+import math
+
+import numpy as np
+
+from keras_lip.bounds.rounding import UNDERFLOW
+from keras_lip.bounds.rounding import UNIT_ROUNDOFF
+from keras_lip.bounds.rounding import add_up
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.types import Array
+
+
+# A number that is not finite makes the bound infinite, and that is that.
+@np.errstate(over="ignore", invalid="ignore")
+def weighted_gram_bound(kernel: Array, *factors: Array) -> float:
+    """Bounds the largest eigenvalue of `W diag(r) W^T`, from above.
+
+    Args:
+        kernel: Float64 array `W` of shape `(rows, columns)`.
+        *factors: Float64 arrays, scalars or of shape `(columns,)`, of which
+            `r` is the product. None is negative.
+
+    Returns:
+        Float. The bound; `inf` if a number is not finite.
+    """
+    # Products and roots are correctly rounded: the next float is above.
+    weights = np.ones(kernel.shape[-1])
+    for factor in factors:
+        weights = np.nextafter(weights * factor, math.inf)
+    roots = np.nextafter(np.sqrt(weights), math.inf)
+    norm = spectral_norm_bound(kernel * roots)
+    # Each entry is off by at most `u` times itself, so that the matrix is by
+    # `u` times its Frobenius norm, which is at most `min(shape)` times `norm`.
+    error = UNIT_ROUNDOFF * min(kernel.shape)
+    norm = add_up(norm, multiply_up(error, norm), UNDERFLOW)
+    return multiply_up(norm, norm)

@@ -1,0 +1,81 @@
+"""The Cayley transform of complex matrices."""
+
+from keras import ops
+
+from keras_lip.linalg.transpose import transpose
+from keras_lip.types import Tensor
+
+# The real and the imaginary parts.
+_Complex = tuple[Tensor, Tensor]
+
+
+def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps complex matrices of any proportions to unitary ones.
+
+    The square head `U` and the tail `V` of a matrix with rows enough give
+    `A = U - U^H + V^H V`, and the image stacks `(I - A) (I + A)^{-1}` over
+    `-2 V (I + A)^{-1}`; it has orthonormal columns. A matrix with more columns
+    than rows is mapped as its conjugate transpose, to orthonormal rows. On real
+    matrices this is what `Cayley` computes.
+
+    Complex numbers are pairs of tensors, as not every backend solves complex
+    systems when it compiles.
+
+    Args:
+        real: Tensor of shape `(..., rows, columns)`. The real parts.
+        imaginary: Tensor of the same shape. The imaginary parts.
+
+    Returns:
+        Tuple of the real and the imaginary parts of the image.
+
+    Reference:
+
+    - [Trockman & Kolter, 2021](https://arxiv.org/abs/2104.07167), section 3.1
+      and appendix A for matrices that are not square.
+    """
+    rows, columns = real.shape[-2:]
+    if rows < columns:
+        image = complex_cayley(*_adjoint((real, imaginary)))
+        return _adjoint(image)
+    head_real, tail_real = real[..., :columns, :], real[..., columns:, :]
+    head_imaginary = imaginary[..., :columns, :]
+    tail = (tail_real, imaginary[..., columns:, :])
+    square_real, square_imaginary = _multiply(_adjoint(tail), tail)
+    identity = ops.eye(columns, dtype=real.dtype)
+    inverse = _invert(
+        identity + head_real - transpose(head_real) + square_real,
+        head_imaginary + transpose(head_imaginary) + square_imaginary,
+    )
+    bottom = _multiply(tail, inverse)
+    # (I - A) (I + A)^{-1} = 2 (I + A)^{-1} - I.
+    top = (2 * inverse[0] - identity, 2 * inverse[1])
+    return (
+        ops.concatenate([top[0], -2 * bottom[0]], axis=-2),
+        ops.concatenate([top[1], -2 * bottom[1]], axis=-2),
+    )
+
+
+def _adjoint(matrix: _Complex) -> _Complex:
+    real, imaginary = matrix
+    return transpose(real), -transpose(imaginary)
+
+
+def _multiply(left: _Complex, right: _Complex) -> _Complex:
+    return (
+        ops.matmul(left[0], right[0]) - ops.matmul(left[1], right[1]),
+        ops.matmul(left[0], right[1]) + ops.matmul(left[1], right[0]),
+    )
+
+
+def _invert(real: Tensor, imaginary: Tensor) -> _Complex:
+    """Inverts `P + i Q` where the symmetric part of `P` is at least `I`.
+
+    Of the real form `[[P, -Q], [Q, P]]`, block elimination inverts `P` and its
+    Schur complement `S = P + Q P^{-1} Q`. The symmetric part of `P` is that of
+    `P + i Q` on real vectors, and the inverse of `S` is a block of the whole
+    inverse: neither is larger than one, whatever `Q`. Two real systems take
+    half the time of a single one of twice the size.
+    """
+    ratio = ops.solve(real, imaginary)
+    inverse = ops.inv(real + ops.matmul(imaginary, ratio))
+    return inverse, -ops.matmul(ratio, inverse)

@@ -1,0 +1,68 @@
+"""Almost-orthogonal rescaling of the kernel of a convolution."""
+
+from keras import ops
+
+from keras_lip.linalg.kernel_phases import merge_phases
+from keras_lip.linalg.kernel_phases import split_phases
+from keras_lip.linalg.scale_to_one import scale_to_one
+from keras_lip.types import Tensor
+
+
+def rescale_kernel(
+    kernel: Tensor, strides: tuple[int, ...], groups: int = 1
+) -> Tensor:
+    """Rescales channels so that a convolution has a norm of at most one.
+
+    With the autocorrelation `G` of the kernel, output channel `i` is divided by
+    `sqrt(sum |G_ij|)` over all lags and all channels `j`; where the outputs
+    outnumber the inputs, it is the input channels that are. The norm is then at
+    most one for images of any size, with zero padding or circular padding.
+    Strides are taken as channels, so that only the lags that occur count.
+
+    Args:
+        kernel: Tensor of shape `(*window, in_channels // groups, filters)`.
+        strides: Tuple of positive integers, one for each axis of the window.
+        groups: Positive integer. Number of groups of channels.
+
+    Returns:
+        Tensor of the same shape.
+
+    Reference:
+
+    - [Prach & Lampert, 2022](https://arxiv.org/abs/2208.03160), Theorem 2
+    """
+    window = kernel.shape[:-2]
+    kernel = split_phases(scale_to_one(kernel, axis=None), strides)
+    *_, channels, filters = kernel.shape
+    if channels < filters // groups:
+        swapped = _rescale_outputs(_swap_channels(kernel, groups), groups)
+        kernel = _swap_channels(swapped, groups)
+    else:
+        kernel = _rescale_outputs(kernel, groups)
+    return merge_phases(kernel, window, strides)
+
+
+def _swap_channels(kernel: Tensor, groups: int) -> Tensor:
+    """Exchanges the inputs and the outputs of every group."""
+    *taps, channels, filters = kernel.shape
+    kernel = ops.reshape(kernel, (*taps, channels, groups, filters // groups))
+    kernel = ops.swapaxes(kernel, -3, -1)
+    return ops.reshape(kernel, (*taps, filters // groups, groups * channels))
+
+
+def _rescale_outputs(kernel: Tensor, groups: int) -> Tensor:
+    *taps, channels, filters = kernel.shape
+    # Output `b` of every group as an image, to convolve with all outputs.
+    images = ops.reshape(kernel, (*taps, channels, groups, filters // groups))
+    images = ops.swapaxes(ops.moveaxis(images, -1, 0), -2, -1)
+    images = ops.reshape(images, (filters // groups, *taps, groups * channels))
+    lags = [(size - 1, size - 1) for size in taps]
+    correlation = ops.conv(
+        ops.pad(images, [(0, 0), *lags, (0, 0)]),
+        kernel,
+        padding="valid",
+        data_format="channels_last",
+    )
+    axes = tuple(range(len(taps) + 1))
+    squares = ops.sum(ops.abs(correlation), axis=axes)
+    return kernel * ops.rsqrt(squares + 1e-12)

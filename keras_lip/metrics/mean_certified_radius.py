@@ -1,0 +1,65 @@
+"""Mean certified radius of a classifier, as a metric."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.metrics.signed_radii import signed_radii
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class MeanCertifiedRadius(CertifiedMetric):
+    """Mean of the l2 radii within which samples are proven correct.
+
+    A sample that is classified correctly counts with its certified radius, any
+    other with zero. The mean is the area under the curve of the certified
+    accuracy over all radii.
+
+    In the `compile` of a `LipschitzModel` the constants are those of the model,
+    measured at the start of every evaluation; see `CertifiedMetric`. The
+    radius is that of `keras_lip.certificates.certify`, but that 1e30 takes the
+    place of a larger one.
+
+    Args:
+        lipschitz_bound: Float or `None`. Proven bound of a model that is not a
+            `LipschitzModel`. The radius is then `|f| / lipschitz_bound` for a
+            single output, and the smallest margin over
+            `sqrt(2) * lipschitz_bound` for several.
+        name: String. Name of the metric. Defaults to
+            `"mean_certified_radius"`.
+        dtype: Dtype of the result.
+
+    Raises:
+        ValueError: If `lipschitz_bound` is negative or not finite, or if logits
+            or labels have another shape. Labels are class indices or one-hot,
+            for a single output 0 and 1, or -1 and 1; one that is no class
+            counts as classified wrongly.
+
+    Example:
+
+    >>> metric = keras_lip.metrics.MeanCertifiedRadius(lipschitz_bound=1.0)
+    >>> metric.update_state([1, 0], [[3.0], [2.0]])  # the second is wrong
+    >>> float(metric.result())
+    1.5
+
+    Reference:
+
+    - [Zhai et al., 2020](https://arxiv.org/abs/2001.02378), the average
+      certified radius (ACR)
+    """
+
+    def __init__(
+        self,
+        lipschitz_bound: float | None = None,
+        name: str = "mean_certified_radius",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(lipschitz_bound, name=name, dtype=dtype)
+
+    def measure(
+        self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
+    ) -> Tensor:
+        return ops.maximum(signed_radii(y_true, y_pred, pair_bounds), 0.0)

@@ -1,0 +1,75 @@
+"""Circular padding of images, and its adjoint."""
+
+from keras import ops
+
+from keras_lip.types import Tensor
+
+# How many pixels to add before and after, for each axis of the image.
+Padding = list[tuple[int, int]]
+
+
+def pad_circular(images: Tensor, padding: Padding) -> Tensor:
+    """Continues images periodically.
+
+    Args:
+        images: Tensor of shape `(batch_size, *image, channels)`.
+        padding: List of pairs, one for each axis of the image.
+
+    Returns:
+        Tensor of the padded shape.
+
+    Raises:
+        ValueError: If an image is shorter than its padding.
+    """
+    for axis, (before, after) in enumerate(padding, start=1):
+        size = images.shape[axis]
+        if size is not None and max(before, after) > size:
+            raise ValueError(
+                "Circular padding cannot be longer than the image. Received: "
+                f"padding=({before}, {after}) for axis {axis} of images of "
+                f"shape {tuple(images.shape)}. Use a smaller kernel, or "
+                '`padding_mode="zeros"`.'
+            )
+        pieces = [images]
+        if before:
+            pieces.insert(0, _slice(images, axis, -before, None))
+        if after:
+            pieces.append(_slice(images, axis, None, after))
+        if len(pieces) > 1:
+            images = ops.concatenate(pieces, axis=axis)
+    return images
+
+
+def fold_circular(images: Tensor, padding: Padding) -> Tensor:
+    """Applies the adjoint of `pad_circular`: adds what was padded back on.
+
+    Args:
+        images: Tensor of the padded shape.
+        padding: As in `pad_circular`.
+
+    Returns:
+        Tensor of shape `(batch_size, *image, channels)`.
+    """
+    for axis, (before, after) in enumerate(padding, start=1):
+        size = images.shape[axis] - before - after
+        folded = _slice(images, axis, before, before + size)
+        if before:
+            head = _slice(images, axis, None, before)
+            folded = folded + _pad_zeros(head, axis, size - before, 0)
+        if after:
+            tail = _slice(images, axis, before + size, None)
+            folded = folded + _pad_zeros(tail, axis, 0, size - after)
+        images = folded
+    return images
+
+
+def _slice(
+    images: Tensor, axis: int, start: int | None, stop: int | None
+) -> Tensor:
+    return images[(slice(None),) * axis + (slice(start, stop),)]
+
+
+def _pad_zeros(images: Tensor, axis: int, before: int, after: int) -> Tensor:
+    widths = [(0, 0)] * len(images.shape)
+    widths[axis] = (before, after)
+    return ops.pad(images, widths)

@@ -1,0 +1,1 @@
+from keras_lip.regularizers.parseval import Parseval as Parseval

@@ -1,0 +1,26 @@
+import keras
+
+from keras_lip.callbacks.named_layers import named_layers
+from tests.lipschitz_test_case import LipschitzTestCase
+
+
+class NamedLayersTest(LipschitzTestCase):
+    def test_layers_of_nested_models_come_once_with_their_path(self):
+        shared = keras.layers.Dense(3, name="shared")
+        inner = keras.Sequential([keras.Input((3,)), shared], name="inner")
+        middle = keras.Sequential([inner, keras.layers.ReLU(name="relu")])
+        middle.name = "middle"
+        inputs = keras.Input((3,), name="start")
+        model = keras.Model(inputs, shared(middle(shared(inputs))))
+        names = [name for name, _ in named_layers(model)]
+        self.assertCountEqual(names, ["start", "shared", "middle/relu"])
+
+    def test_layers_of_a_subclassed_model_are_found(self):
+        class Net(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.blocks = [
+                    keras.layers.Dense(2, name=f"b{i}") for i in "12"
+                ]
+
+        self.assertEqual([n for n, _ in named_layers(Net())], ["b1", "b2"])
