@@ -19,7 +19,7 @@ def truncated_exponential_bound(terms: int, radius: float) -> float:
     `t` of at most `|A|`. The norm of `S(A)` is therefore at most the largest
     `|S(i t)|` for `t` up to `radius`, and no more can be said without knowing
     the spectrum. It is one up to a radius of 1.732 for 3 terms, 2.828 for 4,
-    1.764 for 7, 3.395 for 8, 1.701 for 11, 3.379 for 12 and 3.325 for 16, and
+    1.764 for 7, 3.395 for 8, 1.701 for 11, 3.379 for 12 and 3.324 for 16, and
     more than one at any radius for 1, 2, 5, 6, 9, 10, 13, 14 terms.
 
     `|S(i t)|^2` is a polynomial in `t^2`, which lies below the largest of its

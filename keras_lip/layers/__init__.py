@@ -7,6 +7,7 @@ from keras_lip.layers.activations.householder import Householder as Householder
 from keras_lip.layers.activations.max_min import MaxMin as MaxMin
 from keras_lip.layers.convolutional.aol_conv_1d import AOLConv1D as AOLConv1D
 from keras_lip.layers.convolutional.aol_conv_2d import AOLConv2D as AOLConv2D
+from keras_lip.layers.convolutional.bcop_conv_2d import BCOPConv2D as BCOPConv2D
 from keras_lip.layers.convolutional.cayley_conv_2d import (
     CayleyConv2D as CayleyConv2D,
 )
@@ -64,10 +65,14 @@ from keras_lip.layers.reshaping.pad_channels import PadChannels as PadChannels
 from keras_lip.layers.reshaping.truncate_channels import (
     TruncateChannels as TruncateChannels,
 )
+from keras_lip.layers.residual.convex_potential_conv_2d import (
+    ConvexPotentialConv2D as ConvexPotentialConv2D,
+)
 from keras_lip.layers.residual.convex_potential_dense import (
     ConvexPotentialDense as ConvexPotentialDense,
 )
 from keras_lip.layers.residual.sandwich_dense import (
     SandwichDense as SandwichDense,
 )
+from keras_lip.layers.residual.sll_conv_2d import SLLConv2D as SLLConv2D
 from keras_lip.layers.residual.sll_dense import SLLDense as SLLDense

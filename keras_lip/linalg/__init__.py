@@ -1,5 +1,12 @@
 from keras_lip.linalg.aol_rescaling import rescale_columns as rescale_columns
+from keras_lip.linalg.block_convolution import (
+    block_convolution as block_convolution,
+)
+from keras_lip.linalg.block_product import block_product as block_product
 from keras_lip.linalg.complex_cayley import complex_cayley as complex_cayley
+from keras_lip.linalg.correlation_moduli import (
+    correlation_moduli as correlation_moduli,
+)
 from keras_lip.linalg.fast_exponential import (
     apply_exponential_fast as apply_exponential_fast,
 )

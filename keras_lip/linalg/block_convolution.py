@@ -1,6 +1,7 @@
-"""Kernels of composed convolutions."""
+"""Kernel of two convolutions, one after the other."""
 
 import functools
+import math
 import operator
 
 import numpy as np
@@ -17,44 +18,30 @@ def block_convolution(left: Tensor, right: Tensor, rank: int) -> Tensor:
 
     Args:
         left: Kernel of the convolution that comes first, a tensor of shape
-            `(*window, ..., rows, inner)`.
+            `(*window, ..., rows, inner)`. The axes between the window and the
+            matrices are a batch.
         right: Kernel of the other one, a tensor of shape `(*window, ..., inner,
-            columns)`. The axes between window and matrices are a batch.
+            columns)`.
         rank: Positive integer. Number of axes of a window.
 
     Returns:
-        Tensor of shape `(*window, ..., rows, columns)`, whose windows are as
-        long as both together, less one.
+        Tensor of shape `(*window, ..., rows, columns)`, whose window is as long
+        as both together, less one.
 
     Reference:
 
     - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 3.1
     """
-    window = left.shape[:rank]
-    rest = [(0, 0)] * (len(right.shape) - rank)
+    # As few and as large products as can be: one for each tap of the shorter.
+    left_taps, right_taps = (math.prod(k.shape[:rank]) for k in (left, right))
+    short = left if left_taps <= right_taps else right
+    window = short.shape[:rank]
+    matrices = ops.unstack(ops.reshape(short, (-1, *short.shape[rank:])))
     products = []
-    for tap in np.ndindex(*window):
-        product = ops.matmul(left[tap], right)
-        before = [(p, n - 1 - p) for p, n in zip(tap, window, strict=True)]
-        products.append(ops.pad(product, before + rest))
+    for tap, matrix in zip(np.ndindex(*window), matrices, strict=True):
+        pair = (matrix, right) if short is left else (left, matrix)
+        product = ops.matmul(*pair)
+        widths = [(p, n - 1 - p) for p, n in zip(tap, window, strict=True)]
+        widths += [(0, 0)] * (len(product.shape) - rank)
+        products.append(ops.pad(product, widths))
     return functools.reduce(operator.add, products)
-
-
-def block_product(kernels: list[Tensor], rank: int) -> Tensor:
-    """Returns the kernel of many convolutions, one after the other.
-
-    Neighbours are composed first, and then the pairs, so that the number of
-    steps one after the other is the logarithm of the number of kernels.
-
-    Args:
-        kernels: List of kernels as in `block_convolution`, first things first.
-        rank: Positive integer. Number of axes of a window.
-
-    Returns:
-        Tensor of shape `(*window, ..., rows, columns)`.
-    """
-    while len(kernels) > 1:
-        pairs = zip(kernels[::2], kernels[1::2], strict=False)
-        last = kernels[len(kernels) // 2 * 2 :]
-        kernels = [block_convolution(*pair, rank) for pair in pairs] + last
-    return kernels[0]

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_lip.linalg.correlation_moduli import correlation_moduli
 from keras_lip.linalg.kernel_phases import merge_phases
 from keras_lip.linalg.kernel_phases import split_phases
 from keras_lip.linalg.scale_to_one import scale_to_one
@@ -51,18 +52,5 @@ def _swap_channels(kernel: Tensor, groups: int) -> Tensor:
 
 
 def _rescale_outputs(kernel: Tensor, groups: int) -> Tensor:
-    *taps, channels, filters = kernel.shape
-    # Output `b` of every group as an image, to convolve with all outputs.
-    images = ops.reshape(kernel, (*taps, channels, groups, filters // groups))
-    images = ops.swapaxes(ops.moveaxis(images, -1, 0), -2, -1)
-    images = ops.reshape(images, (filters // groups, *taps, groups * channels))
-    lags = [(size - 1, size - 1) for size in taps]
-    correlation = ops.conv(
-        ops.pad(images, [(0, 0), *lags, (0, 0)]),
-        kernel,
-        padding="valid",
-        data_format="channels_last",
-    )
-    axes = tuple(range(len(taps) + 1))
-    squares = ops.sum(ops.abs(correlation), axis=axes)
+    squares = ops.sum(correlation_moduli(kernel, groups), axis=0)
     return kernel * ops.rsqrt(squares + 1e-12)

@@ -51,15 +51,19 @@ def fold_circular(images: Tensor, padding: Padding) -> Tensor:
         Tensor of shape `(batch_size, *image, channels)`.
     """
     for axis, (before, after) in enumerate(padding, start=1):
-        size = images.shape[axis] - before - after
-        folded = _slice(images, axis, before, before + size)
+        head = _slice(images, axis, None, before)
+        tail = _slice(images, axis, -after, None)
+        images = _slice(images, axis, before, -after or None)
         if before:
-            head = _slice(images, axis, None, before)
-            folded = folded + _pad_zeros(head, axis, size - before, 0)
+            # The end is what the padding before it repeats, ...
+            rest = _slice(images, axis, None, -before)
+            end = _slice(images, axis, -before, None) + head
+            images = ops.concatenate([rest, end], axis=axis)
         if after:
-            tail = _slice(images, axis, before + size, None)
-            folded = folded + _pad_zeros(tail, axis, 0, size - after)
-        images = folded
+            # ... and the start what the padding after it does.
+            start = _slice(images, axis, None, after) + tail
+            rest = _slice(images, axis, after, None)
+            images = ops.concatenate([start, rest], axis=axis)
     return images
 
 
@@ -67,9 +71,3 @@ def _slice(
     images: Tensor, axis: int, start: int | None, stop: int | None
 ) -> Tensor:
     return images[(slice(None),) * axis + (slice(start, stop),)]
-
-
-def _pad_zeros(images: Tensor, axis: int, before: int, after: int) -> Tensor:
-    widths = [(0, 0)] * len(images.shape)
-    widths[axis] = (before, after)
-    return ops.pad(images, widths)

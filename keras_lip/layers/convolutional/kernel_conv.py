@@ -71,19 +71,24 @@ class KernelConv(BaseConv):
         self.operator.check_sides(self.to_channels_last(input_shape)[1:-1])
         super().build(input_shape)
 
-    def add_free_kernel(self, channels: int) -> Any:
-        """Adds a weight of the kernel's shape, to constrain."""
+    def split_channels(self, channels: int) -> int:
+        """Returns the number of channels of the inputs in a group."""
         if channels % self.groups:
             raise ValueError(
                 f"The channels of the inputs of layer '{self.name}' must be a "
                 f"multiple of its groups. Received: {channels} channels, "
                 f"groups={self.groups}"
             )
+        return channels // self.groups
+
+    def add_free_kernel(self, channels: int) -> Any:
+        """Adds a weight of the kernel's shape, to constrain."""
+        channels = self.split_channels(channels)
         # It stays in float32 under mixed precision: constrained in bfloat16,
         # its norm would exceed one.
         return self.add_weight(
             name="free_kernel",
-            shape=(*self.kernel_size, channels // self.groups, self.filters),
+            shape=(*self.kernel_size, channels, self.filters),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             autocast=False,

@@ -184,7 +184,9 @@ class SOCConv2D(BaseConv):
             # It takes seconds, and can only help where the quick bound does not
             # do.
             radius = convolution_norm_bound(kernel)
-            norm = min(norm, truncated_exponential_bound(self.eval_terms, radius))
+            norm = min(
+                norm, truncated_exponential_bound(self.eval_terms, radius)
+            )
         return activation_bound(self.activation, norm)
 
     def to_keras_layer(self, audited: bool = True) -> keras.Model:

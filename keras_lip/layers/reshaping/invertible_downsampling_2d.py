@@ -74,9 +74,11 @@ class InvertibleDownsampling2D(LipschitzLayer):
         self._check_sides(input_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
-        # A reshape would make blocks across samples.
         self._check_sides(inputs.shape)
         (height, width), shape = self.pool_size, ops.shape(inputs)
+        # Where sides are not known, an open batch size would let the reshape
+        # make blocks across samples.
+        batch_size = shape[0] if None in inputs.shape[1:] else -1
         if self.data_format == "channels_last":
             rows, columns, channels = shape[1:]
             split = (rows // height, height, columns // width, width, channels)
@@ -85,9 +87,9 @@ class InvertibleDownsampling2D(LipschitzLayer):
             channels, rows, columns = shape[1:]
             split = (channels, rows // height, height, columns // width, width)
             order = (0, 3, 5, 1, 2, 4)
-        blocks = ops.transpose(ops.reshape(inputs, (-1, *split)), order)
+        blocks = ops.transpose(ops.reshape(inputs, (batch_size, *split)), order)
         _, *merged = self.compute_output_shape(shape)
-        return ops.reshape(blocks, (-1, *merged))
+        return ops.reshape(blocks, (batch_size, *merged))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape: list[Any] = list(input_shape)

@@ -3,15 +3,17 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import add_up
-from keras_lip.bounds.rounding import divide_down
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
+from keras_lip.layers.residual.potential_step import INFERENCE_ITERATIONS
+from keras_lip.layers.residual.potential_step import LARGEST_STEP
+from keras_lip.layers.residual.potential_step import TRAINING_ITERATIONS
+from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.linalg import power_iteration
 from keras_lip.operators import DenseOperator
 from keras_lip.types import Config
@@ -19,12 +21,6 @@ from keras_lip.types import Shape
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
-
-# Iterations of the power method: section 4.1 of the paper.
-_TRAINING_ITERATIONS = 1
-_INFERENCE_ITERATIONS = 100
-
-_LARGEST = float(np.finfo("float32").max)
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -94,7 +90,9 @@ class ConvexPotentialDense(BaseHiddenDense):
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
         self.step = step
         if step is not None:
-            self.step = check_number("step", step, 0, _LARGEST, open_low=True)
+            self.step = check_number(
+                "step", step, 0, LARGEST_STEP, open_low=True
+            )
 
     def build(self, input_shape: Shape) -> None:
         input_dim = self.fix_input_dim(input_shape)
@@ -118,7 +116,7 @@ class ConvexPotentialDense(BaseHiddenDense):
             DenseOperator(),
             ops.convert_to_tensor(self.kernel),
             ops.convert_to_tensor(self.power_iteration_vector),
-            _TRAINING_ITERATIONS if training else _INFERENCE_ITERATIONS,
+            TRAINING_ITERATIONS if training else INFERENCE_ITERATIONS,
         )
         if training:
             self.power_iteration_vector.assign(vector)
@@ -143,7 +141,8 @@ class ConvexPotentialDense(BaseHiddenDense):
     def to_keras_layer(self, audited: bool = True) -> keras.Model:
         step = float(read_kernel(self, self.compute_step()))
         if audited and self.step is None:
-            step = min(step, self._audited_step())
+            kernel = read_kernel(self, self.kernel)
+            step = min(step, longest_step(spectral_norm_bound(kernel)))
         shape = self.get_build_config()["input_shape"][1:]
         inputs = keras.Input(shape, dtype=self.compute_dtype)
         up = keras.layers.Dense(
@@ -161,15 +160,6 @@ class ConvexPotentialDense(BaseHiddenDense):
         up.set_weights([kernel, ops.convert_to_numpy(self.bias)])
         down.set_weights([kernel.T])
         return keras.Model(inputs, outputs, name=self.name)
-
-    def _audited_step(self) -> float:
-        """Returns the longest float32 step proven to be non-expansive."""
-        norm = spectral_norm_bound(read_kernel(self, self.kernel))
-        longest = divide_down(2.0, multiply_up(norm, norm))
-        rounded = np.float32(min(longest, _LARGEST))
-        if float(rounded) > longest:
-            rounded = np.nextafter(rounded, np.float32(0))
-        return float(rounded)
 
     def get_config(self) -> Config:
         return {

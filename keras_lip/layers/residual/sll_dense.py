@@ -32,8 +32,8 @@ class SLLDense(BaseHiddenDense):
     `t_i = sum_j |W^T W|_ij q_j / q_i` for trained `q_i > 0`. The rows of
     `T^{-1} |W^T W|`, with column `j` times `q_j` and row `i` divided by `q_i`,
     sum to one, so that `W T^{-1} W^T` has no eigenvalue above one, and the
-    layer is 1-Lipschitz in the l2 norm. Unlike that of `ConvexPotentialDense`, the step
-    has its own length for each hidden unit, and nothing is estimated.
+    layer is 1-Lipschitz in the l2 norm. Unlike that of `ConvexPotentialDense`,
+    the step has its own length for each hidden unit, and nothing is estimated.
 
     `lipschitz_bound` is `max(1, 2 c - 1)`, where `c` bounds the eigenvalues of
     `W T^{-1} W^T` with the numbers that run. The logarithm of `q_i` is trained,

@@ -1,3 +1,5 @@
+import unittest
+
 import keras
 import numpy as np
 from absl.testing import parameterized
@@ -82,7 +84,21 @@ class InvertibleDownsampling2DTest(LipschitzTestCase):
             layer(self.normal(2, 6, 4, 1))
         layer = layers.InvertibleDownsampling2D(2, "channels_first")
         with self.assertRaisesRegex(ValueError, "must be multiples"):
-            layer(self.normal(2, 2, 3, 2))
+            layer(keras.Input((2, 3, 2)))
+
+    @unittest.skipUnless(
+        keras.backend.backend() == "tensorflow", "has sides unknown at run time"
+    )
+    def test_sides_unknown_in_a_graph_make_no_blocks_across_samples(self):
+        import tensorflow as tf
+
+        layer = layers.InvertibleDownsampling2D(2)
+        signature = [tf.TensorSpec((None, None, None, 1))]
+        function = tf.function(layer, input_signature=signature)
+        x = self.normal(4, 6, 4, 1)
+        self.assertAllClose(function(x), layer(x), 0, 0)
+        with self.assertRaises(tf.errors.InvalidArgumentError):
+            function(self.normal(4, 5, 4, 1))
 
     def test_invalid_arguments_are_refused(self):
         for pool_size in (0, 1.5, (2, 2, 2)):

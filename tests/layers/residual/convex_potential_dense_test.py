@@ -39,6 +39,51 @@ class ConvexPotentialDenseTest(LipschitzTestCase):
             expected_output_shape=(2, 6),
         )
 
+    def test_contract_with_a_fixed_step(self):
+        # Short enough at birth, and too long after the step of the optimizer.
+        self.run_lipschitz_layer_test(
+            layers.ConvexPotentialDense,
+            init_kwargs={"hidden_units": 4, "step": 0.1},
+            input_shape=(5,),
+            expected_output_shape=(5,),
+            expected_bound=None,
+        )
+
+    @parameterized.parameters(1e-3, 0.5, 2.0, 100.0)
+    def test_bound_with_a_fixed_step_is_exact(self, step):
+        # With all units of a convex potential active, or none, the Jacobian is
+        # `I - h W W^T` or `I`.
+        layer = layers.ConvexPotentialDense(6, activation="linear", step=step)
+        layer.build((None, 5))
+        layer.kernel.assign(self.normal(5, 6))
+        outputs = to_numpy(layer(np.eye(5)))
+        kernel = to_numpy(layer.kernel).astype("float64")
+        jacobian = np.eye(5) - np.float32(step) * kernel @ kernel.T
+        self.assertAllClose(outputs, jacobian, 1e-5, 1e-5)
+        exact = max(1.0, np.linalg.norm(jacobian, 2))
+        bound = layer.lipschitz_bound()
+        self.assertBetween(bound, exact - 1e-13 * exact, exact * (1 + 1e-12))
+        for audited in (True, False):
+            stock = layer.to_keras_layer(audited)
+            self.assertAllClose(stock(np.eye(5)), outputs, 1e-5, 1e-5)
+
+    def test_fixed_step_needs_no_estimate(self):
+        layer = layers.ConvexPotentialDense(6, step=1.0)
+        layer.build((None, 5))
+        self.assertEmpty(layer.non_trainable_weights)
+        layer.kernel.assign(1e-3 * self.normal(5, 6))
+        self.assertEqual(layer.lipschitz_bound(), 1.0)
+
+    def test_fixed_step_is_rounded_as_it_runs(self):
+        layer = layers.ConvexPotentialDense(
+            1, activation="linear", step=2.01, dtype="mixed_bfloat16"
+        )
+        layer.build((None, 1))
+        layer.kernel.assign([[2.0]])
+        # The next bfloat16 is 2.015625.
+        exact = 4 * 2.015625 - 1
+        self.assertBetween(layer.lipschitz_bound(), exact, exact + 1e-12)
+
     def test_outputs_are_those_of_the_paper(self):
         layer = layers.ConvexPotentialDense(7, bias_initializer="random_normal")
         x = self.normal(4, 5)
@@ -189,5 +234,8 @@ class ConvexPotentialDenseTest(LipschitzTestCase):
         for activation in ("gelu", "silu", "selu"):
             with self.assertRaisesRegex(ValueError, "non-decreasing.*'tanh'"):
                 layers.ConvexPotentialDense(3, activation=activation)
+        for step in (0.0, -1.0, float("nan"), 1e39, "long"):
+            with self.assertRaisesRegex(ValueError, "`step` must be"):
+                layers.ConvexPotentialDense(3, step=step)
         with self.assertRaisesRegex(ValueError, "must have a known size"):
             layers.ConvexPotentialDense(3).build((None, None))

@@ -14,9 +14,7 @@ ROUNDINGS = 1e-5
 
 
 class SandwichDenseTest(LipschitzTestCase):
-    @parameterized.parameters(
-        (3, "relu", "cayley"), (5, "tanh", "qr"), (8, "leaky_relu", "cayley")
-    )
+    @parameterized.parameters((3, "relu", "cayley"), (8, "tanh", "qr"))
     def test_contract(self, units, activation, parametrization):
         self.run_lipschitz_layer_test(
             layers.SandwichDense,
@@ -82,7 +80,9 @@ class SandwichDenseTest(LipschitzTestCase):
         layer = self.make_layer(input_dim, units, spread)
         bound = layer.lipschitz_bound()
         self.assertAlmostEqual(bound, 1.0, delta=ROUNDINGS)
-        self.assertGreaterEqual(bound, self.largest_jacobian_norm(layer))
+        self.assertGreaterEqual(
+            bound, self.largest_jacobian_norm(layer) - 1e-14
+        )
         self.assertTrue(
             np.isfinite(to_numpy(layer(self.normal(2, input_dim)))).all()
         )
@@ -98,7 +98,7 @@ class SandwichDenseTest(LipschitzTestCase):
         )
 
     def test_bound_is_reached(self):
-        # `A^T = B^T = cos(45 degrees)`: the layer is the identity times `2 / 2`.
+        # `|A| = |B| = cos(45 degrees)`: the layer is the identity, or minus it.
         layer = self.make_layer(1, 1, activation="linear")
         # The Cayley transform of a tail `v` is `(1 - v^2, -2 v) / (1 + v^2)`.
         layer.free_kernel.assign([[0.0], [1 - np.sqrt(2)]])
@@ -132,15 +132,15 @@ class SandwichDenseTest(LipschitzTestCase):
     def test_bound_holds_for_a_kernel_that_is_not_orthogonal(self, scale):
         layer = self.make_layer(3, 4)
         factors = layer.compute_factors()
-        kernel = factors[0] + self.normal(7, 4, scale=0.1)
-        layer.compute_factors = lambda training=False: (
-            scale * kernel,
-            *factors[1:],
-        )
-        norm = self.singular_values(scale * kernel).max()
+        kernel = to_numpy(factors[0]) + self.normal(7, 4, scale=0.1)
+        kernel = np.float32(scale) * kernel
+        layer.compute_factors = lambda training=False: (kernel, *factors[1:])
+        norm = self.singular_values(kernel).max()
         bound = layer.lipschitz_bound()
         self.assertAlmostEqual(bound, norm**2, delta=1e-5 * norm**2)
-        self.assertGreaterEqual(bound, self.largest_jacobian_norm(layer))
+        self.assertGreaterEqual(
+            bound, self.largest_jacobian_norm(layer) - 1e-14
+        )
 
     def test_bound_in_mixed_precision_is_of_the_kernel_that_runs(self):
         layer = self.make_layer(5, 4, dtype="mixed_bfloat16")

@@ -15,7 +15,7 @@ ROUNDINGS = 1e-5
 
 
 class SLLDenseTest(LipschitzTestCase):
-    @parameterized.parameters((3, "relu"), (5, "leaky_relu"), (8, "tanh"))
+    @parameterized.parameters((3, "relu"), (8, "tanh"))
     def test_contract(self, hidden_units, activation):
         self.run_lipschitz_layer_test(
             layers.SLLDense,
@@ -142,7 +142,7 @@ class SLLDenseTest(LipschitzTestCase):
             hidden = ops.relu(ops.matmul(x, v) * m) * r
             return ops.square(x - ops.matmul(hidden, ops.transpose(v)))
 
-        kernel = ops.convert_to_tensor(layer.kernel)
+        kernel = ops.convert_to_tensor(to_numpy(layer.kernel))
         self.assertTrue(np.isfinite(to_numpy(layer(x))).all())
         self.assertTrue(np.isfinite(to_numpy(gradient(loss, kernel))).all())
 

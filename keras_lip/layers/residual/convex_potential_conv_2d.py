@@ -1,0 +1,158 @@
+"""The convex potential layer for images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.rounding import add_up
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
+from keras_lip.layers.residual.potential_step import INFERENCE_ITERATIONS
+from keras_lip.layers.residual.potential_step import LARGEST_STEP
+from keras_lip.layers.residual.potential_step import TRAINING_ITERATIONS
+from keras_lip.layers.residual.potential_step import longest_step
+from keras_lip.linalg import power_iteration
+from keras_lip.operators import ConvolutionOperator
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_number
+
+# The least side of the image on which the norm is estimated. On smaller images
+# the norm is further below that on images of any size, which is what counts.
+_LEAST_SIDE = 32
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class ConvexPotentialConv2D(BaseHiddenConv2D):
+    """Residual convolutional block that is 1-Lipschitz by convexity.
+
+    The layer computes `x - h * K^T s(K x + b)`, where `K` is a convolution with
+    strides of one, `K^T` its exact transpose with the same kernel and padding,
+    and `s` a non-decreasing 1-Lipschitz activation. It is one step of length
+    `h` down the gradient of a convex potential, and 1-Lipschitz in the l2 norm
+    for every step of at most `2 / |K|^2`, which is the default, with either
+    padding and for images of any size.
+
+    `|K|` is then estimated by the power method on a periodic image, of the size
+    that the layer is built for or of 32 x 32 if that is larger: by one
+    iteration a training step, from the image where the last one ended, which is
+    a non-trainable weight, and by 100 iterations from there at inference. An
+    estimate lies below the norm on images of any size, often by half a percent,
+    so the step may be too long; `lipschitz_bound` is that of the step that runs
+    at inference, `max(1, h |K|^2 - 1)`, and a materialized layer holds a step
+    that is proven short enough.
+
+    A `step` that is given is kept, whatever becomes of `K` (relaxed training).
+    Where it is longer than `2 / |K|^2`, the bound is `h |K|^2 - 1`, above one,
+    and a materialized layer keeps it.
+
+    Args:
+        hidden_filters: Positive integer. Number of channels of `K x`.
+        kernel_size: Positive integer, or a pair of them: height and width.
+        padding: `"same"` or `"valid"`, of `K`.
+        padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
+            of the Keras configuration.
+        activation: Name or function of a non-decreasing 1-Lipschitz activation
+            of `keras.activations`. Defaults to `"relu"`.
+        step: Float, or `None`. The step `h`, if it is not to follow `K`.
+            Defaults to `None`, for `2 / |K|^2`.
+        kernel_initializer: Initializer of the kernel of `K`.
+        bias_initializer: Initializer of `b`.
+        kernel_regularizer: Regularizer of the kernel of `K`.
+        bias_regularizer: Regularizer of `b`.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If an argument is out of range or the activation is not
+            known to be non-decreasing and 1-Lipschitz.
+
+    Input shape:
+        `(batch_size, height, width, channels)`, or with `"channels_first"`
+        `(batch_size, channels, height, width)`.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.ConvexPotentialConv2D(8, 3)
+    >>> tuple(layer(np.ones((2, 6, 6, 4))).shape)
+    (2, 6, 6, 4)
+
+    Reference:
+
+    - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), section 4.1 and
+      Algorithm 1; appendix C.1 for a fixed step
+    """
+
+    def __init__(
+        self,
+        hidden_filters: int,
+        kernel_size: int | Sequence[int],
+        step: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(hidden_filters, kernel_size, **kwargs)
+        self.step = step
+        if step is not None:
+            self.step = check_number(
+                "step", step, 0, LARGEST_STEP, open_low=True
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        if self.step is not None:
+            return
+        first = self.data_format == "channels_first"
+        sides = input_shape[2:] if first else input_shape[1:-1]
+        sides = [max(side or 0, _LEAST_SIDE) for side in sides]
+        self.power_iteration_vector = self.add_weight(
+            name="power_iteration_vector",
+            shape=(1, *sides, self.kernel.shape[-2]),
+            initializer="random_normal",
+            trainable=False,
+            autocast=False,
+        )
+
+    def compute_step(self, training: bool = False) -> Tensor:
+        """Returns the step `h` that runs; in training, moves the image on."""
+        if self.step is not None:
+            return ops.convert_to_tensor(self.step, self.compute_dtype)
+        norm, vector = power_iteration(
+            ConvolutionOperator(),
+            ops.convert_to_tensor(self.kernel),
+            ops.convert_to_tensor(self.power_iteration_vector),
+            TRAINING_ITERATIONS if training else INFERENCE_ITERATIONS,
+        )
+        if training:
+            self.power_iteration_vector.assign(vector)
+        # A kernel that vanishes has no direction to go; any step will do.
+        return 2.0 / ops.maximum(ops.square(norm), 1e-12)
+
+    def compute_factors(
+        self, training: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        kernel = ops.convert_to_tensor(self.kernel)
+        return kernel, ops.ones(()), self.compute_step(training)
+
+    def lipschitz_bound(self) -> float:
+        norm = convolution_norm_bound(read_kernel(self, self.kernel))
+        step = float(read_kernel(self, self.compute_step()))
+        return max(1.0, add_up(multiply_up(step, norm, norm), -1.0))
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        step = float(read_kernel(self, self.compute_step()))
+        if audited and self.step is None:
+            kernel = read_kernel(self, self.kernel)
+            step = min(step, longest_step(convolution_norm_bound(kernel)))
+        return self.stock_block(ops.multiply(self.kernel, np.float32(step)))
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "step": self.step}

@@ -1,0 +1,108 @@
+"""The SDP-based Lipschitz layer for images."""
+
+import keras
+from keras import ops
+
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.rounding import add_up
+from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
+from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.layers.residual.weighted_gram_bound import weighted_gram_bound
+from keras_lip.linalg import correlation_moduli
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+# What is added to `t` of a kernel scaled to one. A larger `t` shortens the
+# step, which is safe; added to `q` alone, it would not be.
+_EPSILON = 1e-12
+
+# The scale under which a kernel counts as zero.
+_SMALLEST_SCALE = 1e-24
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class SLLConv2D(BaseHiddenConv2D):
+    """Residual convolutional block scaled by a diagonal (SLL).
+
+    The layer computes `x - 2 K^T T^{-1} s(K x + b)`, where `K` is a convolution
+    with strides of one, `K^T` its exact transpose with the same padding, `s` a
+    non-decreasing 1-Lipschitz activation, and `T` is diagonal, with one number
+    for each hidden channel: `t_i = sum |G_ij| q_j / q_i` over all channels `j`
+    and all lags of the autocorrelation `G` of the kernel, for trained `q_i > 0`
+    (SDP-based Lipschitz layer). `K^T T^{-1} K` then has no eigenvalue above
+    one, and the layer is 1-Lipschitz in the l2 norm, with either padding and
+    for images of any size. Nothing is estimated.
+
+    `lipschitz_bound` is `max(1, 2 c - 1)`, where `c` bounds the eigenvalues of
+    `K^T T^{-1} K` with the numbers that run. The logarithm of `q_i` is trained,
+    and kept between -10 and 10. It starts at zero, where `T` is that of AOL.
+
+    Args:
+        hidden_filters: Positive integer. Number of channels of `K x`.
+        kernel_size: Positive integer, or a pair of them: height and width.
+        padding: `"same"` or `"valid"`, of `K`.
+        padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
+            of the Keras configuration.
+        activation: Name or function of a non-decreasing 1-Lipschitz activation
+            of `keras.activations`. Defaults to `"relu"`.
+        kernel_initializer: Initializer of the kernel of `K`.
+        bias_initializer: Initializer of `b`.
+        kernel_regularizer: Regularizer of the kernel of `K`.
+        bias_regularizer: Regularizer of `b`.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If an argument is out of range or the activation is not
+            known to be non-decreasing and 1-Lipschitz.
+
+    Input shape:
+        `(batch_size, height, width, channels)`, or with `"channels_first"`
+        `(batch_size, channels, height, width)`.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> layer = keras_lip.layers.SLLConv2D(8, 3)
+    >>> tuple(layer(np.ones((2, 6, 6, 4))).shape)
+    (2, 6, 6, 4)
+
+    Reference:
+
+    - [Araujo et al., 2023](https://arxiv.org/abs/2303.03169), the
+      SDP-based Lipschitz layer (SLL)
+    """
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        self.log_scale = self.add_weight(
+            name="log_scale",
+            shape=(self.hidden_filters,),
+            initializer="zeros",
+            autocast=False,
+        )
+
+    def compute_factors(
+        self, training: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        kernel = ops.convert_to_tensor(self.kernel)
+        largest = ops.stop_gradient(ops.max(ops.abs(kernel)))
+        scale = ops.maximum(largest, _SMALLEST_SCALE)
+        kernel = kernel / scale
+        q = bounded_exponential(ops.convert_to_tensor(self.log_scale))
+        t = ops.matmul(q[None], correlation_moduli(kernel))[0] / q
+        return kernel, scale, 2.0 / (t + _EPSILON) / scale
+
+    def lipschitz_bound(self) -> float:
+        # With slopes `D` of the activation, the Jacobian `I - V^T r D m V` is
+        # symmetric, with eigenvalues between `1 - |V^T r m V|` and one.
+        kernel, scale, shrink = (
+            read_kernel(self, factor) for factor in self.compute_factors()
+        )
+        return max(1.0, add_up(weighted_gram_bound(kernel, scale, shrink), -1))
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        kernel, _, shrink = self.compute_factors()
+        return self.stock_block(kernel * shrink)
