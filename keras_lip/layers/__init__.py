@@ -71,6 +71,9 @@ from keras_lip.layers.residual.convex_potential_conv_2d import (
 from keras_lip.layers.residual.convex_potential_dense import (
     ConvexPotentialDense as ConvexPotentialDense,
 )
+from keras_lip.layers.residual.convex_potential_expansion import (
+    ConvexPotentialExpansion as ConvexPotentialExpansion,
+)
 from keras_lip.layers.residual.sandwich_dense import (
     SandwichDense as SandwichDense,
 )

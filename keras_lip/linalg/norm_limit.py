@@ -9,7 +9,7 @@ from keras_lip.types import Tensor
 _SQUARINGS = 5
 
 # Keeps roots and quotients differentiable where a kernel vanishes.
-_TINY = 1e-30
+_TINY = 1e-20
 
 # What the roundings of float32 may take off the bound.
 _SLACK = 1e-5
@@ -37,7 +37,7 @@ def limit_norm(kernel: Tensor, limit: float) -> Tensor:
     """
     # Of a kernel scaled to one no square leaves the range of float32.
     largest = ops.max(ops.abs(ops.stop_gradient(kernel)))
-    largest = ops.maximum(largest, _TINY)
+    largest = ops.maximum(largest, 1e-30)
     kernel = kernel / largest
     return kernel * (limit / ops.maximum(_bound_norm(kernel), limit / largest))
 

@@ -27,8 +27,7 @@ CASES = (
 class CayleyConv2DTest(ConvolutionTestCase):
     @parameterized.parameters(
         {},
-        {"strides": 2},
-        {"scale": 0.85, "use_bias": False},
+        {"strides": 2, "scale": 0.85, "use_bias": False},
         {"data_format": "channels_first", "activation": "relu"},
     )
     def test_contract(self, **init_kwargs):
@@ -59,22 +58,25 @@ class CayleyConv2DTest(ConvolutionTestCase):
         expected = _cayley(to_numpy(free).T, inputs, filters)
 
         upsample = layers.InvertibleUpsampling2D(strides, "channels_last")
+        images = keras.Input((rows, columns, inputs))
+        model = keras.Model(images, layer(upsample(images)))
         basis = np.eye(len(expected), dtype="float32")
-        outputs = layer(upsample(basis.reshape(-1, rows, columns, inputs)))
-        offset = to_numpy(layer.bias)
-        actual = (to_numpy(outputs) - offset).reshape(len(expected), -1)
+        basis = basis.reshape(-1, rows, columns, inputs)
+        outputs = model.predict(basis, batch_size=len(basis), verbose=0)
+        actual = (outputs - to_numpy(layer.bias)).reshape(len(basis), -1)
         self.assertAllClose(actual, expected, 1e-5)
         # Orthogonal: the singular values are one, as many as there can be.
         values = self.singular_values(actual)
         self.assertGreaterEqual(values.min(), 1 - 1e-4)
-        self.assertLessEqual(values.max(), layer.lipschitz_bound())
-        self.assertAllClose(layer.lipschitz_bound(), 1, 1e-5)
+        bound = layer.lipschitz_bound()
+        self.assertLessEqual(values.max(), bound * (1 + 1e-6))
+        self.assertAllClose(bound, 1, 1e-5)
 
     @parameterized.parameters(0.0, 0.02, 20.0)
     def test_convolution_is_orthogonal_at_any_scale(self, scale):
         layer = self.build(layers.CayleyConv2D(3, 3), (4, 4), 3)
         layer.free_kernel.assign(self.normal(3, 3, 3, 3, scale=scale))
-        values = self.check_norm(layer, (5, 5), 3, tolerance=1e-4)
+        values = self.check_norm(layer, (4, 4), 3, tolerance=1e-4)
         self.assertGreaterEqual(values.min(), 1 - 1e-4)
 
     def test_outputs_are_scaled_and_then_shifted(self):

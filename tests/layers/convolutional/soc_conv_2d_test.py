@@ -7,7 +7,6 @@ from keras_lip.bounds.truncated_exponential_bound import (
     truncated_exponential_bound,
 )
 from keras_lip.operators import ConvolutionOperator
-from tests.layers.convolutional.convolution_test_case import CHANNELS
 from tests.layers.convolutional.convolution_test_case import ConvolutionTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -37,30 +36,29 @@ class SOCConv2DTest(ConvolutionTestCase):
             expected_output_shape=(4 // strides, 6 // strides, 3),
         )
 
-    @parameterized.product(
-        channels=(*CHANNELS, (2, 8)),
-        case=(
-            (1, 1, "circular"),
-            (3, 1, "circular"),
-            (3, 1, "zeros"),
-            ((3, 5), 1, "zeros"),
-            (3, 2, "circular"),
-            (3, (1, 2), "zeros"),
-        ),
+    @parameterized.parameters(
+        (2, 4, 1, 1, "circular", (6, 6)),
+        (2, 4, 3, 1, "circular", (6, 6)),
+        (3, 3, 3, 1, "circular", (4, 6)),
+        (4, 2, 3, 1, "zeros", (4, 6)),
+        (3, 3, (3, 5), 1, "zeros", (4, 6)),
+        (2, 4, 3, 2, "circular", (6, 6)),
+        (2, 9, 3, 2, "circular", (4, 6)),
+        (3, 3, 3, (1, 2), "zeros", (4, 6)),
     )
-    def test_is_orthogonal(self, channels, case):
-        inputs, filters = channels
-        kernel_size, strides, padding_mode = case
+    def test_is_orthogonal(
+        self, inputs, filters, kernel_size, strides, padding_mode, image
+    ):
         layer = layers.SOCConv2D(
             filters, kernel_size, strides=strides, padding_mode=padding_mode
         )
-        self.build(layer, (4, 6), inputs)
+        self.build(layer, image, inputs)
         # As many singular values as the smaller side of the matrix has.
-        values = self.check_norm(layer, (4, 6), inputs)
+        values = self.check_norm(layer, image, inputs)
         self.assertGreater(values.min(), 1 - 1e-5)
         self.assertEqual(layer.lipschitz_bound(), 1)
-        if filters > 2:
-            self.assertGreater(self.generator_norm(layer), 0.7)
+        # Far from the identity.
+        self.assertGreater(self.generator_norm(layer), 0.7)
 
     @parameterized.parameters((1, 1.0), (4, 3.2), (5, 1.2), (6, 3.0), (8, 3.6))
     def test_bound_is_that_of_the_polynomial(self, terms, norm):
@@ -75,7 +73,7 @@ class SOCConv2DTest(ConvolutionTestCase):
         self.assertLess(layer.lipschitz_bound(), values.max() * (1 + 1e-2))
         self.assertGreater(layer.lipschitz_bound(), 1)
 
-    @parameterized.product(terms=(2, 6), padding_mode=("circular", "zeros"))
+    @parameterized.parameters((2, "circular"), (6, "zeros"))
     def test_bound_holds_where_the_polynomial_expands(
         self, terms, padding_mode
     ):
@@ -87,7 +85,7 @@ class SOCConv2DTest(ConvolutionTestCase):
         self.assertGreater(values.max(), 1 + 1e-3)
         # The norm of the generator is measured, not taken for 4.
         bound = layer.lipschitz_bound()
-        self.assertLess(bound, 1.2 * values.max())
+        self.assertLess(bound, 1.3 * values.max())
         self.assertLess(bound, 0.8 * truncated_exponential_bound(terms, 4.0))
 
     @parameterized.parameters(1e-20, 1.0, 1e20)

@@ -1,0 +1,119 @@
+"""Parallel convex potential blocks, to increase the number of channels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_lip.bounds.propagate_bound import propagate_bound
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.merging.lipschitz_concatenate import LipschitzConcatenate
+from keras_lip.layers.residual.convex_potential_conv_2d import (
+    ConvexPotentialConv2D,
+)
+from keras_lip.layers.residual.convex_potential_dense import (
+    ConvexPotentialDense,
+)
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class ConvexPotentialExpansion(LipschitzLayer):
+    """Several convex potential blocks side by side (stable expansion block).
+
+    The layer computes `concatenate([f_1(x), ..., f_l(x)]) / sqrt(l)`, so that
+    it has `l` times the channels of its input. It is 1-Lipschitz in the l2 norm
+    if the blocks `f_i` are: its bound is `sqrt((b_1^2 + ... + b_l^2) / l)` for
+    blocks of the bounds `b_i`.
+
+    Args:
+        blocks: List of `ConvexPotentialDense` or of `ConvexPotentialConv2D`.
+            The latter must be of one `data_format`, which gives the axis of the
+            channels.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        TypeError: If `blocks` is not a list of such layers.
+        ValueError: If `blocks` is empty or the data formats differ.
+
+    Input shape:
+        As that of the blocks.
+
+    Output shape:
+        As that of the blocks, with `len(blocks)` times the channels.
+
+    Example:
+
+    >>> blocks = [keras_lip.layers.ConvexPotentialDense(8) for _ in range(3)]
+    >>> layer = keras_lip.layers.ConvexPotentialExpansion(blocks)
+    >>> tuple(layer(np.ones((2, 4))).shape)
+    (2, 12)
+
+    Reference:
+
+    - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), section 4.1
+    """
+
+    def __init__(self, blocks: Sequence[LipschitzLayer], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        known = (ConvexPotentialDense, ConvexPotentialConv2D)
+        if not isinstance(blocks, list | tuple) or not all(
+            isinstance(block, known) for block in blocks
+        ):
+            raise TypeError(
+                "`blocks` must be a list of `ConvexPotentialDense` or of "
+                f"`ConvexPotentialConv2D`. Received: blocks={blocks!r}"
+            )
+        formats = {getattr(block, "data_format", None) for block in blocks}
+        if len(formats) != 1:
+            raise ValueError(
+                "`blocks` must be blocks of one kind and data format, at least "
+                f"one. Received: {len(blocks)} blocks of the data formats "
+                f"{sorted(map(str, formats))}"
+            )
+        self.blocks = list(blocks)
+        first = formats == {"channels_first"}
+        self.concatenate = LipschitzConcatenate(
+            axis=1 if first else -1, dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        for block in self.blocks:
+            if not block.built:
+                block.build(input_shape)
+        self.concatenate.build([input_shape] * len(self.blocks))
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        return self.concatenate(
+            [block(inputs, training=training) for block in self.blocks]
+        )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shapes = [input_shape] * len(self.blocks)
+        return self.concatenate.compute_output_shape(shapes)
+
+    def lipschitz_bound(self) -> float:
+        bounds = [block.lipschitz_bound() for block in self.blocks]
+        return propagate_bound(self.concatenate, bounds)
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        shape = self.get_build_config()["input_shape"]
+        inputs = keras.Input(shape[1:], dtype=self.compute_dtype)
+        outputs = [
+            block.to_keras_layer(audited)(inputs) for block in self.blocks
+        ]
+        concatenate = self.concatenate.to_keras_layer(audited)
+        return keras.Model(inputs, concatenate(outputs), name=self.name)
+
+    def get_config(self) -> Config:
+        serialize = keras.saving.serialize_keras_object
+        blocks = [serialize(block) for block in self.blocks]
+        return {**super().get_config(), "blocks": blocks}
+
+    @classmethod
+    def from_config(cls, config: Config) -> "ConvexPotentialExpansion":
+        deserialize = keras.saving.deserialize_keras_object
+        blocks = [deserialize(block) for block in config.pop("blocks")]
+        return cls(blocks, **config)
