@@ -7,6 +7,7 @@ from keras_lip.layers.activations.householder import Householder as Householder
 from keras_lip.layers.activations.max_min import MaxMin as MaxMin
 from keras_lip.layers.convolutional.aol_conv_1d import AOLConv1D as AOLConv1D
 from keras_lip.layers.convolutional.aol_conv_2d import AOLConv2D as AOLConv2D
+from keras_lip.layers.convolutional.bcop_conv_1d import BCOPConv1D as BCOPConv1D
 from keras_lip.layers.convolutional.bcop_conv_2d import BCOPConv2D as BCOPConv2D
 from keras_lip.layers.convolutional.cayley_conv_2d import (
     CayleyConv2D as CayleyConv2D,
@@ -76,6 +77,12 @@ from keras_lip.layers.residual.convex_potential_expansion import (
 )
 from keras_lip.layers.residual.sandwich_dense import (
     SandwichDense as SandwichDense,
+)
+from keras_lip.layers.residual.skew_flow_conv_2d import (
+    SkewFlowConv2D as SkewFlowConv2D,
+)
+from keras_lip.layers.residual.skew_flow_dense import (
+    SkewFlowDense as SkewFlowDense,
 )
 from keras_lip.layers.residual.sll_conv_2d import SLLConv2D as SLLConv2D
 from keras_lip.layers.residual.sll_dense import SLLDense as SLLDense

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_lip.deep_recursion import deep_recursion
 from keras_lip.graph import get_graph
 from keras_lip.graph import run_graph
 from keras_lip.types import Tensor
@@ -57,10 +58,11 @@ def rebuild_model(
         )
         for tensor in get_graph(model).inputs
     ]
-    outputs = run_graph(model, inputs, apply)
-    if len(inputs) == len(outputs) == 1:
-        return keras.Model(inputs[0], outputs[0], name=model.name)
-    return keras.Model(inputs, outputs, name=model.name)
+    with deep_recursion():
+        outputs = run_graph(model, inputs, apply)
+        if len(inputs) == len(outputs) == 1:
+            return keras.Model(inputs[0], outputs[0], name=model.name)
+        return keras.Model(inputs, outputs, name=model.name)
 
 
 def copy_layer(

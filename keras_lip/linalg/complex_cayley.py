@@ -37,21 +37,22 @@ def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     if rows < columns:
         image = complex_cayley(*_adjoint((real, imaginary)))
         return _adjoint(image)
-    head_real, tail_real = real[..., :columns, :], real[..., columns:, :]
+    head_real = real[..., :columns, :]
     head_imaginary = imaginary[..., :columns, :]
-    tail = (tail_real, imaginary[..., columns:, :])
-    square_real, square_imaginary = _multiply(_adjoint(tail), tail)
     identity = ops.eye(columns, dtype=real.dtype)
-    inverse = _invert(
-        identity + head_real - transpose(head_real) + square_real,
-        head_imaginary + transpose(head_imaginary) + square_imaginary,
-    )
-    bottom = _multiply(tail, inverse)
+    shifted_real = identity + head_real - transpose(head_real)
+    shifted_imaginary = head_imaginary + transpose(head_imaginary)
     # (I - A) (I + A)^{-1} = 2 (I + A)^{-1} - I.
-    top = (2 * inverse[0] - identity, 2 * inverse[1])
+    if rows == columns:
+        inverse = _invert(shifted_real, shifted_imaginary)
+        return 2 * inverse[0] - identity, 2 * inverse[1]
+    tail = (real[..., columns:, :], imaginary[..., columns:, :])
+    square = _multiply(_adjoint(tail), tail)
+    inverse = _invert(shifted_real + square[0], shifted_imaginary + square[1])
+    bottom = _multiply(tail, inverse)
     return (
-        ops.concatenate([top[0], -2 * bottom[0]], axis=-2),
-        ops.concatenate([top[1], -2 * bottom[1]], axis=-2),
+        ops.concatenate([2 * inverse[0] - identity, -2 * bottom[0]], axis=-2),
+        ops.concatenate([2 * inverse[1], -2 * bottom[1]], axis=-2),
     )
 
 

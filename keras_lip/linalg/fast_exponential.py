@@ -1,4 +1,4 @@
-"""The exponential of a skew operator, with one weight gradient for all terms."""
+"""The exponential of a skew operator, with a single weight gradient."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,9 +22,9 @@ def apply_exponential_fast(
     `v = sum (-A)^j g / (j + 1)!`. This replaces the mean of products of the two
     by the product of means; for `|A|` of one its cosine with the exact gradient
     is over 0.999. Both means are met on the way: a training step applies the
-    operator `terms` times forward and as many times backward, and differentiates
-    one application by its kernel. Of its intermediate results it keeps `u` and
-    `A u` only, however many terms there are.
+    operator `terms` times forward and as many times backward, and one of these
+    is differentiated by the kernel. What is kept for the way back does not grow
+    with the number of terms.
 
     Args:
         operator: A `LinearOperator` from a space to itself, skew-symmetric with

@@ -64,5 +64,5 @@ class NormLimitTest(LipschitzTestCase):
         if scale < 1:
             self.assertAllClose(actual, weights, 1e-5)
         else:
-            # The result does not depend on the scale of a kernel over the limit.
+            # Over the limit the result does not depend on the scale.
             self.assertAllClose(np.sum(actual * kernel), 0, 1e-4)

@@ -94,6 +94,9 @@ class DeepNetworkTest(LipschitzTestCase):
         loaded = keras.models.load_model(path)
         self.assertIsInstance(loaded, models.LipschitzModel)
         self.assertLen(loaded.layers, BLOCKS + 1)
+        stock = models.materialize(loaded)
+        x = self.normal(2, WIDTH)
+        self.assertAllClose(stock(x), model(x), 1e-4)
 
     def test_loading_calls_each_layer_once(self):
         model = self.make_model(20)

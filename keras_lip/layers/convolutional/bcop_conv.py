@@ -118,7 +118,7 @@ class BCOPConv(KernelConv):
             self.free_projectors, self.projector_state, training
         )
         projectors = ops.matmul(basis, transpose(basis))
-        identity = ops.eye(projectors.shape[-1])
+        identity = ops.eye(projectors.shape[-1], dtype=projectors.dtype)
         kernels = []
         for (turn, axis), projector in zip(
             self.factors, ops.unstack(projectors), strict=True

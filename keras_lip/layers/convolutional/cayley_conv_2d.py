@@ -87,14 +87,14 @@ class CayleyConv2D(BaseConv):
 
     Reference:
 
-    - [Trockman & Kolter, 2021](https://arxiv.org/abs/2104.07167), section 4 and
-      appendix A
+    - [Trockman & Kolter, 2021](https://arxiv.org/abs/2104.07167), Algorithm 1
     """
 
     def __init__(
         self,
         filters: int,
         kernel_size: int | Sequence[int],
+        *,
         scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -117,7 +117,10 @@ class CayleyConv2D(BaseConv):
         )
 
     def add_kernel(self, channels: int, sides: Shape) -> None:
-        pairs = list(zip(sides, self.strides, strict=True))
+        pairs = [
+            (side or 0, stride)
+            for side, stride in zip(sides, self.strides, strict=True)
+        ]
         if any(not side or side % stride for side, stride in pairs):
             raise ValueError(
                 f"The images of layer '{self.name}' must have known sides that "

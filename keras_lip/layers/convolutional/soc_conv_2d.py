@@ -38,20 +38,20 @@ class SOCConv2D(BaseConv):
 
     The layer computes `x + A x + A^2 x / 2! + ...`, where `A` is a convolution
     minus its adjoint (skew orthogonal convolutions, SOC), applied once for each
-    term. Strides are taken by `InvertibleDownsampling2D`, which turns `h * w`
-    pixels into channels of one, and the window is that on the image downsampled.
-    Where there are fewer channels than filters, zeros stand for those missing,
-    and where there are more, the last outputs are dropped.
+    term. Strides are taken by `InvertibleDownsampling2D`, which makes channels
+    of the pixels of a block; the window is that on the image of blocks. Where
+    there are fewer channels than filters, zeros stand for those missing, and
+    where there are more, the last outputs are dropped.
 
     The norm of `A` is held under `max_norm` by a bound that is computed from
-    its kernel, for images of any size and either padding. By default the layer
-    is then non-expansive by construction at inference, and orthogonal up to
-    1e-6 as long as filters are as many as channels times strides: it preserves
-    the norm if they are not fewer, and that of the gradient if they are not
-    more. Degrees 4, 8 and 12 are non-expansive for a `max_norm` of up to 2.828,
-    3.395 and 3.379; a polynomial of other degrees may expand. `lipschitz_bound`
+    its kernel, for images of any size and with either padding. By default the
+    layer is then non-expansive by construction at inference, and orthogonal up
+    to 2e-6: it preserves the norm of its inputs if there are at least as many
+    filters as channels of blocks, and that of gradients if at most. With 4, 8
+    or 12 terms it is non-expansive for a `max_norm` of up to 2.828, 3.395 or
+    3.379; with 5, 6, 9, 10, 13 or 14 it may expand a little. `lipschitz_bound`
     is the largest modulus of the polynomial that runs at inference, on the
-    spectrum that the kernel that runs can have.
+    spectrum that its kernel can have.
 
     Args:
         filters: Positive integer. Number of channels of the output.
@@ -142,7 +142,7 @@ class SOCConv2D(BaseConv):
     def add_kernel(self, channels: int, sides: Shape) -> None:
         self.downsampling.build((None, *sides, channels))
         size = max(channels * math.prod(self.strides), self.filters)
-        # It stays in float32 under mixed precision, which would round its bound.
+        # It stays in float32 under mixed precision, to be held by its bound.
         self.free_kernel = self.add_weight(
             name="free_kernel",
             shape=(*self.kernel_size, size, size),

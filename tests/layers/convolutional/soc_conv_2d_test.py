@@ -19,9 +19,7 @@ class SOCConv2DTest(ConvolutionTestCase):
         matrix = operator.as_matrix(kernel, (*image, kernel.shape[-1]))
         return self.singular_values(matrix).max()
 
-    @parameterized.parameters(
-        ("circular", 1, "fast"), ("zeros", 1, "exact"), ("zeros", 2, "fast")
-    )
+    @parameterized.parameters(("circular", 1, "fast"), ("zeros", 2, "exact"))
     def test_contract(self, padding_mode, strides, gradient):
         self.run_lipschitz_layer_test(
             layers.SOCConv2D,
@@ -144,10 +142,9 @@ class SOCConv2DTest(ConvolutionTestCase):
         self.assertGreater(cosine, 0.999)
         self.assertGreater(np.abs(fast - exact).max(), 0)
 
-    @parameterized.parameters(1, 2)
-    def test_data_formats_agree(self, strides):
+    def test_data_formats_agree(self):
         self.check_data_formats_agree(
-            layers.SOCConv2D, filters=4, kernel_size=3, strides=strides
+            layers.SOCConv2D, filters=4, kernel_size=3, strides=2
         )
 
     def test_image_sizes_may_be_unknown(self):

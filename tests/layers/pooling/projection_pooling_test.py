@@ -15,15 +15,16 @@ from tests.lipschitz_test_case import to_numpy
 # Outputs of float32, of points within ten of the origin.
 ROUNDING = 5e-6
 
-NUM_POINTS = 500
-NUM_VERTICES = 5
-
 # Far away, for what is infinite.
 FAR = 1e4
 
 # Meets itself, in a point and in an edge, and has edges of every direction, a
 # double vertex and one that lies on another edge.
 TANGLE = [(0, 0), (2, 2), (2, 2), (2, 0), (0, 2), (-1, 2), (1, 2), (1, 1)]
+
+# The same in most tests: JAX compiles each operation for each shape.
+NUM_POINTS = 400
+NUM_VERTICES = len(TANGLE)
 
 
 class ProjectionPoolingTest(PoolingTestCase):
@@ -68,7 +69,6 @@ class ProjectionPoolingTest(PoolingTestCase):
         self.assertTrue((change <= moved + ROUNDING).all())
 
     def draw_points(self):
-        # As many in each test: JAX compiles each operation for each shape.
         return self.normal(NUM_POINTS, 2, scale=3).clip(-10, 10)
 
     def make_random_layer(self, projection):
@@ -130,10 +130,9 @@ class ProjectionPoolingTest(PoolingTestCase):
         outputs = self.make_layer("point", [(1.5, -2.0)])(points)
         self.assertAllClose(outputs[:, 0], expected, ROUNDING)
 
-    @parameterized.parameters(3, NUM_VERTICES)
-    def test_polygon_is_as_far_as_its_samples(self, num_vertices):
+    def test_polygon_is_as_far_as_its_samples(self):
         points = self.draw_points()
-        vertices = self.normal(num_vertices, 2, scale=2)
+        vertices = self.normal(NUM_VERTICES, 2, scale=2)
         corners = np.concatenate([vertices, vertices[:1]]).astype("float64")
         outputs = to_numpy(self.make_layer("polygon", vertices)(points))[:, 0]
         expected = self.sampled_distance(points[:40], corners)
@@ -259,19 +258,16 @@ class ProjectionPoolingTest(PoolingTestCase):
     @parameterized.parameters("half_lines", "point", "polygon", "polyline")
     def test_gradient_has_norm_one_and_is_finite_on_the_set(self, projection):
         layer = self.make_random_layer(projection)
-        x = ops.convert_to_tensor(self.draw_points())
-        norms = self.gradient_norms(layer, x)
-        self.assertAllClose(norms, np.ones_like(norms), 1e-5)
-        on_the_set = np.zeros((1, 2), "float32")
+        points = self.draw_points()
+        points[0] = 0.0
         if projection != "half_lines":
-            on_the_set = to_numpy(layer.vertices)[:, 0, :1].T
-        slopes = to_numpy(gradient(layer, ops.convert_to_tensor(on_the_set)))
-        self.assertLessEqual(np.linalg.norm(slopes), 1 + 1e-6)
-
-    def test_half_lines_pass_a_gradient_at_zero(self):
-        layer = self.make_layer("half_lines", theta=0.7)
-        slopes = to_numpy(gradient(layer, ops.zeros((1, 2))))
-        self.assertAlmostEqual(slopes[0, 0], -math.sin(0.7), delta=1e-6)
+            points[0] = to_numpy(layer.vertices)[:, 0, 0]
+        slopes = gradient(layer, ops.convert_to_tensor(points))
+        norms = np.linalg.norm(to_numpy(slopes), axis=-1)
+        self.assertAllClose(norms[1:], np.ones(NUM_POINTS - 1), 1e-5)
+        # A gradient passes where half-lines meet: zero is a common input.
+        least = math.sin(0.7) if projection == "half_lines" else 0.0
+        self.assertBetween(norms[0], least - 1e-6, 1 + 1e-6)
 
     @parameterized.parameters("half_lines", "point", "polygon", "polyline")
     def test_weights_stay_finite_where_distances_are_zero(self, projection):
@@ -294,13 +290,12 @@ class ProjectionPoolingTest(PoolingTestCase):
         model = keras.Sequential([keras.Input((2,)), layer])
         model.compile(keras.optimizers.Adam(0.03), "mse")
         y = to_numpy(target(x))
-        before = model.evaluate(x, y, verbose=0)
-        model.fit(x, y, batch_size=64, epochs=10, verbose=0)
-        self.assertLess(model.evaluate(x, y, verbose=0), before / 2)
+        history = model.fit(x, y, batch_size=50, epochs=12, verbose=0)
+        losses = history.history["loss"]
+        self.assertLess(losses[-1], losses[0] / 2)
 
-    @parameterized.parameters("half_lines", "polyline")
-    def test_certificates_see_float64(self, projection):
-        layer = self.make_random_layer(projection)
+    def test_certificates_see_float64(self):
+        layer = self.make_random_layer("polyline")
         inputs = keras.Input((2,))
         model = keras.Model(inputs, layer(inputs))
         x = self.draw_points()
@@ -308,20 +303,19 @@ class ProjectionPoolingTest(PoolingTestCase):
         self.assertAllClose(logits, model(x), ROUNDING)
         # Not rounded to float32 on the way.
         self.assertGreater(np.abs(logits - logits.astype("float32")).max(), 0)
-        self.assertLessEqual(bounds.lipschitz_bound(model), 1 + 1e-6)
+        self.assertEqual(bounds.lipschitz_bound(model), 1.0)
 
     def test_square_in_float64_is_exact(self):
-        # The edges of this square are not exact in float32, nor are distances.
+        # The edges of this square are not exact in float32.
         corners = np.array([(-1e4, 0.1), (0.1, 0.1), (0.1, 1e4), (-1e4, 1e4)])
-        corners = corners.astype("float32")
+        corners = np.repeat(corners.astype("float32"), 2, axis=0)
         layer = self.make_layer("polygon", corners)
         inputs = keras.Input((2,))
         model = keras.Model(inputs, layer(inputs))
-        right = float(corners[1, 0])
+        right = float(corners[2, 0])
         x = np.array([[right + 2.0**-40, 5.0], [right - 2.0**-40, 5.0]])
-        self.assertAllClose(
-            Float64Logits(model)(x)[:, 0] * 2.0**40, [1.0, -1.0], 1e-3
-        )
+        logits = Float64Logits(model)(np.tile(x, (NUM_POINTS // 2, 1)))
+        self.assertAllClose(logits[:2, 0] * 2.0**40, [1.0, -1.0], 1e-3)
 
     def test_invalid_arguments_are_refused(self):
         with self.assertRaisesRegex(ValueError, "Unknown projection: 'plane'"):
@@ -347,7 +341,7 @@ class ProjectionPoolingTest(PoolingTestCase):
 
 
 def lattice(center, step):
-    """Returns 400 points of a square lattice, the center among them."""
+    """Returns `NUM_POINTS` of a square lattice, the center among them."""
     ticks = step * np.arange(-10, 10)
     points = np.stack(np.meshgrid(ticks, ticks), axis=-1) + np.array(center)
     return points.reshape(-1, 2).astype("float32")

@@ -69,10 +69,10 @@ class InvertibleDownsampling2DTest(LipschitzTestCase):
         if data_format == "channels_first":
             x = np.moveaxis(x, -1, 1)
         self.assertAllClose(model.predict(x, verbose=0), layer(x), 0, 0)
-        # Eight samples of odd sides fill whole blocks, of several samples.
-        x = self.normal(
-            8, *(size - 1 if size > 3 else size for size in x[0].shape)
-        )
+        # The blocks of eight samples of odd sides could be filled all the same.
+        x = self.normal(8, 3, 5, 3)
+        if data_format == "channels_first":
+            x = np.moveaxis(x, -1, 1)
         with self.assertRaisesRegex(ValueError, "must be multiples"):
             model(x)
 

@@ -1,6 +1,6 @@
 import sys
 
-from keras_lip.models.deep_recursion import deep_recursion
+from keras_lip.deep_recursion import deep_recursion
 from tests.lipschitz_test_case import LipschitzTestCase
 
 

@@ -1,0 +1,90 @@
+"""What the two half steps of a residual flow share."""
+
+import abc
+from typing import Any
+
+import keras
+
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_known
+
+
+class BaseSkewFlow(LipschitzLayer):
+    """A convex potential step followed by an orthogonal one.
+
+    Subclasses make a layer for each step: `potential` in `__init__`, which
+    checks its arguments, and the other one in `make_rotation`.
+
+    Args:
+        flow: `"midpoint"` or `"exponential"`. How the flow of the generator is
+            discretized.
+        generator_initializer: Initializer of the generator.
+        generator_regularizer: Regularizer of the generator.
+        **kwargs: Passed to `keras.layers.Layer`.
+    """
+
+    potential: LipschitzLayer
+
+    def __init__(
+        self,
+        flow: str = "midpoint",
+        generator_initializer: Any = "orthogonal",
+        generator_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_known("flow", flow, ("midpoint", "exponential"))
+        self.flow = flow
+        self.generator_initializer = keras.initializers.get(
+            generator_initializer
+        )
+        self.generator_regularizer = keras.regularizers.get(
+            generator_regularizer
+        )
+
+    @abc.abstractmethod
+    def make_rotation(self) -> LipschitzLayer:
+        """Returns the layer of the orthogonal step, once the other is built."""
+
+    def build(self, input_shape: Shape) -> None:
+        self.potential.build(input_shape)
+        self.rotation = self.make_rotation()
+        self.rotation.build(input_shape)
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        halfway = self.potential(inputs, training=training)
+        return self.rotation(halfway, training=training)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        bounds = (
+            self.potential.lipschitz_bound(),
+            self.rotation.lipschitz_bound(),
+        )
+        return multiply_up(*bounds)
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        shape = self.get_build_config()["input_shape"]
+        inputs = outputs = keras.Input(shape[1:], dtype=self.compute_dtype)
+        for layer in (self.potential, self.rotation):
+            outputs = layer.to_keras_layer(audited)(outputs)
+        return keras.Model(inputs, outputs, name=self.name)
+
+    def get_config(self) -> Config:
+        return {
+            **self.potential.get_config(),
+            **super().get_config(),
+            "flow": self.flow,
+            "generator_initializer": keras.initializers.serialize(
+                self.generator_initializer
+            ),
+            "generator_regularizer": keras.regularizers.serialize(
+                self.generator_regularizer
+            ),
+        }

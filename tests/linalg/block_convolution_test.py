@@ -1,0 +1,51 @@
+import numpy as np
+from absl.testing import parameterized
+from keras import ops
+
+from keras_lip.linalg import block_convolution
+from tests.lipschitz_test_case import LipschitzTestCase
+
+
+def sum_products(left, right, rank):
+    """Returns the taps of the composition, in float64, one by one."""
+    window = np.array(left.shape[:rank]) + right.shape[:rank] - 1
+    matrices = np.matmul(left[(0,) * rank], right[(0,) * rank]).shape
+    total = np.zeros((*window, *matrices))
+    for p in np.ndindex(*left.shape[:rank]):
+        for q in np.ndindex(*right.shape[:rank]):
+            tap = tuple(np.add(p, q))
+            total[tap] += left[p].astype("float64") @ right[q]
+    return total
+
+
+class BlockConvolutionTest(LipschitzTestCase):
+    @parameterized.parameters(
+        ((2,), (3,), ()),
+        ((3,), (2,), ()),
+        ((2, 1), (1, 2), ()),
+        ((3, 2), (2, 2), (2,)),
+        ((2, 2), (4, 1), (2,)),
+    )
+    def test_taps_are_sums_of_products(self, first, second, batch):
+        left = self.normal(*first, *batch, 4, 3)
+        right = self.normal(*second, *batch, 3, 5)
+        actual = block_convolution(
+            ops.convert_to_tensor(left),
+            ops.convert_to_tensor(right),
+            len(first),
+        )
+        expected = sum_products(left, right, len(first))
+        self.assertAllClose(actual, expected, 1e-5)
+
+    def test_one_convolution_follows_the_other(self):
+        images = self.normal(2, 9, 8, 4)
+        left, right = self.normal(2, 3, 4, 3), self.normal(3, 2, 3, 5)
+
+        def convolve(images, kernel):
+            return ops.conv(images, kernel, data_format="channels_last")
+
+        expected = convolve(convolve(images, left), right)
+        both = block_convolution(
+            ops.convert_to_tensor(left), ops.convert_to_tensor(right), rank=2
+        )
+        self.assertAllClose(convolve(images, both), expected, 1e-4, 1e-5)
