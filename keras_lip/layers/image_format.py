@@ -1,6 +1,5 @@
 """The arguments that layers of images share."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,16 +17,15 @@ def check_data_format(data_format: Any) -> str:
     return data_format
 
 
-def check_pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    """Returns a size for the rows and one for the columns of an image."""
-    sizes = value if isinstance(value, list | tuple) else (value, value)
-    if len(sizes) != 2:
+def check_sizes(name: str, value: Any, rank: int = 2) -> tuple[int, ...]:
+    """Returns one positive integer for each axis of an image."""
+    sizes = value if isinstance(value, list | tuple) else (value,) * rank
+    if len(sizes) != rank:
         raise ValueError(
-            f"`{name}` must be a positive integer, or two of them: one for the "
-            f"rows and one for the columns. Received: {name}={value!r}"
+            f"`{name}` must be a positive integer, or {rank} of them: one for "
+            f"each axis of the image. Received: {name}={value!r}"
         )
-    rows, columns = (check_positive_integer(name, size) for size in sizes)
-    return rows, columns
+    return tuple(check_positive_integer(name, size) for size in sizes)
 
 
 def image_axes(data_format: str) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def apply_exponential_fast(
     )
     # The one application that is differentiated, by the backend itself: what
     # follows hands it `v` for its gradient.
-    step = operator.matvec(kernel, ops.stop_gradient(mean))
+    step = operator.matvec(kernel, mean)
 
     @ops.custom_gradient
     def add(inputs: Tensor, step: Tensor, kernel: Tensor) -> tuple[Any, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from keras_lip.bounds.check_bounded import check_bounded
-from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.deep_recursion import deep_recursion
+from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.types import Config
 
 

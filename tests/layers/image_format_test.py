@@ -2,7 +2,7 @@ import keras
 from absl.testing import parameterized
 
 from keras_lip.layers.image_format import check_data_format
-from keras_lip.layers.image_format import check_pair
+from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.image_format import image_axes
 from tests.lipschitz_test_case import LipschitzTestCase
 
@@ -23,13 +23,13 @@ class ImageFormatTest(LipschitzTestCase):
             check_data_format("NHWC")
 
     def test_one_size_stands_for_two(self):
-        self.assertEqual(check_pair("size", 3), (3, 3))
-        self.assertEqual(check_pair("size", [3, 1]), (3, 1))
+        self.assertEqual(check_sizes("size", 3), (3, 3))
+        self.assertEqual(check_sizes("size", [3, 1]), (3, 1))
 
     @parameterized.parameters(0, 1.5, "2", True, None, [[2, 0]], [(1, 2, 3)])
     def test_other_sizes_are_refused(self, *size):
         with self.assertRaisesRegex(ValueError, "`size` must be a positive"):
-            check_pair("size", size[0])
+            check_sizes("size", size[0])
 
     def test_axes_are_those_of_the_sides(self):
         self.assertEqual(image_axes("channels_last"), (1, 2))

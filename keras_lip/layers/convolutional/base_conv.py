@@ -8,6 +8,8 @@ import keras
 from keras import ops
 
 from keras_lip.bounds.activation_bound import get_activation
+from keras_lip.layers.image_format import check_data_format
+from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -68,11 +70,7 @@ class BaseConv(LipschitzLayer):
         self.padding = padding
         check_known("padding_mode", padding_mode, ("circular", "zeros"))
         self.padding_mode = padding_mode
-        self.data_format = keras.config.image_data_format()
-        if data_format is not None:
-            formats = ("channels_last", "channels_first")
-            check_known("data_format", data_format, formats)
-            self.data_format = data_format
+        self.data_format = check_data_format(data_format)
         self.activation = get_activation(activation)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -175,14 +173,3 @@ class BaseConv(LipschitzLayer):
             ),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
         }
-
-
-def check_sizes(name: str, value: Any, rank: int) -> tuple[int, ...]:
-    """Returns one positive integer for each axis of an image."""
-    values = value if isinstance(value, Sequence) else (value,) * rank
-    if isinstance(value, str) or len(values) != rank:
-        raise ValueError(
-            f"`{name}` must be a positive integer, or {rank} of them. "
-            f"Received: {name}={value!r}"
-        )
-    return tuple(check_positive_integer(name, item) for item in values)

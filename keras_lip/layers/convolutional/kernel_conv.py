@@ -11,8 +11,8 @@ from keras_lip.bounds.activation_bound import activation_bound
 from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.layers.convolutional.base_conv import BaseConv
-from keras_lip.layers.convolutional.base_conv import check_sizes
 from keras_lip.layers.convolutional.stock_convolution import stock_convolution
+from keras_lip.layers.image_format import check_sizes
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.types import Config
 from keras_lip.types import Shape

@@ -12,7 +12,7 @@ from keras import ops
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.rounding import sqrt_up
 from keras_lip.layers.image_format import check_data_format
-from keras_lip.layers.image_format import check_pair
+from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.image_format import image_axes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.pooling.widen import widen
@@ -47,10 +47,10 @@ class BasePooling2D(LipschitzLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.pool_size = check_pair("pool_size", pool_size)
+        self.pool_size = check_sizes("pool_size", pool_size)
         self.strides = self.pool_size
         if strides is not None:
-            self.strides = check_pair("strides", strides)
+            self.strides = check_sizes("strides", strides)
         check_known("padding", padding, ("valid", "same"))
         self.padding = padding
         self.data_format = check_data_format(data_format)

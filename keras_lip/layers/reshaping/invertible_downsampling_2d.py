@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_lip.layers.image_format import check_data_format
-from keras_lip.layers.image_format import check_pair
+from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.image_format import image_axes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.to_functional import to_functional
@@ -66,7 +66,7 @@ class InvertibleDownsampling2D(LipschitzLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.pool_size = check_pair("pool_size", pool_size)
+        self.pool_size = check_sizes("pool_size", pool_size)
         self.data_format = check_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 

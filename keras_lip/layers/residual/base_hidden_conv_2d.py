@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.layers.convolutional.base_conv import check_sizes
+from keras_lip.layers.image_format import check_data_format
+from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenBlock
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.operators import fold_circular
@@ -56,11 +57,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         self.padding = padding
         check_known("padding_mode", padding_mode, ("circular", "zeros"))
         self.padding_mode = padding_mode
-        self.data_format = keras.config.image_data_format()
-        if data_format is not None:
-            formats = ("channels_last", "channels_first")
-            check_known("data_format", data_format, formats)
-            self.data_format = data_format
+        self.data_format = check_data_format(data_format)
         self.operator = ConvolutionOperator(
             padding=padding, padding_mode=padding_mode
         )

@@ -40,9 +40,9 @@ class BCOPConv2DTest(ConvolutionTestCase):
             expected_output_shape=(4 // strides, 6 // strides, 3),
         )
 
-    def check_orthogonal(self, layer, image, channels):
+    def check_orthogonal(self, layer, image, channels, tolerance=1e-5):
         self.build(layer, image, channels)
-        values = self.check_norm(layer, image, channels)
+        values = self.check_norm(layer, image, channels, tolerance)
         self.assertGreaterEqual(values.min(), 1 - 1e-4)
         self.assertLessEqual(layer.lipschitz_bound(), 1 + 1e-4)
 
@@ -72,7 +72,8 @@ class BCOPConv2DTest(ConvolutionTestCase):
         if name == "bjorck":
             name = parametrizations.Bjorck(iterations=60)
         layer = layers.BCOPConv2D(3, 3, parametrization=name)
-        self.check_orthogonal(layer, (5, 5), 3)
+        # The exponential of a large matrix squares its roundings up.
+        self.check_orthogonal(layer, (5, 5), 3, tolerance=5e-5)
 
     def test_truncated_parametrization_does_not_exceed_one(self):
         bjorck = parametrizations.Bjorck(iterations=1)

@@ -72,6 +72,19 @@ class SkewFlowDenseTest(LipschitzTestCase):
         values = self.singular_values(layer(np.eye(5, dtype="float32")))
         self.assertAllClose(values.max(), 2.0, 1e-5)
 
+    def test_materialized_step_is_proven_short_enough(self):
+        # The stored vector misses the dominant direction, and stays so: the
+        # step that runs is four times too long.
+        layer = layers.SkewFlowDense(2, activation="linear")
+        layer.build((None, 2))
+        layer.potential.kernel.assign(np.diag([2.0, 1.0]))
+        layer.potential.power_iteration_vector.assign([[0.0, 1.0]])
+        self.assertAllClose(layer.lipschitz_bound(), 7.0, 1e-5)
+        for audited, norm in ((False, 7.0), (True, 1.0)):
+            stock = layer.to_keras_layer(audited)
+            values = self.singular_values(stock(np.eye(2, dtype="float32")))
+            self.assertAllClose(values.max(), norm, 1e-5)
+
     def test_layer_may_be_frozen_from_the_start(self):
         layer = layers.SkewFlowDense(4, trainable=False)
         model = keras.Sequential([keras.Input((5,)), layer])
