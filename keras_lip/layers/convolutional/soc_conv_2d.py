@@ -65,7 +65,7 @@ class SOCConv2D(BaseConv):
         gradient: `"fast"` or `"exact"`. How the gradient of the kernel is
             computed in training: approximately, by one convolution whatever the
             number of terms, or by one for each. That of the inputs is exact in
-            both cases. Pass `"exact"` to penalize a gradient.
+            both cases.
         strides: Positive integer, or a pair. They must divide the sides of the
             image.
         padding: `"same"`: the inputs and outputs of `A` have the same size.

@@ -62,7 +62,7 @@ class BasePooling2D(LipschitzLayer):
         """Returns the square of the constant of `pool`, on any image."""
 
     @abc.abstractmethod
-    def pool(self, images: Tensor, axes: tuple[int, int]) -> Tensor:
+    def pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
         """Pools the windows that lie inside of the images."""
 
     def build(self, input_shape: Shape) -> None:

@@ -65,7 +65,7 @@ class L2NormPooling2D(BasePooling2D):
         sizes = zip(self.pool_size, self.strides, strict=True)
         return math.prod(math.ceil(size / stride) for size, stride in sizes)
 
-    def pool(self, images: Tensor, axes: tuple[int, int]) -> Tensor:
+    def pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
         squares = ops.square(images)
         return safe_sqrt(
             sum_windows(squares, axes, self.pool_size, self.strides)

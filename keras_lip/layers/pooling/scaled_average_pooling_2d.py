@@ -67,7 +67,7 @@ class ScaledAveragePooling2D(BasePooling2D):
     def squared_constant(self) -> int:
         return math.prod(map(_squared_norm, self.pool_size, self.strides))
 
-    def pool(self, images: Tensor, axes: tuple[int, int]) -> Tensor:
+    def pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
         return sum_windows(images, axes, self.pool_size, self.strides)
 
 

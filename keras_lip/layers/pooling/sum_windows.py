@@ -7,9 +7,9 @@ from keras_lip.types import Tensor
 
 def sum_windows(
     images: Tensor,
-    axes: tuple[int, int],
-    pool_size: tuple[int, int],
-    strides: tuple[int, int],
+    axes: tuple[int, ...],
+    pool_size: tuple[int, ...],
+    strides: tuple[int, ...],
 ) -> Tensor:
     """Sums over windows that lie inside of the images.
 

@@ -137,6 +137,14 @@ class BCOPConv2DTest(ConvolutionTestCase):
         expected = np.linalg.norm(x.reshape(3, -1), axis=1)
         self.assertAllClose(norms, expected, 1e-4)
 
+    @parameterized.parameters((1, 4), (4, 1))
+    def test_projectors_live_on_the_larger_side(self, inputs, filters):
+        # On one channel there would be no choice but a shift, a single tap.
+        layer = layers.BCOPConv2D(filters, 3)
+        layer.build((None, 5, 5, inputs))
+        taps = np.abs(to_numpy(layer.kernel)).sum(axis=(2, 3))
+        self.assertGreater(taps.min(), 1e-3)
+
     def test_one_channel_stays_in_its_place(self):
         # All there is are shifts, and these cancel.
         layer = layers.BCOPConv2D(1, 3, padding_mode="zeros")

@@ -148,8 +148,8 @@ class KernelConvTest(ConvolutionTestCase):
     def test_invalid_arguments_are_refused(self, layer_cls):
         for kwargs, message in (
             ({"filters": 0}, "`filters` must be a positive integer"),
-            ({"kernel_size": (3, 3, 3)}, "or 2 of them. Received: kernel_size"),
-            ({"kernel_size": "33"}, "or 2 of them. Received: kernel_size"),
+            ({"kernel_size": (3, 3, 3)}, "or 2 of them: one"),
+            ({"kernel_size": "33"}, "`kernel_size` must be"),
             ({"strides": 0}, "`strides` must be a positive integer"),
             ({"padding": "full"}, "Unknown padding: 'full'.*'same', 'valid'"),
             ({"padding_mode": "wrap"}, "Unknown padding_mode: 'wrap'"),

@@ -30,15 +30,20 @@ class SkewFlowConv2DTest(ConvolutionTestCase):
             expected_bound=None,
         )
 
-    @parameterized.parameters("midpoint", "exponential")
-    def test_outputs_are_those_of_two_half_steps(self, flow):
-        layer = layers.SkewFlowConv2D(3, 3, flow, step=0.1)
+    @parameterized.parameters(
+        ("midpoint", "circular"), ("exponential", "zeros")
+    )
+    def test_outputs_are_those_of_two_half_steps(self, flow, padding_mode):
+        layer = layers.SkewFlowConv2D(
+            3, 3, flow, step=0.1, padding_mode=padding_mode
+        )
+        operator = ConvolutionOperator(padding_mode=padding_mode)
         x = self.normal(2, 4, 6, 2)
         self.build(layer, (4, 6), 2)
         outputs = to_numpy(layer(x)).reshape(2, -1)
 
         def matrix_of(kernel):
-            matrix = ConvolutionOperator().as_matrix(kernel, (4, 6, 2))
+            matrix = operator.as_matrix(kernel, (4, 6, 2))
             return to_numpy(matrix).astype("float64")
 
         potential = matrix_of(layer.potential.kernel.value)

@@ -71,6 +71,9 @@ class SkewFlowDenseTest(LipschitzTestCase):
         self.assertAllClose(layer.lipschitz_bound(), 2.0, 1e-5)
         values = self.singular_values(layer(np.eye(5, dtype="float32")))
         self.assertAllClose(values.max(), 2.0, 1e-5)
+        # That of the second step counts as well.
+        layer.rotation.lipschitz_bound = lambda: 1.5
+        self.assertAllClose(layer.lipschitz_bound(), 3.0, 1e-5)
 
     def test_materialized_step_is_proven_short_enough(self):
         # The stored vector misses the dominant direction, and stays so: the
@@ -88,7 +91,8 @@ class SkewFlowDenseTest(LipschitzTestCase):
     def test_layer_may_be_frozen_from_the_start(self):
         layer = layers.SkewFlowDense(4, trainable=False)
         model = keras.Sequential([keras.Input((5,)), layer])
-        self.assertEmpty(layer.trainable_weights)
+        self.assertFalse(layer.potential.trainable)
+        self.assertFalse(layer.rotation.trainable)
         vector = to_numpy(layer.potential.power_iteration_vector).copy()
         model(self.normal(3, 5), training=True)
         self.assertAllClose(
