@@ -44,13 +44,15 @@ class Candidate:
     floor: float
 
 
-def _soc(degree: int, **kwargs: Any) -> Candidate:
-    # The degree's convolutions forward and backward, and one weight gradient.
+def _soc(terms: int, gradient: str) -> Candidate:
+    # A convolution a term, forward and backward, and one weight gradient, or
+    # one for each term.
+    weight_gradients = 1 if gradient == "fast" else terms
     return Candidate(
         lambda: kl.layers.SOCConv2D(
-            CHANNELS, KERNEL_SIZE, degree=degree, **kwargs
+            CHANNELS, KERNEL_SIZE, train_terms=terms, gradient=gradient
         ),
-        (2 * degree + 1) / 3,
+        (2 * terms + weight_gradients) / 3,
     )
 
 
@@ -83,16 +85,26 @@ CANDIDATES = {
     "SLLConv2D": Candidate(
         lambda: kl.layers.SLLConv2D(CHANNELS, KERNEL_SIZE), 2
     ),
-    "SOCConv2D, degree 4": _soc(4),
-    "SOCConv2D, degree 4, exact": _soc(4, gradient="exact"),
-    "SOCConv2D, degree 8": _soc(8),
-    "SOCConv2D, degree 8, exact": _soc(8, gradient="exact"),
+    "SOCConv2D, 5 terms": _soc(5, "fast"),
+    "SOCConv2D, 5 terms, exact": _soc(5, "exact"),
+    "SOCConv2D, 12 terms": _soc(12, "fast"),
+    "SOCConv2D, 12 terms, exact": _soc(12, "exact"),
     # Complex products at half of the frequencies, transforms and solves apart.
     "CayleyConv2D": Candidate(
         lambda: kl.layers.CayleyConv2D(CHANNELS, KERNEL_SIZE),
         4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2,
     ),
 }
+
+
+class Shift(keras.layers.Layer):
+    """Adds a trained bias, so that what follows has an input gradient."""
+
+    def build(self, input_shape: Any) -> None:
+        self.bias = self.add_weight(shape=(input_shape[-1],))
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + self.bias
 
 
 def make_images(batch_size: int) -> Any:
@@ -108,7 +120,7 @@ def make_steps(batch_size: int, inference: bool) -> dict[str, Callable]:
     for name, candidate in CANDIDATES.items():
         layer = candidate.make()
         if not inference:
-            steps[name] = make_training_step([layer], images, "mse")
+            steps[name] = make_training_step([Shift(), layer], images, "mse")
             continue
         model = keras.Sequential([keras.Input(images.shape[1:]), layer])
         stock = kl.models.materialize(model)
@@ -152,6 +164,7 @@ def make_peer_steps(batch_size: int) -> dict[str, Callable]:
     if len(layers) == 1:
         return {}
     images = torch.tensor(np.moveaxis(make_images(batch_size), -1, 1))
+    images.requires_grad_()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return {
         name: _make_torch_step(layer.to(device), images.to(device))
@@ -177,7 +190,7 @@ def _make_torch_step(layer: Any, images: Any) -> Callable:
 def measure_memory(name: str, batch_size: int, queue: Any) -> None:
     """Puts the peak of two training steps on a queue, in MiB."""
     images = make_images(batch_size)
-    step = make_training_step([CANDIDATES[name].make()], images, "mse")
+    step = make_training_step([Shift(), CANDIDATES[name].make()], images, "mse")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step()
     step()

@@ -103,7 +103,7 @@ class BCOPConv(KernelConv):
             matrix, (self.groups, *self.strides, inner, matrix.shape[-1])
         )
         kernels = [*self._factor_kernels(training), ops.moveaxis(matrix, 0, -3)]
-        # Of an image with channels added, they would be zero.
+        # The channels that the image lacks would be zero.
         kernels[0] = kernels[0][..., : self.in_channels, :]
         kernel = ops.swapaxes(block_product(kernels, self.rank), -3, -2)
         return ops.reshape(

@@ -22,7 +22,7 @@ class BCOPConv2D(BCOPConv):
 
     With circular padding, whatever the strides or the dilation, all singular
     values of the convolution are one: it preserves the norm of its inputs if
-    `filters` is at least the number of input channels times the strides, and
+    `filters` is at least the number of input channels times both strides, and
     that of gradients if it is at most that. With zero padding or `"valid"`,
     which cut its ends off, it is 1-Lipschitz. The norm is l2.
 
