@@ -49,11 +49,10 @@ def stock_exponential(layer: Any) -> keras.Model:
 
 def _exponentiate(layer: Any, images: Tensor) -> Tensor:
     kernel = ops.convert_to_numpy(layer.generator)
+    step = _make_step(layer, [kernel])
     outputs = images
-    if layer.eval_terms > 1:
-        step = _make_step(layer, [kernel])
-        for order in range(layer.eval_terms, 1, -1):
-            outputs = images + step(outputs) / order
+    for order in range(layer.eval_terms, 1, -1):
+        outputs = images + step(outputs) / order
     weights = [kernel[..., : layer.filters]]
     if layer.use_bias:
         weights.append(ops.convert_to_numpy(layer.bias))

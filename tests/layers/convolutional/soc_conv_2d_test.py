@@ -58,6 +58,28 @@ class SOCConv2DTest(ConvolutionTestCase):
         # Far from the identity.
         self.assertGreater(self.generator_norm(layer), 0.7)
 
+    @parameterized.parameters("circular", "zeros")
+    def test_is_the_exponential_of_a_skew_convolution(self, padding_mode):
+        layer = layers.SOCConv2D(3, 3, padding_mode=padding_mode)
+        self.build(layer, (4, 6), 3)
+        operator = ConvolutionOperator(padding_mode=padding_mode)
+        matrix = to_numpy(operator.as_matrix(layer.generator, (4, 6, 3)))
+        self.assertAllClose(matrix, -matrix.T, atol=0, rtol=0)
+        matrix = matrix.astype("float64")
+        term = exponential = np.eye(len(matrix))
+        for order in range(1, 30):
+            term = term @ matrix / order
+            exponential = exponential + term
+        self.assertAllClose(self.matrix_of(layer, (4, 6), 3), exponential, 1e-5)
+
+    def test_channels_are_padded_and_truncated_at_the_end(self):
+        x = self.normal(2, 4, 5, 3)
+        more = layers.SOCConv2D(5, 3, kernel_initializer="zeros")
+        self.assertAllClose(more(x)[..., :3], x)
+        self.assertAllClose(more(x)[..., 3:], np.zeros((2, 4, 5, 2)))
+        less = layers.SOCConv2D(2, 3, kernel_initializer="zeros")
+        self.assertAllClose(less(x), x[..., :2])
+
     @parameterized.parameters((1, 1.0), (4, 3.2), (5, 1.2), (6, 3.0), (8, 3.6))
     def test_bound_is_that_of_the_polynomial(self, terms, norm):
         # One pair of channels that turn into one another: the spectrum of `A`
@@ -164,6 +186,24 @@ class SOCConv2DTest(ConvolutionTestCase):
         self.build(layer, (4, 5), 4)
         x = self.normal(2, 4, 5, 4)
         self.assertAllClose(layer.to_keras_layer()(x), layer(x), 1e-5)
+
+    def test_generator_is_computed_in_float32_under_mixed_precision(self):
+        # What is skew-symmetric in this kernel is lost in bfloat16.
+        layer = layers.SOCConv2D(3, 3, dtype="mixed_bfloat16")
+        layer.build((None, 4, 5, 3))
+        layer.free_kernel.assign(256 + self.normal(3, 3, 3, 3, scale=0.1))
+        x = self.normal(2, 4, 5, 3)
+        self.assertGreater(np.abs(to_numpy(layer(x)) - x).max(), 0.1)
+
+    def test_config_holds_all_arguments(self):
+        kwargs = {
+            "train_terms": 5,
+            "eval_terms": 14,
+            "max_norm": 1.5,
+            "gradient": "exact",
+        }
+        config = layers.SOCConv2D(4, 3, **kwargs).get_config()
+        self.assertEqual({**config, **kwargs}, config)
 
     def test_activation_counts(self):
         layer = layers.SOCConv2D(3, 1, activation="sigmoid")
