@@ -30,11 +30,16 @@ def pad_circular(images: Tensor, padding: Padding) -> Tensor:
                 f"shape {tuple(images.shape)}. Use a smaller kernel, or "
                 '`padding_mode="zeros"`.'
             )
-        pieces = [images]
-        if before:
-            pieces.insert(0, _slice(images, axis, -before, None))
-        if after:
-            pieces.append(_slice(images, axis, None, after))
+        if size is None or before + after > size:
+            head = _slice(images, axis, None, after)
+            tail = _slice(images, axis, -before, None) if before else images
+            whole = [images]
+        else:
+            # Pieces that do not overlap have a gradient that costs less.
+            splits = [after, size - before]
+            head, middle, tail = ops.split(images, splits, axis=axis)
+            whole = [head, middle, tail]
+        pieces = [tail] * (before > 0) + whole + [head] * (after > 0)
         if len(pieces) > 1:
             images = ops.concatenate(pieces, axis=axis)
     return images

@@ -55,17 +55,48 @@ class ConvolutionOperator(LinearOperator):
         The inputs have the smallest sides that give outputs of these sides or,
         with `"same"`, that are multiples of the strides.
         """
+        if max(self.strides) == 1:
+            # Backends convolve faster than they transpose a convolution.
+            return ops.conv(
+                self.pad_adjoint(kernel, outputs),
+                self.adjoint_kernel(kernel),
+                padding="valid",
+                dilation_rate=self.dilation_rate,
+                data_format="channels_last",
+            )
         inputs = ops.conv_transpose(
             outputs,
             kernel,
             strides=self.strides,
             padding="valid" if self.is_circular else self.padding,
-            dilation_rate=self.dilation_rate,
             data_format="channels_last",
         )
         if self.is_circular:
             inputs = fold_circular(inputs, self.circular_padding(kernel))
         return inputs
+
+    def adjoint_kernel(self, kernel: Tensor) -> Tensor:
+        """Returns the kernel of the adjoint, a convolution without strides."""
+        axes = tuple(range(len(self.strides)))
+        return ops.swapaxes(ops.flip(kernel, axis=axes), -2, -1)
+
+    def pad_adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:
+        """Pads what the adjoint convolves, without strides."""
+        if self.padding == "valid":
+            reach = [
+                (taps - 1) * rate
+                for taps, rate in zip(
+                    kernel.shape[:-2], self.dilation_rate, strict=True
+                )
+            ]
+            widths = [(size, size) for size in reach]
+        else:
+            # The window is turned round, and its middle with it.
+            pairs = self.circular_padding(kernel)
+            widths = [(after, before) for before, after in pairs]
+        if self.is_circular:
+            return pad_circular(outputs, widths)
+        return ops.pad(outputs, [(0, 0), *widths, (0, 0)])
 
     @property
     def is_circular(self) -> bool:

@@ -11,7 +11,6 @@ from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenBlock
 from keras_lip.operators import ConvolutionOperator
-from keras_lip.operators import fold_circular
 from keras_lip.operators import pad_circular
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -119,32 +118,33 @@ class BaseHiddenConv2D(BaseHiddenBlock):
             for weight in (self.kernel, self.bias, down_kernel)
         )
         circular = self.operator.is_circular
-        padding = "valid" if circular else self.padding
+        if circular:
+            padding = self.operator.circular_padding(kernel)
+            outputs = pad_circular(images, padding)
+        else:
+            outputs = images
         up = keras.layers.Conv2D(
             self.hidden_filters,
             self.kernel_size,
-            padding=padding,
+            padding="valid" if circular else self.padding,
             data_format="channels_last",
             activation=self.activation,
             dtype=self.dtype_policy,
         )
-        down = keras.layers.Conv2DTranspose(
+        down = keras.layers.Conv2D(
             kernel.shape[-2],
             self.kernel_size,
-            padding=padding,
             data_format="channels_last",
             use_bias=False,
             dtype=self.dtype_policy,
         )
-        width = self.operator.circular_padding(kernel) if circular else []
-        descent = down(up(pad_circular(images, width)))
-        descent = fold_circular(descent, width)
+        descent = down(self.operator.pad_adjoint(kernel, up(outputs)))
         subtract = keras.layers.Subtract(dtype=self.dtype_policy)
         outputs = subtract([images, descent])
         if first:
             outputs = ops.moveaxis(outputs, -1, 1)
         up.set_weights([kernel, bias])
-        down.set_weights([down_kernel])
+        down.set_weights([self.operator.adjoint_kernel(down_kernel)])
         return keras.Model(inputs, outputs, name=self.name)
 
     def get_config(self) -> Config:
