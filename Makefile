@@ -16,7 +16,7 @@ PACKAGES_tensorflow := tensorflow-cpu>=2.18
 PACKAGES_jax := jax>=0.5
 PACKAGES_torch := torch==2.13.0
 
-.PHONY: quickstart test lint smoke clean $(addprefix test-,$(BACKENDS))
+.PHONY: quickstart test lint smoke benchmarks clean $(addprefix test-,$(BACKENDS))
 
 quickstart: $(VENV)/.quickstart-$(BACKEND)
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
@@ -36,6 +36,18 @@ $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.test
 smoke: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python examples/quickstart.py --smoke --output $(VENV)/smoke
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python benchmarks/parametrizations.py \
+		--units 16 --batch-sizes 8 --rounds 1
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python benchmarks/layers.py --batch-size 1 --rounds 1
+
+# Tables of what constraints cost, on a quiet machine.
+benchmarks: $(VENV)/.test
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/parametrizations.py \
+		--output benchmarks/results/parametrizations_$(BACKEND).md
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/layers.py \
+		--output benchmarks/results/layers_$(BACKEND).md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart

@@ -1,3 +1,4 @@
+from keras_lip.linalg.accretive_solve import accretive_solve as accretive_solve
 from keras_lip.linalg.aol_rescaling import rescale_columns as rescale_columns
 from keras_lip.linalg.block_convolution import (
     block_convolution as block_convolution,

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 from keras import ops
 
+from keras_lip.linalg import accretive_solve
 from keras_lip.linalg import transpose
 from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.types import State
@@ -74,8 +75,7 @@ def _multiply(inputs: Tensor, matrix: Tensor) -> Tensor:
     identity = ops.eye(columns, dtype=matrix.dtype)
     head = inputs[:, :columns]
     doubled = 2 * (head - ops.matmul(inputs[:, columns:], tail))
-    solved = ops.solve(transpose(identity + generator), transpose(doubled))
-    return transpose(solved) - head
+    return accretive_solve(doubled, identity + generator) - head
 
 
 def _multiply_transposed(inputs: Tensor, matrix: Tensor) -> Tensor:
@@ -85,6 +85,6 @@ def _multiply_transposed(inputs: Tensor, matrix: Tensor) -> Tensor:
     """
     generator, tail = _split(transpose(matrix))
     identity = ops.eye(matrix.shape[0], dtype=matrix.dtype)
-    solved = 2 * ops.solve(identity + generator, transpose(inputs))
-    outputs = [transpose(solved) - inputs, -transpose(ops.matmul(tail, solved))]
+    solved = accretive_solve(2 * inputs, transpose(identity + generator))
+    outputs = [solved - inputs, -ops.matmul(solved, transpose(tail))]
     return ops.concatenate(outputs, axis=-1)
