@@ -146,21 +146,7 @@ def make_peer_steps(batch_size: int) -> dict[str, Callable]:
             CHANNELS, CHANNELS, KERNEL_SIZE, padding=1
         )
     if importlib.util.find_spec("orthogonium"):
-        from orthogonium.layers.conv.AOC import AdaptiveOrthoConv2d
-        from orthogonium.layers.conv.SLL import SLLxAOCLipschitzResBlock
-        from orthogonium.reparametrizers import DEFAULT_ORTHO_PARAMS
-
-        layers["orthogonium AdaptiveOrthoConv2d"] = AdaptiveOrthoConv2d(
-            CHANNELS,
-            CHANNELS,
-            KERNEL_SIZE,
-            padding="same",
-            padding_mode="circular",
-            ortho_params=DEFAULT_ORTHO_PARAMS,
-        )
-        layers["orthogonium SLL block"] = SLLxAOCLipschitzResBlock(
-            CHANNELS, CHANNELS, 1, KERNEL_SIZE
-        )
+        layers.update(_make_orthogonium_layers())
     if len(layers) == 1:
         return {}
     images = torch.tensor(np.moveaxis(make_images(batch_size), -1, 1))
@@ -169,6 +155,28 @@ def make_peer_steps(batch_size: int) -> dict[str, Callable]:
     return {
         name: _make_torch_step(layer.to(device), images.to(device))
         for name, layer in layers.items()
+    }
+
+
+def _make_orthogonium_layers() -> dict[str, Any]:
+    from orthogonium.layers.conv.adaptiveSOC import AdaptiveSOCConv2d
+    from orthogonium.layers.conv.AOC import AdaptiveOrthoConv2d
+    from orthogonium.layers.conv.AOL import AOLConv2D
+    from orthogonium.layers.conv.SLL import SDPBasedLipschitzResBlock
+    from orthogonium.legacy.cayley_ortho_conv import Cayley
+
+    circular = {"padding": "same", "padding_mode": "circular"}
+    shape = (CHANNELS, CHANNELS, KERNEL_SIZE)
+    return {
+        "orthogonium AOLConv2D": AOLConv2D(*shape, **circular),
+        "orthogonium AdaptiveOrthoConv2d (BCOP)": AdaptiveOrthoConv2d(
+            *shape, **circular
+        ),
+        "orthogonium SDPBasedLipschitzResBlock": SDPBasedLipschitzResBlock(
+            CHANNELS, 1, KERNEL_SIZE
+        ),
+        "orthogonium AdaptiveSOCConv2d": AdaptiveSOCConv2d(*shape, **circular),
+        "orthogonium legacy Cayley": Cayley(*shape, padding=KERNEL_SIZE // 2),
     }
 
 
@@ -182,7 +190,7 @@ def _make_torch_step(layer: Any, images: Any) -> Callable:
         loss = layer(images).square().mean()
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return step
 
