@@ -7,10 +7,12 @@ backend, side by side in one process, and writes a table in Markdown:
     KERAS_BACKEND=tensorflow python benchmarks/layers.py
 
 Beside each ratio stands its floor: the convolutions that must be computed, in
-units of the three of a plain step. `--inference` times the materialized layers
-instead, `--memory` measures each layer in a process of its own. Where
-deel-torchlip and orthogonium are installed (extra `benchmarks`), their layers
-are timed in the same rounds, against the plain convolution of PyTorch.
+units of the three of a plain step. The plain layer pads with zeros, ours with
+`--padding-mode`, but that `CayleyConv2D` knows no zeros. `--inference` times
+the materialized layers instead, `--memory` measures each layer in a process of
+its own. Where deel-torchlip and orthogonium are installed (extra `benchmarks`),
+their layers are timed in the same rounds, against the plain convolution of
+PyTorch.
 """
 
 import argparse
@@ -38,9 +40,9 @@ SIDE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A layer to time, with the least that its training step must cost."""
+    """A layer with a padding mode, and the least that its step must cost."""
 
-    make: Callable[[], Any]
+    make: Callable[[str], Any]
     floor: float
 
 
@@ -49,8 +51,12 @@ def _soc(terms: int, gradient: str) -> Candidate:
     # one for each term.
     weight_gradients = 1 if gradient == "fast" else terms
     return Candidate(
-        lambda: kl.layers.SOCConv2D(
-            CHANNELS, KERNEL_SIZE, train_terms=terms, gradient=gradient
+        lambda mode: kl.layers.SOCConv2D(
+            CHANNELS,
+            KERNEL_SIZE,
+            padding_mode=mode,
+            train_terms=terms,
+            gradient=gradient,
         ),
         (2 * terms + weight_gradients) / 3,
     )
@@ -59,31 +65,50 @@ def _soc(terms: int, gradient: str) -> Candidate:
 PLAIN = "Conv2D (plain)"
 CANDIDATES = {
     PLAIN: Candidate(
-        lambda: keras.layers.Conv2D(CHANNELS, KERNEL_SIZE, padding="same"), 1
+        lambda mode: keras.layers.Conv2D(CHANNELS, KERNEL_SIZE, padding="same"),
+        1,
     ),
     "AOLConv2D": Candidate(
-        lambda: kl.layers.AOLConv2D(CHANNELS, KERNEL_SIZE), 1
+        lambda mode: kl.layers.AOLConv2D(
+            CHANNELS, KERNEL_SIZE, padding_mode=mode
+        ),
+        1,
     ),
     "RKOConv2D": Candidate(
-        lambda: kl.layers.RKOConv2D(CHANNELS, KERNEL_SIZE), 1
+        lambda mode: kl.layers.RKOConv2D(
+            CHANNELS, KERNEL_SIZE, padding_mode=mode
+        ),
+        1,
     ),
     "RKOConv2D, Cayley": Candidate(
-        lambda: kl.layers.RKOConv2D(
-            CHANNELS, KERNEL_SIZE, parametrization="cayley"
+        lambda mode: kl.layers.RKOConv2D(
+            CHANNELS, KERNEL_SIZE, padding_mode=mode, parametrization="cayley"
         ),
         1,
     ),
     "OSSNConv2D": Candidate(
-        lambda: kl.layers.OSSNConv2D(CHANNELS, KERNEL_SIZE), 1
+        lambda mode: kl.layers.OSSNConv2D(
+            CHANNELS, KERNEL_SIZE, padding_mode=mode
+        ),
+        1,
     ),
     "BCOPConv2D": Candidate(
-        lambda: kl.layers.BCOPConv2D(CHANNELS, KERNEL_SIZE), 1
+        lambda mode: kl.layers.BCOPConv2D(
+            CHANNELS, KERNEL_SIZE, padding_mode=mode
+        ),
+        1,
     ),
     "ConvexPotentialConv2D": Candidate(
-        lambda: kl.layers.ConvexPotentialConv2D(CHANNELS, KERNEL_SIZE), 2
+        lambda mode: kl.layers.ConvexPotentialConv2D(
+            CHANNELS, KERNEL_SIZE, padding_mode=mode
+        ),
+        2,
     ),
     "SLLConv2D": Candidate(
-        lambda: kl.layers.SLLConv2D(CHANNELS, KERNEL_SIZE), 2
+        lambda mode: kl.layers.SLLConv2D(
+            CHANNELS, KERNEL_SIZE, padding_mode=mode
+        ),
+        2,
     ),
     "SOCConv2D, 5 terms": _soc(5, "fast"),
     "SOCConv2D, 5 terms, exact": _soc(5, "exact"),
@@ -91,7 +116,7 @@ CANDIDATES = {
     "SOCConv2D, 12 terms, exact": _soc(12, "exact"),
     # Complex products at half of the frequencies, transforms and solves apart.
     "CayleyConv2D": Candidate(
-        lambda: kl.layers.CayleyConv2D(CHANNELS, KERNEL_SIZE),
+        lambda mode: kl.layers.CayleyConv2D(CHANNELS, KERNEL_SIZE),
         4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2,
     ),
 }
@@ -113,12 +138,14 @@ def make_images(batch_size: int) -> Any:
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
-def make_steps(batch_size: int, inference: bool) -> dict[str, Callable]:
+def make_steps(
+    batch_size: int, mode: str, inference: bool
+) -> dict[str, Callable]:
     """Returns what to time for each candidate, the plain one first."""
     images = make_images(batch_size)
     steps = {}
     for name, candidate in CANDIDATES.items():
-        layer = candidate.make()
+        layer = candidate.make(mode)
         if not inference:
             steps[name] = make_training_step([Shift(), layer], images, "mse")
             continue
@@ -195,10 +222,12 @@ def _make_torch_step(layer: Any, images: Any) -> Callable:
     return step
 
 
-def measure_memory(name: str, batch_size: int, queue: Any) -> None:
+def measure_memory(name: str, batch_size: int, mode: str, queue: Any) -> None:
     """Puts the peak of two training steps on a queue, in MiB."""
     images = make_images(batch_size)
-    step = make_training_step([Shift(), CANDIDATES[name].make()], images, "mse")
+    step = make_training_step(
+        [Shift(), CANDIDATES[name].make(mode)], images, "mse"
+    )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step()
     step()
@@ -229,14 +258,14 @@ def _read_device_peak() -> int | None:
     return tensorflow.config.experimental.get_memory_info("GPU:0")["peak"]
 
 
-def compare_memory(batch_size: int) -> dict[str, float]:
+def compare_memory(batch_size: int, mode: str) -> dict[str, float]:
     """Measures every candidate in a fresh process, so that peaks are its."""
     context = multiprocessing.get_context("spawn")
     peaks = {}
     for name in CANDIDATES:
         queue = context.Queue()
         process = context.Process(
-            target=measure_memory, args=(name, batch_size, queue)
+            target=measure_memory, args=(name, batch_size, mode, queue)
         )
         process.start()
         peaks[name] = queue.get()
@@ -262,25 +291,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--padding-mode", choices=["circular", "zeros"], default="circular"
+    )
     parser.add_argument("--inference", action="store_true")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--output", type=pathlib.Path)
     arguments = parser.parse_args()
-    batch_size = arguments.batch_size
+    batch_size, mode = arguments.batch_size, arguments.padding_mode
     subject = (
         f"{KERNEL_SIZE} x {KERNEL_SIZE} convolutions, {CHANNELS} to {CHANNELS} "
-        f"channels, {SIDE} x {SIDE} images, batch {batch_size}"
+        f"channels, {SIDE} x {SIDE} images, batch {batch_size}, {mode} padding"
     )
     if arguments.memory:
         title = f"Peak memory of a training step: {subject}; {describe_run()}"
-        tables = [format_table(compare_memory(batch_size), "MiB", floors=False)]
+        tables = [
+            format_table(compare_memory(batch_size, mode), "MiB", floors=False)
+        ]
     else:
         what = "Inference" if arguments.inference else "Training step"
         title = (
             f"{what}: {subject}, medians of {arguments.rounds} rounds; "
             f"{describe_run()}"
         )
-        ours = make_steps(batch_size, arguments.inference)
+        ours = make_steps(batch_size, mode, arguments.inference)
         peers = {} if arguments.inference else make_peer_steps(batch_size)
         times = measure({**ours, **peers}, arguments.rounds)
         tables = [
