@@ -1,7 +1,6 @@
 """Kernels of skew-symmetric convolutions."""
 
-from keras import ops
-
+from keras_lip.operators import adjoint_kernel
 from keras_lip.types import Tensor
 
 
@@ -25,5 +24,4 @@ def skew_kernel(kernel: Tensor) -> Tensor:
 
     - [Singla & Feizi, 2021](https://arxiv.org/abs/2105.11417), Theorem 2
     """
-    axes = tuple(range(len(kernel.shape) - 2))
-    return kernel - ops.swapaxes(ops.flip(kernel, axis=axes), -2, -1)
+    return kernel - adjoint_kernel(kernel)

@@ -3,6 +3,9 @@ from keras_lip.operators.circular_padding import pad_circular as pad_circular
 from keras_lip.operators.convolution_operator import (
     ConvolutionOperator as ConvolutionOperator,
 )
+from keras_lip.operators.convolution_operator import (
+    adjoint_kernel as adjoint_kernel,
+)
 from keras_lip.operators.dense_operator import DenseOperator as DenseOperator
 from keras_lip.operators.fourier_operator import (
     FourierOperator as FourierOperator,

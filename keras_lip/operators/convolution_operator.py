@@ -59,7 +59,7 @@ class ConvolutionOperator(LinearOperator):
             # Backends convolve faster than they transpose a convolution.
             return ops.conv(
                 self.pad_adjoint(kernel, outputs),
-                self.adjoint_kernel(kernel),
+                adjoint_kernel(kernel),
                 padding="valid",
                 dilation_rate=self.dilation_rate,
                 data_format="channels_last",
@@ -74,11 +74,6 @@ class ConvolutionOperator(LinearOperator):
         if self.is_circular:
             inputs = fold_circular(inputs, self.circular_padding(kernel))
         return inputs
-
-    def adjoint_kernel(self, kernel: Tensor) -> Tensor:
-        """Returns the kernel of the adjoint, a convolution without strides."""
-        axes = tuple(range(len(self.strides)))
-        return ops.swapaxes(ops.flip(kernel, axis=axes), -2, -1)
 
     def pad_adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:
         """Pads what the adjoint convolves, without strides."""
@@ -129,3 +124,9 @@ class ConvolutionOperator(LinearOperator):
                     "sides that are multiples of the strides. Received: "
                     f"strides={self.strides}, images of sides {tuple(sides)}"
                 )
+
+
+def adjoint_kernel(kernel: Tensor) -> Tensor:
+    """Returns the kernel of the adjoint of a convolution without strides."""
+    axes = tuple(range(len(kernel.shape) - 2))
+    return ops.swapaxes(ops.flip(kernel, axis=axes), -2, -1)

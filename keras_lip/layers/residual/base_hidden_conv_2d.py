@@ -11,6 +11,7 @@ from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenBlock
 from keras_lip.operators import ConvolutionOperator
+from keras_lip.operators import adjoint_kernel
 from keras_lip.operators import pad_circular
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -144,7 +145,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         if first:
             outputs = ops.moveaxis(outputs, -1, 1)
         up.set_weights([kernel, bias])
-        down.set_weights([self.operator.adjoint_kernel(down_kernel)])
+        down.set_weights([adjoint_kernel(down_kernel)])
         return keras.Model(inputs, outputs, name=self.name)
 
     def get_config(self) -> Config:

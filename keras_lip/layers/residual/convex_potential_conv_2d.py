@@ -12,11 +12,9 @@ from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import add_up
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
-from keras_lip.layers.residual.potential_step import INFERENCE_ITERATIONS
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
-from keras_lip.layers.residual.potential_step import TRAINING_ITERATIONS
+from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
-from keras_lip.linalg import power_iteration
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -125,16 +123,12 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         """Returns the step `h` that runs; in training, moves the image on."""
         if self.step is not None:
             return ops.convert_to_tensor(self.step, self.compute_dtype)
-        norm, vector = power_iteration(
+        return estimate_step(
             ConvolutionOperator(),
-            ops.convert_to_tensor(self.kernel),
-            ops.convert_to_tensor(self.power_iteration_vector),
-            TRAINING_ITERATIONS if training else INFERENCE_ITERATIONS,
+            self.kernel,
+            self.power_iteration_vector,
+            training,
         )
-        if training:
-            self.power_iteration_vector.assign(vector)
-        # A kernel that vanishes has no direction to go; any step will do.
-        return 2.0 / ops.maximum(ops.square(norm), 1e-12)
 
     def compute_factors(
         self, training: bool = False

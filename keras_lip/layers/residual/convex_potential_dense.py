@@ -10,11 +10,9 @@ from keras_lip.bounds.rounding import add_up
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
-from keras_lip.layers.residual.potential_step import INFERENCE_ITERATIONS
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
-from keras_lip.layers.residual.potential_step import TRAINING_ITERATIONS
+from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
-from keras_lip.linalg import power_iteration
 from keras_lip.operators import DenseOperator
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -112,16 +110,9 @@ class ConvexPotentialDense(BaseHiddenDense):
         """Returns the step `h` that runs; in training, moves the vector on."""
         if self.step is not None:
             return ops.convert_to_tensor(self.step, self.compute_dtype)
-        norm, vector = power_iteration(
-            DenseOperator(),
-            ops.convert_to_tensor(self.kernel),
-            ops.convert_to_tensor(self.power_iteration_vector),
-            TRAINING_ITERATIONS if training else INFERENCE_ITERATIONS,
+        return estimate_step(
+            DenseOperator(), self.kernel, self.power_iteration_vector, training
         )
-        if training:
-            self.power_iteration_vector.assign(vector)
-        # A kernel that vanishes has no direction to go; any step will do.
-        return 2.0 / ops.maximum(ops.square(norm), 1e-12)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         step = self.compute_step(bool(training and self.trainable))

@@ -1,13 +1,19 @@
 """The step of convex potential layers."""
 
+from typing import Any
+
 import numpy as np
+from keras import ops
 
 from keras_lip.bounds.rounding import divide_down
 from keras_lip.bounds.rounding import multiply_up
+from keras_lip.linalg import power_iteration
+from keras_lip.operators import LinearOperator
+from keras_lip.types import Tensor
 
 # Iterations of the power method: Meunier et al., 2022, section 4.1.
-TRAINING_ITERATIONS = 1
-INFERENCE_ITERATIONS = 100
+_TRAINING_ITERATIONS = 1
+_INFERENCE_ITERATIONS = 100
 
 LARGEST_STEP = float(np.finfo("float32").max)
 
@@ -26,3 +32,30 @@ def longest_step(norm_bound: float) -> float:
     if float(rounded) > longest:
         rounded = np.nextafter(rounded, np.float32(0))
     return float(rounded)
+
+
+def estimate_step(
+    operator: LinearOperator, kernel: Any, vector: Any, training: bool
+) -> Tensor:
+    """Returns `2 / |K|^2` by the power method; in training, moves it on.
+
+    Args:
+        operator: The operator `K`.
+        kernel: Variable. The kernel of the operator.
+        vector: Variable. Where the power method starts.
+        training: Boolean. Whether to take one iteration, and to leave the
+            vector where it ends.
+
+    Returns:
+        Scalar tensor, too long by the error of the estimate.
+    """
+    norm, moved = power_iteration(
+        operator,
+        ops.convert_to_tensor(kernel),
+        ops.convert_to_tensor(vector),
+        _TRAINING_ITERATIONS if training else _INFERENCE_ITERATIONS,
+    )
+    if training:
+        vector.assign(moved)
+    # A kernel that vanishes has no direction to go; any step will do.
+    return 2.0 / ops.maximum(ops.square(norm), 1e-12)

@@ -6,18 +6,11 @@ from keras import ops
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import add_up
 from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
-from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.layers.residual.sll_factors import sll_factors
 from keras_lip.layers.residual.weighted_gram_bound import weighted_gram_bound
 from keras_lip.linalg import correlation_moduli
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
-
-# What is added to `t` of a kernel scaled to one. A larger `t` shortens the
-# step, which is safe; added to `q` alone, it would not be.
-_EPSILON = 1e-12
-
-# The scale under which a kernel counts as zero.
-_SMALLEST_SCALE = 1e-24
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -87,13 +80,11 @@ class SLLConv2D(BaseHiddenConv2D):
     def compute_factors(
         self, training: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        kernel = ops.convert_to_tensor(self.kernel)
-        largest = ops.stop_gradient(ops.max(ops.abs(kernel)))
-        scale = ops.maximum(largest, _SMALLEST_SCALE)
-        kernel = kernel / scale
-        q = bounded_exponential(ops.convert_to_tensor(self.log_scale))
-        t = ops.matmul(q[None], correlation_moduli(kernel))[0] / q
-        return kernel, scale, 2.0 / (t + _EPSILON) / scale
+        return sll_factors(
+            ops.convert_to_tensor(self.kernel),
+            ops.convert_to_tensor(self.log_scale),
+            correlation_moduli,
+        )
 
     def lipschitz_bound(self) -> float:
         # With slopes `D` of the activation, the Jacobian `I - V^T r D m V` is

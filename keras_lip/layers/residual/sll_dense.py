@@ -8,19 +8,12 @@ from keras import ops
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import add_up
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
-from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.layers.residual.sll_factors import sll_factors
 from keras_lip.layers.residual.weighted_gram_bound import weighted_gram_bound
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
-
-# What is added to `t` of a kernel scaled to one. A larger `t` shortens the
-# step, which is safe; added to `q` alone, it would not be.
-_EPSILON = 1e-12
-
-# The scale under which a kernel counts as zero.
-_SMALLEST_SCALE = 1e-24
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -94,14 +87,11 @@ class SLLDense(BaseHiddenDense):
         `V` has entries of at most one, so that its squares are in range where
         those of `W` are not. The layer computes `x - s(m (x V) + b) r V^T`.
         """
-        kernel = ops.convert_to_tensor(self.kernel)
-        largest = ops.stop_gradient(ops.max(ops.abs(kernel)))
-        scale = ops.maximum(largest, _SMALLEST_SCALE)
-        kernel = kernel / scale
-        gram = ops.abs(ops.matmul(ops.transpose(kernel), kernel))
-        q = bounded_exponential(ops.convert_to_tensor(self.log_scale))
-        t = ops.matmul(gram, q[:, None])[:, 0] / q
-        return kernel, scale, 2.0 / (t + _EPSILON) / scale
+        return sll_factors(
+            ops.convert_to_tensor(self.kernel),
+            ops.convert_to_tensor(self.log_scale),
+            lambda kernel: ops.abs(ops.matmul(ops.transpose(kernel), kernel)),
+        )
 
     def call(self, inputs: Tensor) -> Tensor:
         kernel, scale, shrink = (

@@ -1,0 +1,41 @@
+"""The diagonal factors of SDP-based Lipschitz layers."""
+
+from collections.abc import Callable
+
+from keras import ops
+
+from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.types import Tensor
+
+# What is added to `t` of a kernel scaled to one. A larger `t` shortens the
+# step, which is safe; added to `q` alone, it would not be.
+_EPSILON = 1e-12
+
+# The scale under which a kernel counts as zero.
+_SMALLEST_SCALE = 1e-24
+
+
+def sll_factors(
+    kernel: Tensor, log_scale: Tensor, correlate: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns `V`, `m` and `r` with `W = m V` and `2 T^{-1} = m^2 r / m`.
+
+    `V` has entries of at most one, so that its squares are in range where those
+    of `W` are not.
+
+    Args:
+        kernel: Tensor `W`, with one hidden unit or channel for each index of
+            its last axis.
+        log_scale: Tensor of shape `(hidden,)`, the logarithm of `q`.
+        correlate: Function of `V` that returns the moduli of the correlations
+            of its hidden units, a symmetric tensor of shape `(hidden, hidden)`.
+
+    Returns:
+        Tuple of `V`, the scalar `m`, and `r` of shape `(hidden,)`.
+    """
+    largest = ops.stop_gradient(ops.max(ops.abs(kernel)))
+    scale = ops.maximum(largest, _SMALLEST_SCALE)
+    kernel = kernel / scale
+    q = bounded_exponential(log_scale)
+    t = ops.matmul(correlate(kernel), q[:, None])[:, 0] / q
+    return kernel, scale, 2.0 / (t + _EPSILON) / scale
