@@ -171,4 +171,5 @@ def _untraceable(model: keras.Model, why: str) -> ValueError:
 @functools.cache
 def _functional_class() -> Any:
     inputs = keras.Input((1,), name="probe_input")
-    return type(keras.Model(inputs, inputs, name="probe"))
+    outputs = keras.layers.Identity(name="probe_layer")(inputs)
+    return type(keras.Model(inputs, outputs, name="probe"))

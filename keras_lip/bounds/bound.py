@@ -18,11 +18,16 @@ class Bound(float):
         layer: The layer or operation that computed the tensor, or `None` for
             an input.
         inputs: The bounds of the inputs of `layer`.
+        methods: The methods by which the constant of `layer` was proven, where
+            it was measured.
+        norm: `"l2"` or `"linf"`, the norm that the bound holds in.
     """
 
     shape: Shape | None
     layer: Any
     inputs: tuple["Bound", ...]
+    methods: tuple[str, ...]
+    norm: str
 
     def __new__(
         cls,
@@ -30,9 +35,13 @@ class Bound(float):
         shape: Shape | None = None,
         layer: Any = None,
         inputs: tuple["Bound", ...] = (),
+        methods: tuple[str, ...] = (),
+        norm: str = "l2",
     ) -> Self:
         bound = super().__new__(cls, value)
         bound.shape = shape
         bound.layer = layer
         bound.inputs = inputs
+        bound.methods = methods
+        bound.norm = norm
         return bound

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from keras_lip.bounds.frequency_grid_bound import frequency_grid_bound
 from keras_lip.bounds.frequency_grid_bound import num_grid_points
 from keras_lip.bounds.kernel_gram_bound import kernel_gram_bound
+from keras_lip.bounds.methods import note_method
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.rounding import scale_to_unit
 from keras_lip.bounds.rounding import sqrt_up
@@ -83,8 +84,10 @@ def _bound_squared_norm(kernel: npt.NDArray[Any]) -> float:
     # The grid can only shave off the distance between the two.
     spread = 1 - lower / upper
     if spread <= 2 * _SLACK:
+        note_method("kernel Gram")
         return upper
     points = num_grid_points(kernel.shape[1:-2], _SLACK / spread)
+    note_method(f"frequency grid of {points}")
     return min(upper, frequency_grid_bound(kernel, lower, points))
 
 

@@ -1,18 +1,22 @@
-"""Proven upper bounds on Lipschitz constants of models, in the l2 norm."""
+"""Proven upper bounds on Lipschitz constants of models."""
 
+import functools
 from typing import Any
 
 import keras
 
 from keras_lip.bounds.bound import Bound
+from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.methods import collect_methods
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.graph import get_graph
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
+from keras_lip.precision import full_precision_scope
 from keras_lip.types import Tensor
 
 
-def lipschitz_bound(model: keras.Model) -> float:
+def lipschitz_bound(model: keras.Model, norm: str | None = None) -> float:
     """Bounds a model's Lipschitz constant from above.
 
     Every layer is measured on the weights that now run, in float64 and rounded
@@ -23,16 +27,19 @@ def lipschitz_bound(model: keras.Model) -> float:
         model: A built functional, sequential or subclassed model with one input
             and one output; it may nest other models. The `call` of a subclassed
             model is traced on symbolic tensors.
+        norm: `"l2"` or `"linf"`, of one sample, input and output alike.
+            Defaults to the norm that the guarantees of all layers hold in,
+            l2 where they hold in both.
 
     Returns:
         Float. `|f(x) - f(y)| <= lipschitz_bound(model) * |x - y|` for all
-        inputs `x` and `y`, in the l2 norm of one sample. It is infinite if a
-        weight is not finite.
+        inputs `x` and `y`. It is infinite if a weight is not finite.
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
         ValueError: If the model is not built, has several inputs or outputs,
-            takes integers, or holds a layer for which no bound is known.
+            takes integers, holds a layer for which no bound is known, or mixes
+            layers with guarantees in different norms.
 
     Example:
 
@@ -45,10 +52,10 @@ def lipschitz_bound(model: keras.Model) -> float:
     - [Szegedy et al., 2013](https://arxiv.org/abs/1312.6199), section 4.3, for
       the product of layer bounds.
     """
-    return float(output_bound(model))
+    return float(output_bound(model, norm))
 
 
-def output_bound(model: keras.Model) -> Bound:
+def output_bound(model: keras.Model, norm: str | None = None) -> Bound:
     """Returns the bound of a model's output with the layers it came through."""
     graph = get_graph(model)
     for kind, tensors in ("input", graph.inputs), ("output", graph.outputs):
@@ -58,12 +65,15 @@ def output_bound(model: keras.Model) -> Bound:
                 f"Received: {len(tensors)} {kind}s"
             )
     _check_dtypes(model, graph)
-    inputs = Bound(1.0, shape=graph.inputs[0].shape)
-    (bound,) = run_graph(graph, [inputs], _apply)
-    return bound if isinstance(bound, Bound) else Bound(bound)
+    norm = find_norm(model, norm)
+    inputs = Bound(1.0, shape=graph.inputs[0].shape, norm=norm)
+    with full_precision_scope():
+        (bound,) = run_graph(graph, [inputs], functools.partial(_apply, norm))
+    return bound
 
 
 def _apply(
+    norm: str,
     layer: Any,
     outputs: list[Tensor],
     args: tuple[Any, ...],
@@ -72,22 +82,24 @@ def _apply(
     _check_call(layer, args, kwargs)
     inputs = [leaf for leaf in keras.tree.flatten(args) if _is_bound(leaf)]
     if isinstance(layer, keras.Model):
-        return _apply_model(layer, args[0], inputs)
+        return _apply_model(norm, layer, args[0], inputs)
+    # An operation sees its constants beside the bounds.
+    argument: Any = list(args)
     if isinstance(layer, keras.layers.Layer):
         (argument,) = args
         if isinstance(argument, tuple):
             argument = list(argument)
-        value = propagate_bound(layer, argument)
-    else:
-        # An operation sees its constants beside the bounds.
-        value = propagate_bound(layer, list(args))
+    with collect_methods() as methods:
+        value = propagate_bound(layer, argument, norm)
     if len(outputs) != 1:
         raise ValueError(f"Layer '{layer.name}' must have one output.")
-    return Bound(value, outputs[0].shape, layer, tuple(inputs))
+    return Bound(
+        value, outputs[0].shape, layer, tuple(inputs), tuple(methods), norm
+    )
 
 
 def _apply_model(
-    model: keras.Model, argument: Any, inputs: list[Bound]
+    norm: str, model: keras.Model, argument: Any, inputs: list[Bound]
 ) -> list[Any]:
     # A subclassed model may be called on another shape than it was built on.
     shape = inputs[0].shape if len(inputs) == 1 else None
@@ -101,7 +113,7 @@ def _apply_model(
                 f"{tensor.shape}, of which its bound may make use. Received: "
                 f"input shape {bound.shape}"
             )
-    return run_graph(graph, inputs, _apply)
+    return run_graph(graph, inputs, functools.partial(_apply, norm))
 
 
 def _fits(built: tuple[Any, ...], actual: tuple[Any, ...]) -> bool:

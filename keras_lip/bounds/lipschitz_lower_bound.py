@@ -9,20 +9,12 @@ from keras import ops
 
 from keras_lip.autodiff import gradient
 from keras_lip.bounds.read_kernel import read_weight
-from keras_lip.types import Array
+from keras_lip.bounds.search_stretch import search_stretch
 from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
 
 # Up to this many outputs the whole Jacobian is computed, one row at a time.
 _MAX_JACOBIAN_ROWS = 64
-
-# Keras multiplies float64 matrices in float32, except on TensorFlow.
-_EPSILONS = {
-    "bfloat16": 2.0**-7,
-    "float16": 2.0**-10,
-    "float32": 2.0**-23,
-    "float64": 2.0**-23,
-}
 
 
 def lipschitz_lower_bound(
@@ -65,50 +57,17 @@ def lipschitz_lower_bound(
         )
     x = ops.convert_to_tensor(points, dtype=model.compute_dtype)
     directions = np.random.default_rng(seed).normal(size=points.shape)
-    outputs = ops.stop_gradient(model(x, training=False))
-    best = 0.0
-    for length in (1e-1, 1e1):
-        found = _search(model, x, outputs, directions, length, steps)
-        best = max(best, found)
-    num_outputs = math.prod(outputs.shape[1:])
+
+    def run(y: Tensor) -> Tensor:
+        return model(y, training=False)
+
+    best = max(
+        search_stretch(run, x, directions, length, steps)
+        for length in (1e-1, 1e1)
+    )
+    num_outputs = math.prod(run(x).shape[1:])
     if num_outputs <= _MAX_JACOBIAN_ROWS:
         best = max(best, _jacobian_norm(model, x, num_outputs))
-    return best
-
-
-def _search(
-    model: keras.Model,
-    x: Tensor,
-    outputs: Tensor,
-    directions: Array,
-    length: float,
-    steps: int,
-) -> float:
-    """Moves partners of `x`, at a fixed distance, to where outputs part."""
-    output_norms = _norms(read_weight(outputs))
-    # A model may round more than its own dtype says, in one of its layers.
-    rounding = 4 * _EPSILONS[keras.backend.standardize_dtype(outputs.dtype)]
-    best = 0.0
-    for _ in range(steps):
-        norms = _norms(directions)
-        scale = length / np.maximum(norms, 1e-30)
-        shape = (-1,) + (1,) * (directions.ndim - 1)
-        partners = ops.convert_to_tensor(x) + ops.convert_to_tensor(
-            directions * scale.reshape(shape), dtype=x.dtype
-        )
-        images = model(partners, training=False)
-        apart = _norms(read_weight(images - outputs))
-        # Less what a few roundings of the outputs may have added.
-        apart -= rounding * (_norms(read_weight(images)) + output_norms)
-        # The distance that was really taken, in the model's precision.
-        distance = _norms(read_weight(partners) - read_weight(x))
-        best = max(best, float(np.max(apart / np.maximum(distance, 1e-30))))
-
-        def spread(y: Tensor) -> Tensor:
-            return ops.sum(ops.square(model(y, training=False) - outputs))
-
-        directions = read_weight(gradient(spread, partners))
-        directions = np.where(np.isfinite(directions), directions, 0.0)
     return best
 
 
@@ -123,7 +82,3 @@ def _jacobian_norm(model: keras.Model, x: Tensor, num_outputs: int) -> float:
         rows.append(read_weight(gradient(output, x)).reshape(len(x), -1))
     singular_values = np.linalg.svd(np.stack(rows, axis=1), compute_uv=False)
     return float(singular_values.max())
-
-
-def _norms(batch: Array) -> Array:
-    return np.linalg.norm(batch.reshape(len(batch), -1), axis=-1)

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 from typing import TypeVar
 
 import keras
 import numpy as np
 
+from keras_lip.bounds.norms import NORMS
+from keras_lip.bounds.norms import check_norm
 from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.graph import is_hooked
@@ -21,20 +24,22 @@ class PropagateBound:
 
     A class has a rule if one is registered for exactly this class: a subclass
     may compute anything, so it needs a rule of its own. Layers with a
-    `lipschitz_bound()` method need none. Called as a function of:
+    `lipschitz_bound()` method need none; it holds in the norms that their
+    attribute `norms` lists, or in l2 if there is none. Called as a function of:
 
     Args:
         layer: A built layer, or a `keras.Operation` of a functional graph.
         inputs: Float, or a list of floats if the layer takes several inputs.
-            Each is the Lipschitz bound, in the l2 norm of one sample, from the
+            Each is the Lipschitz bound, in the norm of one sample, from the
             model's input to that input.
+        norm: `"l2"` or `"linf"`.
 
     Returns:
         Float. The Lipschitz bound from the model's input to the layer's output.
         It is infinite if a weight is not finite.
 
     Raises:
-        ValueError: If no bound is known, naming the layer.
+        ValueError: If no bound is known in this norm, naming the layer.
 
     Example:
 
@@ -46,20 +51,26 @@ class PropagateBound:
     """
 
     def __init__(self) -> None:
-        self._rules: dict[type, Rule] = {}
+        self._rules: dict[type, dict[str, Rule]] = {}
 
-    def register(self, *classes: type) -> Callable[[_Rule], _Rule]:
+    def register(
+        self, *classes: type, norms: Iterable[str] = ("l2",)
+    ) -> Callable[[_Rule], _Rule]:
         """Registers a rule for exactly the given classes.
 
         Args:
             *classes: Classes of layers. Their subclasses are not included.
+            norms: Names of the norms that the rule holds in, `"l2"` and
+                `"linf"`.
 
         Returns:
             A decorator of functions of `(layer, inputs)` that return a float.
 
         Raises:
             TypeError: If an argument is not a class.
+            ValueError: If a norm is unknown.
         """
+        norms = [check_norm(norm) for norm in norms]
         for layer_class in classes:
             if not isinstance(layer_class, type):
                 raise TypeError(
@@ -69,20 +80,22 @@ class PropagateBound:
                 )
 
         def register(rule: _Rule) -> _Rule:
-            self._rules.update(dict.fromkeys(classes, rule))
+            for layer_class in classes:
+                rules = self._rules.setdefault(layer_class, {})
+                rules.update(dict.fromkeys(norms, rule))
             return rule
 
         return register
 
-    def __call__(self, layer: Any, inputs: Any) -> float:
-        self.check_bounded(layer)
-        rule = self._rules.get(type(layer), _ask_layer)
+    def __call__(self, layer: Any, inputs: Any, norm: str = "l2") -> float:
+        self.check_bounded(layer, norm)
+        rule = self._rules.get(type(layer), {}).get(norm, _ask_layer)
         bound = rule(layer, inputs)
         # What is no number, or less than zero, bounds nothing.
         return bound if bound >= 0 and _is_finite(layer) else math.inf
 
-    def check_bounded(self, layer: Any) -> None:
-        """Refuses a layer for which no bound is known.
+    def find_norms(self, layer: Any) -> tuple[str, ...]:
+        """Returns the names of the norms that a layer has a bound in.
 
         Args:
             layer: A layer or operation. Its weights are not looked at.
@@ -97,6 +110,28 @@ class PropagateBound:
                 f"`{type(layer).__name__}`{why}. Use a layer of "
                 "`keras_lip.layers` instead, or register a bound with "
                 "`@keras_lip.bounds.propagate_bound.register`."
+            )
+        known = set(self._rules.get(type(layer), {}))
+        if hasattr(type(layer), "lipschitz_bound"):
+            known.update(getattr(layer, "norms", ("l2",)))
+        return tuple(norm for norm in NORMS if norm in known)
+
+    def check_bounded(self, layer: Any, norm: str) -> None:
+        """Refuses a layer for which no bound is known in a norm.
+
+        Args:
+            layer: A layer or operation. Its weights are not looked at.
+            norm: `"l2"` or `"linf"`.
+
+        Raises:
+            ValueError: If no bound is known, naming the layer and saying why.
+        """
+        norms = self.find_norms(layer)
+        if check_norm(norm) not in norms:
+            raise ValueError(
+                f"Layer '{layer.name}' of type `{type(layer).__name__}` has a "
+                f"Lipschitz bound in the norm {' or '.join(norms)}. Received: "
+                f"norm={norm!r}"
             )
 
     def _why_unbounded(self, layer: Any) -> str | None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_lip.bounds.largest_eigenvalue_bound import largest_eigenvalue_bound
+from keras_lip.bounds.methods import note_method
 from keras_lip.bounds.rounding import add_up
 from keras_lip.bounds.rounding import frobenius_norm_up
 from keras_lip.bounds.rounding import multiply_up
@@ -34,6 +35,7 @@ def spectral_norm_bound(matrix: npt.ArrayLike) -> float:
     >>> 5.0 <= spectral_norm_bound([[3.0, 0.0], [4.0, 0.0]]) < 5.0 + 1e-13
     True
     """
+    note_method("singular values")
     matrix = np.asarray(matrix)
     if matrix.ndim < 2:
         raise ValueError(

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+from keras_lip.bounds.methods import note_method
 from keras_lip.bounds.rounding import sqrt_up
 from keras_lip.bounds.rounding import up
 from keras_lip.validation import check_positive_integer
@@ -45,6 +46,7 @@ def truncated_exponential_bound(terms: int, radius: float) -> float:
     - [Singla & Feizi, 2021](https://arxiv.org/abs/2105.11417), Theorem 3, for
       the larger bound `1 + radius^(terms + 1) / (terms + 1)!`
     """
+    note_method("truncated exponential")
     check_positive_integer("terms", terms)
     if not math.isfinite(radius):
         return math.inf

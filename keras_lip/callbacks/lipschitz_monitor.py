@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_lip.bounds import lipschitz_bound
-from keras_lip.bounds.check_bounded import check_bounded
+from keras_lip.bounds.find_norm import find_norm
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.callbacks.dead_gradients import dead_gradients
 from keras_lip.callbacks.named_layers import named_layers
@@ -87,7 +87,7 @@ class LipschitzMonitor(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         if self.lipschitz_bound:
             # A layer without a bound is known before the first epoch.
-            check_bounded(self.model)
+            find_norm(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is None:

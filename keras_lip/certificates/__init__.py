@@ -1,6 +1,8 @@
 from keras_lip.certificates.attacked_accuracy import (
     attacked_accuracy as attacked_accuracy,
 )
+from keras_lip.certificates.audit import audit as audit
+from keras_lip.certificates.audit_report import AuditReport as AuditReport
 from keras_lip.certificates.certification_report import (
     CertificationReport as CertificationReport,
 )

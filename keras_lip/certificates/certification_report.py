@@ -6,6 +6,11 @@ import pathlib
 
 import numpy as np
 
+from keras_lip.bounds.rounding import divide_down
+from keras_lip.certificates.abstention_curve import AbstentionCurve
+from keras_lip.certificates.abstention_curve import trace_abstention
+from keras_lip.certificates.audit_report import AuditReport
+from keras_lip.certificates.audit_report import finite_or_text
 from keras_lip.certificates.report_files import draw_curves
 from keras_lip.certificates.report_files import render_page
 from keras_lip.certificates.report_files import write_file
@@ -22,15 +27,26 @@ class CertificationReport:
 
     Args:
         model_name: Name of the model.
-        lipschitz_bound: Float. Proven bound of the whole model, in the l2 norm.
+        lipschitz_bound: Float. Proven bound of the whole model.
         method: String. How margins become radii.
         epsilons: Tuple of floats. Radii that the report lists.
-        radius: Array of shape `(num_samples,)`, float64. The prediction of
-            sample `i` is that of every input closer than `radius[i]`, in l2.
+        radius: Array of shape `(num_samples,)`, float64. The answer to sample
+            `i` is that to every input closer than `radius[i]`; zero where there
+            is none.
         prediction: Integer array of shape `(num_samples,)`.
         label: Integer array of shape `(num_samples,)`.
         attacks: Dict of measured accuracies to show beside the certified ones:
             `{title: {epsilon: accuracy}}`.
+        norm: `"l2"` or `"linf"`, of all radii.
+        semantics: `"real"`, or the precision of the execution that the radii
+            hold for.
+        abstain_below: Float. Margin below which no answer is given.
+        worst_margin: Array of shape `(num_samples, 1 + num_epsilons)`, float64.
+            The margin of each sample, and the least that is proven within each
+            of the `epsilons`; zero where it is not positive. `None` where only
+            radii are known.
+        largest_pair_bound: Float. The largest Lipschitz constant of a margin.
+        audit: The `AuditReport` that the radii rest on, or `None`.
     """
 
     model_name: str
@@ -43,11 +59,45 @@ class CertificationReport:
     attacks: dict[str, dict[float, float]] = dataclasses.field(
         default_factory=dict
     )
+    norm: str = "l2"
+    semantics: str = "real"
+    abstain_below: float = 0.0
+    worst_margin: Array | None = None
+    largest_pair_bound: float = np.inf
+    audit: AuditReport | None = None
+
+    @property
+    def answered(self) -> Array:
+        """Boolean array of shape `(num_samples,)`: which ones are answered."""
+        if self.abstain_below == 0 or self.worst_margin is None:
+            return np.ones(len(self.radius), dtype=bool)
+        return self.worst_margin[:, 0] >= self.abstain_below
+
+    @property
+    def coverage(self) -> float:
+        """Share of samples that are answered."""
+        return float(np.mean(self.answered))
 
     @property
     def accuracy(self) -> float:
-        """Share of samples that are classified correctly."""
-        return float(np.mean(self.prediction == self.label))
+        """Share of samples that are answered, and correctly."""
+        return float(np.mean(self.answered & self._correct))
+
+    @property
+    def global_radius(self) -> float:
+        """How far apart any two inputs with different answers are, at least.
+
+        Two inputs that are both answered, with different classes, have margins
+        of at least `abstain_below` of opposite signs. This holds for all
+        inputs, not for the samples alone. It is zero without abstention.
+        """
+        if self.abstain_below == 0:
+            return 0.0
+        return divide_down(2 * self.abstain_below, self.largest_pair_bound)
+
+    @property
+    def _correct(self) -> Array:
+        return self.prediction == self.label
 
     def certified_accuracy(self, epsilon: float) -> float:
         """Returns the share of samples proven correct within a radius.
@@ -57,14 +107,14 @@ class CertificationReport:
 
         Returns:
             Float. The share of samples whose label is predicted for *every*
-            input at an l2 distance of at most `epsilon`.
+            input at a distance of at most `epsilon`.
 
         Raises:
             ValueError: If `epsilon` is negative or not finite.
         """
         epsilon = check_number("epsilon", epsilon, 0.0)
-        correct = self.prediction == self.label
-        return float(np.mean(correct & (self.radius > epsilon)))
+        proven = self.answered & (self.radius > epsilon)
+        return float(np.mean(self._correct & proven))
 
     def curve(self, num_points: int = 101) -> tuple[Array, Array]:
         """Returns the certified accuracy against the radius.
@@ -76,11 +126,46 @@ class CertificationReport:
         Returns:
             Tuple of the radii and the certified accuracies at them.
         """
-        correct = self.radius[self.prediction == self.label]
+        correct = self.radius[self._correct]
         largest = max([*self.epsilons, float(np.max(correct, initial=0.0))])
         radii = np.linspace(0.0, largest, num_points)
         accuracies = [self.certified_accuracy(radius) for radius in radii]
         return radii, np.array(accuracies)
+
+    def abstention_curve(
+        self, epsilon: float = 0.0, num_points: int = 101
+    ) -> AbstentionCurve:
+        """Returns coverage and accuracies against the margin of abstention.
+
+        Args:
+            epsilon: Float. Zero, or one of the report's `epsilons`.
+            num_points: Integer. Number of margins, from zero to the largest of
+                a sample.
+
+        Returns:
+            An `AbstentionCurve`.
+
+        Raises:
+            ValueError: If the report does not know margins within `epsilon`.
+
+        Reference:
+
+        - [Bethune et al., 2022](https://arxiv.org/abs/2104.05097), section 5
+        """
+        known = (0.0, *self.epsilons)
+        if self.worst_margin is None or epsilon not in known:
+            raise ValueError(
+                "Margins are known within the radii that the report was made "
+                f"for: pass `epsilons` to `certify`. Received: epsilon="
+                f"{epsilon!r}, known: {known}"
+            )
+        margins = self.worst_margin
+        return trace_abstention(
+            self._correct,
+            margins[:, 0],
+            margins[:, known.index(epsilon)],
+            num_points,
+        )
 
     def to_json(self) -> str:
         """Returns the report as JSON text."""
@@ -88,9 +173,13 @@ class CertificationReport:
             {
                 "keras_lip_version": __version__,
                 "model_name": self.model_name,
-                "norm": "l2",
-                "lipschitz_bound": _finite_or_text(self.lipschitz_bound),
+                "norm": self.norm,
+                "lipschitz_bound": finite_or_text(self.lipschitz_bound),
                 "method": self.method,
+                "semantics": self.semantics,
+                "abstain_below": self.abstain_below,
+                "coverage": self.coverage,
+                "global_radius": self.global_radius,
                 "num_samples": len(self.radius),
                 "accuracy": self.accuracy,
                 "certified_accuracy": [
@@ -105,6 +194,7 @@ class CertificationReport:
                 "radius": self.radius.tolist(),
                 "prediction": self.prediction.tolist(),
                 "label": self.label.tolist(),
+                "audit": None if self.audit is None else self.audit.to_dict(),
             },
             indent=2,
         )
@@ -144,10 +234,19 @@ class CertificationReport:
     def __str__(self) -> str:
         lines = [
             f"Model {self.model_name!r}, {len(self.radius)} samples",
-            f"Lipschitz bound (l2, proven): {self.lipschitz_bound:.8g}",
+            f"Lipschitz bound ({self.norm}, proven): "
+            f"{self.lipschitz_bound:.8g}",
             f"Method: {self.method}",
             f"Accuracy: {self.accuracy:.2%}",
         ]
+        if self.semantics != "real":
+            lines.insert(3, f"Semantics: execution in {self.semantics}")
+        if self.abstain_below > 0:
+            lines += [
+                f"Coverage: {self.coverage:.2%}, abstaining below a margin of "
+                f"{self.abstain_below:.4g}",
+                f"Distance between different answers: {self.global_radius:.4g}",
+            ]
         lines += [
             f"Certified accuracy at {epsilon:.4g}: {accuracy:.2%}"
             for epsilon, accuracy in self._certified()
@@ -159,8 +258,3 @@ class CertificationReport:
             (epsilon, self.certified_accuracy(epsilon))
             for epsilon in self.epsilons
         ]
-
-
-def _finite_or_text(value: float) -> float | str:
-    # JSON has no infinity.
-    return value if np.isfinite(value) else str(value)

@@ -1,19 +1,27 @@
 """One model's certificates, batch by batch."""
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
+from keras_lip.bounds.lipschitz_bound import output_bound
+from keras_lip.certificates.audit import report_audit
+from keras_lip.certificates.audit_report import AuditReport
 from keras_lip.certificates.batches import iterate_batches
+from keras_lip.certificates.fingerprint import fingerprint
 from keras_lip.certificates.float64_logits import Float64Logits
 from keras_lip.certificates.labels import to_sparse_labels
 from keras_lip.certificates.margins import margin_radii
 from keras_lip.certificates.margins import predict_labels
-from keras_lip.certificates.pair_bounds import find_pair_bounds
+from keras_lip.certificates.margins import worst_margins
+from keras_lip.certificates.pair_bounds import PairBounds
+from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.types import Array
+from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
 
 # The rounding errors of a float64 forward pass, relative to the magnitudes that
@@ -23,10 +31,19 @@ _FORWARD_ERROR = 2.0**-36
 
 
 class BatchCertificate(NamedTuple):
-    """Predictions of a batch with their radii, and the labels if given."""
+    """Predictions of a batch with their radii, and the labels if given.
+
+    Attributes:
+        prediction: Integer array of shape `(num_samples,)`.
+        radius: Array of shape `(num_samples,)`.
+        worst_margin: Array of shape `(num_samples, 1 + num_epsilons)`: the
+            least margin at the input itself, and within each epsilon.
+        label: Integer array of shape `(num_samples,)`, or `None`.
+    """
 
     prediction: Array
     radius: Array
+    worst_margin: Array
     label: Array | None
 
 
@@ -35,17 +52,39 @@ class Certifier:
 
     Args:
         model: A built classifier.
+        norm: `"l2"`, `"linf"` or `None`, as in `audit`.
+        audit: An `AuditReport` of this model, or `None` to bound it now.
+        abstain_below: Float, at least zero. Margin below which no answer is
+            given.
 
     Raises:
-        ValueError: If the model has no proven bound, or is no classifier.
+        ValueError: If the model has no proven bound, or is no classifier; if
+            the audit is of another model, other weights or another norm.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        self.bounds = find_pair_bounds(model)
+    def __init__(
+        self,
+        model: keras.Model,
+        norm: str | None = None,
+        audit: AuditReport | None = None,
+        abstain_below: float = 0.0,
+    ) -> None:
+        self.abstain_below = check_number("abstain_below", abstain_below, 0.0)
+        if audit is None:
+            output = output_bound(model, norm)
+            self.bounds = bound_pairs(output)
+            self.audit = report_audit(model, output, steps=None)
+        else:
+            self.bounds = _reuse(audit, model, norm)
+            self.audit = audit
         self._logits = Float64Logits(model)
 
     def run(
-        self, x: Any, y: Any, batch_size: int
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int,
+        epsilons: Sequence[float] = (),
     ) -> Iterator[BatchCertificate]:
         """Yields the certificate of each batch of the data."""
         batch_size = check_positive_integer("batch_size", batch_size)
@@ -54,18 +93,44 @@ class Certifier:
             if labels is not None:
                 labels = to_sparse_labels(labels, classes)
             logits = self._logits(inputs)
+            matrix, errors = self.bounds.matrix, self._errors(inputs, logits)
             yield BatchCertificate(
                 predict_labels(logits),
-                margin_radii(
-                    logits, self.bounds.matrix, self._errors(inputs, logits)
-                ),
+                margin_radii(logits, matrix, errors, self.abstain_below),
+                worst_margins(logits, matrix, errors, (0.0, *epsilons)),
                 labels,
             )
 
     def _errors(self, inputs: Array, logits: Array) -> Array:
         """Returns by how much each sample's margins may be off."""
         flat = inputs.reshape(len(inputs), -1).astype("float64")
+        # The l2 norm is the larger one.
         magnitude = self.bounds.lipschitz_bound * np.linalg.norm(flat, axis=1)
         with np.errstate(invalid="ignore"):
             magnitude = magnitude + np.max(np.abs(logits), axis=1)
         return _FORWARD_ERROR * magnitude
+
+
+def _reuse(
+    audit: AuditReport, model: keras.Model, norm: str | None
+) -> PairBounds:
+    if not isinstance(audit, AuditReport):
+        raise TypeError(
+            "`audit` must be what `keras_lip.certificates.audit` returns. "
+            f"Received: {audit!r} of type `{type(audit).__name__}`"
+        )
+    found = fingerprint(model)
+    if found != audit.sha256:
+        raise ValueError(
+            f"The audit is of another model than '{model.name}', or of other "
+            f"weights: audit it again. Received: an audit of {audit.sha256}, a "
+            f"model of {found}"
+        )
+    if norm is not None and norm != audit.norm:
+        raise ValueError(
+            f"The audit is in the {audit.norm} norm. Received: norm={norm!r}"
+        )
+    if audit.pair_bounds is None:
+        # It says what is missing.
+        return bound_pairs(output_bound(model, norm))
+    return audit.pair_bounds

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lip.certificates.audit_report import AuditReport
 from keras_lip.certificates.certification_report import CertificationReport
 from keras_lip.certificates.certifier import Certifier
 from keras_lip.validation import check_number
@@ -17,19 +18,29 @@ def certify(
     y: Any = None,
     epsilons: Sequence[float] = (36 / 255, 72 / 255, 108 / 255),
     batch_size: int = 256,
+    norm: str | None = None,
+    audit: AuditReport | None = None,
+    abstain_below: float = 0.0,
 ) -> CertificationReport:
     """Proves, for each input, a radius within which its class cannot change.
 
     The bound of every layer is measured now, on the weights that run, in
     float64 and rounded up; the logits of the inputs are computed in float64
     and their margins rounded down. What is proven holds of the real-valued
-    function that these weights define, for perturbations in the l2 norm of the
-    input as the model receives it.
+    function that these weights define, for perturbations of the input as the
+    model receives it.
 
     With `L` the Lipschitz bound of the model, the radius is `|f| / L` for a
     single output, and otherwise, over all other classes `j`, the least
     `(f_y - f_j) / (sqrt(2) L)` or, where the last layer is linear and this is
-    larger, `(f_y - f_j) / (L_trunk |w_y - w_j|)`. Ties have radius zero.
+    larger, `(f_y - f_j) / (L_trunk |w_y - w_j|)`. In the l-infinity norm, `2`
+    stands for `sqrt(2)`, and the l1 norm for that of the weights. Ties have
+    radius zero.
+
+    With `abstain_below`, the classifier answers where its least margin is at
+    least that, and abstains elsewhere. Radii are then those within which the
+    answer stays and is given; and any two inputs with different answers, seen
+    or not, are further apart than the report's `global_radius`.
 
     Args:
         model: A built classifier with one input and one output of logits, of
@@ -41,6 +52,14 @@ def certify(
         y: Array of labels: class indices or one-hot.
         epsilons: Radii to report certified accuracies at.
         batch_size: Positive integer. Number of samples evaluated at a time.
+        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to the norm
+            that the guarantees of all layers hold in, l2 where they hold in
+            both.
+        audit: What `keras_lip.certificates.audit` returned for this model, to
+            use its bounds again. Its hash must be that of the model as it
+            stands. Defaults to bounds that are proven now.
+        abstain_below: Float, at least zero. Margin below which no answer is
+            given.
 
     Returns:
         A `CertificationReport`.
@@ -49,7 +68,8 @@ def certify(
         ValueError: If the model is not built, has several outputs, ends in a
             softmax or sigmoid, computes in less than float32, or holds a layer
             of unknown bound; if an input is not finite; if labels are missing,
-            out of range or of the wrong shape; if an epsilon is negative.
+            out of range or of the wrong shape; if an epsilon is negative; if
+            `audit` is of another model, or of other weights.
 
     Example:
 
@@ -66,10 +86,11 @@ def certify(
 
     - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), Proposition 1
     - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), Proposition 3
+    - [Bethune et al., 2022](https://arxiv.org/abs/2104.05097), for abstention
     """
     radii = tuple(check_number("epsilons", value, 0.0) for value in epsilons)
-    certifier = Certifier(model)
-    batches = list(certifier.run(x, y, batch_size))
+    certifier = Certifier(model, norm, audit, abstain_below)
+    batches = list(certifier.run(x, y, batch_size, radii))
     if any(batch.label is None for batch in batches):
         raise ValueError(
             "Labels are needed to certify an accuracy: pass `y`, or an `x` "
@@ -84,4 +105,9 @@ def certify(
         radius=np.concatenate([batch.radius for batch in batches]),
         prediction=np.concatenate([batch.prediction for batch in batches]),
         label=np.concatenate([batch.label for batch in batches]),
+        norm=certifier.bounds.norm,
+        abstain_below=certifier.abstain_below,
+        worst_margin=np.concatenate([batch.worst_margin for batch in batches]),
+        largest_pair_bound=float(np.max(certifier.bounds.matrix)),
+        audit=certifier.audit,
     )

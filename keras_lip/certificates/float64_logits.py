@@ -1,13 +1,17 @@
 """Logits in float64, of the function that the weights define."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.bounds.visit_layers import visit_layers
 from keras_lip.layers.rebuild_model import copy_layer
 from keras_lip.layers.rebuild_model import rebuild_model
 from keras_lip.layers.to_keras_model import to_keras_model
 from keras_lip.precision import float64_scope
+from keras_lip.precision import full_precision_scope
 from keras_lip.types import Array
 
 
@@ -19,24 +23,28 @@ class Float64Logits:
 
     Args:
         model: A built model that computes in float32 or float64.
+        omit: A layer of one input that shall pass its input on instead; the
+            last one, for the features that it receives.
 
     Raises:
         ValueError: If a layer computes in less than float32.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        for layer in model._flatten_layers():
-            if layer.compute_dtype in ("float16", "bfloat16"):
+    def __init__(self, model: keras.Model, omit: Any = None) -> None:
+        for layer in visit_layers(model):
+            dtype = getattr(layer, "compute_dtype", None)
+            if dtype in ("float16", "bfloat16"):
                 raise ValueError(
                     "Certificates are for models that compute in float32 or "
                     f"float64. Layer '{layer.name}' computes in "
-                    f"{layer.compute_dtype}: its roundings are not accounted "
+                    f"{dtype}: its roundings are not accounted "
                     "for. Rebuild the model under the float32 policy and load "
                     "the weights."
                 )
         # The stock layers are made outside of the scope, from the weights as
         # the live layers compute them.
-        stock = to_keras_model(model, audited=False)
+        with full_precision_scope():
+            stock = to_keras_model(model, audited=False, omit=omit)
         with float64_scope():
             self._model = rebuild_model(
                 stock,

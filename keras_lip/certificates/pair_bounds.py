@@ -18,7 +18,11 @@ from keras_lip.bounds.rounding import multiply_up
 from keras_lip.layers.core.base_dense import BaseDense
 from keras_lip.types import Array
 
-_SQRT_2 = math.nextafter(math.sqrt(2.0), math.inf)
+# By how much a difference of two logits may move, if together they move by one.
+JOINT_FACTORS = {
+    "l2": math.nextafter(math.sqrt(2.0), math.inf),
+    "linf": 2.0,
+}
 
 
 class PairBounds(NamedTuple):
@@ -26,18 +30,20 @@ class PairBounds(NamedTuple):
 
     Attributes:
         matrix: Array of shape `(classes, classes)`, float64. Entry `(i, j)`
-            bounds the Lipschitz constant of `f_i - f_j` in the l2 norm. For a
-            model with one output it is `[[L]]`, the constant of `f`.
+            bounds the Lipschitz constant of `f_i - f_j`. For a model with one
+            output it is `[[L]]`, the constant of `f`.
         lipschitz_bound: Float. The bound of the whole model.
         trunk_bound: Float. The bound up to the last layer, if that is linear;
             else that of the whole model.
         head: The last layer, if it is linear, or `None`.
+        norm: `"l2"` or `"linf"`, of perturbations of the input.
     """
 
     matrix: Array
     lipschitz_bound: float
     trunk_bound: float
     head: Any
+    norm: str
 
     @property
     def method(self) -> str:
@@ -45,19 +51,24 @@ class PairBounds(NamedTuple):
         if len(self.matrix) == 1:
             return "scalar output, |f| / L"
         if self.head is None:
-            return "jointly Lipschitz logits, margin / (sqrt(2) L)"
-        return "linear head, margin / (L_trunk |w_i - w_j|)"
+            factor = {"l2": "sqrt(2) L", "linf": "2 L"}[self.norm]
+            return f"jointly Lipschitz logits, margin / ({factor})"
+        dual = {"l2": "", "linf": "_1"}[self.norm]
+        return f"linear head, margin / (L_trunk |w_i - w_j|{dual})"
 
 
-def find_pair_bounds(model: keras.Model) -> PairBounds:
+def find_pair_bounds(model: keras.Model, norm: str | None = None) -> PairBounds:
     """Bounds the margins between all classes of a model.
 
     Where the last layer is linear, with weights `w_i`, the margin `f_i - f_j`
-    has the constant `L_trunk * |w_i - w_j|`; else `sqrt(2) * L`, as of any
-    jointly `L`-Lipschitz logits. The smaller one is taken.
+    has the constant `L_trunk * |w_i - w_j|`, in the norm that is dual to that
+    of the features: l2, or l1 for l-infinity. Else it is `sqrt(2) * L`, as of
+    any jointly `L`-Lipschitz logits, and `2 * L` in l-infinity. The smaller one
+    is taken.
 
     Args:
         model: A built model whose output has shape `(batch_size, classes)`.
+        norm: `"l2"`, `"linf"`, or `None` for that of the layers' guarantees.
 
     Returns:
         `PairBounds`.
@@ -71,7 +82,21 @@ def find_pair_bounds(model: keras.Model) -> PairBounds:
     - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), Proposition 1
     - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), Proposition 3
     """
-    output = output_bound(model)
+    return bound_pairs(output_bound(model, norm))
+
+
+def bound_pairs(output: Bound) -> PairBounds:
+    """Bounds the margins between the outputs of a bounded model.
+
+    Args:
+        output: The bound of the model's output.
+
+    Returns:
+        `PairBounds`.
+
+    Raises:
+        ValueError: If the output is not that of a classifier.
+    """
     shape = output.shape
     if shape is None or len(shape) != 2 or shape[-1] is None:
         raise ValueError(
@@ -82,29 +107,39 @@ def find_pair_bounds(model: keras.Model) -> PairBounds:
     _check_logits(output)
     if classes == 1:
         matrix = np.full((1, 1), float(output))
-        return PairBounds(matrix, float(output), float(output), None)
-    joint = multiply_up(_SQRT_2, float(output))
+        return PairBounds(
+            matrix, float(output), float(output), None, output.norm
+        )
+    joint = multiply_up(JOINT_FACTORS[output.norm], float(output))
     matrix = np.full((classes, classes), joint)
     if not _is_linear(output.layer):
-        return PairBounds(matrix, float(output), float(output), None)
+        return PairBounds(
+            matrix, float(output), float(output), None, output.norm
+        )
     trunk = float(output.inputs[0])
     kernel = read_kernel(output.layer, output.layer.kernel)
-    pairs = _distances_up(kernel) * trunk
+    pairs = _distances_up(kernel, output.norm) * trunk
     pairs = np.nextafter(pairs, math.inf)
     # No number means no bound, so that `inf` is the honest entry.
     pairs = np.where(np.isnan(pairs), math.inf, pairs)
     matrix = np.minimum(matrix, pairs)
-    return PairBounds(matrix, float(output), trunk, output.layer)
+    return PairBounds(matrix, float(output), trunk, output.layer, output.norm)
 
 
-def _distances_up(kernel: Array) -> Array:
-    """Returns the distances between all columns, rounded up."""
+def _distances_up(kernel: Array, norm: str) -> Array:
+    """Returns the distances between all columns, rounded up.
+
+    They are those of the norm that is dual to `norm`.
+    """
     rows, classes = kernel.shape
     distances = np.zeros((classes, classes))
-    # A sum of n squares is off by less than n + 2 roundings, in any order.
+    # A sum of n terms is off by less than n + 2 roundings, in any order.
     slack = 1 + (rows + 4) * 2.0**-52
     for column in range(classes):
         difference = kernel - kernel[:, column : column + 1]
+        if norm == "linf":
+            distances[column] = np.sum(np.abs(difference), axis=0) * slack
+            continue
         largest = np.max(np.abs(difference), axis=0)
         scale = np.where(largest > 0, largest, 1.0)
         squares = np.sum(np.square(difference / scale), axis=0)

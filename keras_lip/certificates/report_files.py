@@ -71,7 +71,7 @@ def draw_curves(report: Any) -> bytes:
         axes.plot(*zip(*points, strict=True), marker="o", label=title)
     axes.set_xlim(0, None)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("radius of the perturbation (l2)")
+    axes.set_xlabel(f"radius of the perturbation ({report.norm})")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(alpha=0.3)

@@ -7,16 +7,27 @@ from keras_lip.layers.activations.householder import Householder as Householder
 from keras_lip.layers.activations.max_min import MaxMin as MaxMin
 from keras_lip.layers.convolutional.aol_conv_1d import AOLConv1D as AOLConv1D
 from keras_lip.layers.convolutional.aol_conv_2d import AOLConv2D as AOLConv2D
+from keras_lip.layers.convolutional.aol_conv_2d_transpose import (
+    AOLConv2DTranspose as AOLConv2DTranspose,
+)
 from keras_lip.layers.convolutional.bcop_conv_1d import BCOPConv1D as BCOPConv1D
 from keras_lip.layers.convolutional.bcop_conv_2d import BCOPConv2D as BCOPConv2D
+from keras_lip.layers.convolutional.bcop_conv_2d_transpose import (
+    BCOPConv2DTranspose as BCOPConv2DTranspose,
+)
 from keras_lip.layers.convolutional.cayley_conv_2d import (
     CayleyConv2D as CayleyConv2D,
 )
 from keras_lip.layers.convolutional.ossn_conv_2d import OSSNConv2D as OSSNConv2D
 from keras_lip.layers.convolutional.rko_conv_1d import RKOConv1D as RKOConv1D
 from keras_lip.layers.convolutional.rko_conv_2d import RKOConv2D as RKOConv2D
+from keras_lip.layers.convolutional.rko_conv_2d_transpose import (
+    RKOConv2DTranspose as RKOConv2DTranspose,
+)
 from keras_lip.layers.convolutional.soc_conv_2d import SOCConv2D as SOCConv2D
 from keras_lip.layers.convolutional.svcm_conv_2d import SVCMConv2D as SVCMConv2D
+from keras_lip.layers.core.curvature_head import CurvatureHead as CurvatureHead
+from keras_lip.layers.core.linf_dense import LinfDense as LinfDense
 from keras_lip.layers.core.lipschitz_dense import (
     LipschitzDense as LipschitzDense,
 )

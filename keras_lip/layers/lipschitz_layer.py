@@ -12,7 +12,14 @@ class LipschitzLayer(keras.layers.Layer, abc.ABC):
     certified is what runs. Subclasses are final and implement `build`, `call`,
     `lipschitz_bound` and `to_keras_layer`. A subclass that overrides `call`
     without `lipschitz_bound` is refused wherever a bound is asked for.
+
+    Attributes:
+        norms: Names of the norms that the bound holds in, `"l2"` and `"linf"`.
+        guarantee: What the layer promises, in a few words.
     """
+
+    norms: tuple[str, ...] = ("l2",)
+    guarantee: str = "non-expansive"
 
     @abc.abstractmethod
     def lipschitz_bound(self) -> float:
@@ -23,7 +30,8 @@ class LipschitzLayer(keras.layers.Layer, abc.ABC):
         so.
 
         Returns:
-            Float. A proven upper bound, in the l2 norm of one sample.
+            Float. A proven upper bound, in each of the layer's `norms` of one
+            sample.
         """
 
     @abc.abstractmethod

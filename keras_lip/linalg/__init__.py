@@ -23,6 +23,7 @@ from keras_lip.linalg.operator_exponential import (
     apply_exponential as apply_exponential,
 )
 from keras_lip.linalg.power_iteration import power_iteration as power_iteration
+from keras_lip.linalg.project_l1 import project_l1 as project_l1
 from keras_lip.linalg.scale_to_one import scale_to_one as scale_to_one
 from keras_lip.linalg.skew_kernel import skew_kernel as skew_kernel
 from keras_lip.linalg.transpose import transpose as transpose

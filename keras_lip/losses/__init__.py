@@ -1,3 +1,6 @@
+from keras_lip.losses.curvature_crossentropy import (
+    CurvatureCrossentropy as CurvatureCrossentropy,
+)
 from keras_lip.losses.hinge_margin import HingeMargin as HingeMargin
 from keras_lip.losses.hkr import HKR as HKR
 from keras_lip.losses.kantorovich_rubinstein import (

@@ -13,7 +13,7 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class BinaryCertifiedAccuracy(CertifiedMetric):
-    """Share of samples of two classes proven correct within an l2 radius.
+    """Share of samples of two classes proven correct within a radius.
 
     A sample counts if the model's single output has the sign of its class and
     exceeds `epsilon` times the model's Lipschitz bound.
@@ -28,6 +28,8 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
         name: String. Name of the metric. Defaults to
             `"binary_certified_accuracy"`.
         dtype: Dtype of the result.
+        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
+            model, as in `keras_lip.certificates.certify`, or to l2.
 
     Raises:
         ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite,
@@ -49,8 +51,9 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
         lipschitz_bound: float | None = None,
         name: str = "binary_certified_accuracy",
         dtype: Any = None,
+        norm: str | None = None,
     ) -> None:
-        super().__init__(lipschitz_bound, name=name, dtype=dtype)
+        super().__init__(lipschitz_bound, name=name, dtype=dtype, norm=norm)
         self.epsilon = check_number("epsilon", epsilon, 0.0)
 
     def measure(

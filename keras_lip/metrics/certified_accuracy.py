@@ -14,7 +14,7 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class CertifiedAccuracy(CertifiedMetric):
-    """Share of samples proven correct within an l2 radius.
+    """Share of samples proven correct within a radius.
 
     A sample counts if the logit of its class exceeds every other one by more
     than `epsilon` times the Lipschitz constant of that margin: then no
@@ -27,9 +27,12 @@ class CertifiedAccuracy(CertifiedMetric):
         epsilon: Float, at least zero. Norm of the perturbations.
         lipschitz_bound: Float or `None`. Proven bound of a model that is not a
             `LipschitzModel`; margins are then compared with
-            `sqrt(2) * lipschitz_bound * epsilon`.
+            `sqrt(2) * lipschitz_bound * epsilon`, in l-infinity with twice
+            the bound.
         name: String. Name of the metric. Defaults to `"certified_accuracy"`.
         dtype: Dtype of the result.
+        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
+            model, as in `keras_lip.certificates.certify`, or to l2.
 
     Raises:
         ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite,
@@ -54,8 +57,9 @@ class CertifiedAccuracy(CertifiedMetric):
         lipschitz_bound: float | None = None,
         name: str = "certified_accuracy",
         dtype: Any = None,
+        norm: str | None = None,
     ) -> None:
-        super().__init__(lipschitz_bound, name=name, dtype=dtype)
+        super().__init__(lipschitz_bound, name=name, dtype=dtype, norm=norm)
         self.epsilon = check_number("epsilon", epsilon, 0.0)
 
     def measure(

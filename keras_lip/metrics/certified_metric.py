@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.bounds.norms import check_norm
+from keras_lip.certificates.pair_bounds import JOINT_FACTORS
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import find_pair_bounds
 from keras_lip.types import Config
@@ -36,6 +38,8 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             metric is not bound to.
         name: String. Name of the metric.
         dtype: Dtype of the result.
+        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
+            model, as in `keras_lip.certificates.certify`, or to l2.
     """
 
     def __init__(
@@ -43,8 +47,10 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         lipschitz_bound: float | None = None,
         name: str | None = None,
         dtype: Any = None,
+        norm: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
+        self.norm = None if norm is None else check_norm(norm)
         if lipschitz_bound is not None:
             lipschitz_bound = check_number(
                 "lipschitz_bound", lipschitz_bound, 0.0
@@ -82,7 +88,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         model = self._model and self._model()
         if model is None or not model.built:
             return
-        self._bounds = find_pair_bounds(model)
+        self._bounds = find_pair_bounds(model, self.norm)
         rounded = _float32_up(self._bounds.matrix)
         self._constants(len(rounded)).assign(rounded)
 
@@ -92,10 +98,14 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             return
         kernel = ops.cast(self._bounds.head.kernel, "float32")
         kernel = ops.stop_gradient(kernel)
-        squares = ops.sum(ops.square(kernel), axis=0)
-        products = ops.matmul(ops.transpose(kernel), kernel)
-        distances = squares[:, None] + squares[None, :] - 2.0 * products
-        distances = ops.sqrt(ops.maximum(distances, 1e-12))
+        if self._bounds.norm == "linf":
+            differences = kernel[:, :, None] - kernel[:, None, :]
+            distances = ops.sum(ops.abs(differences), axis=0)
+        else:
+            squares = ops.sum(ops.square(kernel), axis=0)
+            products = ops.matmul(ops.transpose(kernel), kernel)
+            distances = squares[:, None] + squares[None, :] - 2.0 * products
+            distances = ops.sqrt(ops.maximum(distances, 1e-12))
         trunk_bound = min(self._bounds.trunk_bound, 1e30)
         self._pair_bounds.assign(trunk_bound * distances)
 
@@ -130,11 +140,12 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         return {
             **super().get_config(),
             "lipschitz_bound": self.lipschitz_bound,
+            "norm": self.norm,
         }
 
     def _constants(self, classes: int) -> Any:
         if self.lipschitz_bound is not None:
-            joint = math.sqrt(2.0) if classes > 1 else 1.0
+            joint = JOINT_FACTORS[self.norm or "l2"] if classes > 1 else 1.0
             return _float32_up([[joint * self.lipschitz_bound]])
         if self._model is None:
             raise ValueError(

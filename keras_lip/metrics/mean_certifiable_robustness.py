@@ -11,7 +11,7 @@ from keras_lip.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class MeanCertifiableRobustness(CertifiedMetric):
-    """Mean of the certified l2 radii, negative for wrong answers.
+    """Mean of the certified radii, negative for wrong answers.
 
     A sample that is classified correctly counts with its certified radius, and
     any other with minus the radius within which its wrong class is proven:
@@ -31,6 +31,8 @@ class MeanCertifiableRobustness(CertifiedMetric):
         name: String. Name of the metric. Defaults to
             `"mean_certifiable_robustness"`.
         dtype: Dtype of the result.
+        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
+            model, as in `keras_lip.certificates.certify`, or to l2.
 
     Raises:
         ValueError: If `lipschitz_bound` is negative or not finite, or if logits
@@ -58,8 +60,9 @@ class MeanCertifiableRobustness(CertifiedMetric):
         lipschitz_bound: float | None = None,
         name: str = "mean_certifiable_robustness",
         dtype: Any = None,
+        norm: str | None = None,
     ) -> None:
-        super().__init__(lipschitz_bound, name=name, dtype=dtype)
+        super().__init__(lipschitz_bound, name=name, dtype=dtype, norm=norm)
 
     def measure(
         self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor

@@ -12,7 +12,7 @@ from keras_lip.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class MeanCertifiedRadius(CertifiedMetric):
-    """Mean of the l2 radii within which samples are proven correct.
+    """Mean of the radii within which samples are proven correct.
 
     A sample that is classified correctly counts with its certified radius, any
     other with zero. The mean is the area under the curve of the certified
@@ -31,6 +31,8 @@ class MeanCertifiedRadius(CertifiedMetric):
         name: String. Name of the metric. Defaults to
             `"mean_certified_radius"`.
         dtype: Dtype of the result.
+        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
+            model, as in `keras_lip.certificates.certify`, or to l2.
 
     Raises:
         ValueError: If `lipschitz_bound` is negative or not finite, or if logits
@@ -56,8 +58,9 @@ class MeanCertifiedRadius(CertifiedMetric):
         lipschitz_bound: float | None = None,
         name: str = "mean_certified_radius",
         dtype: Any = None,
+        norm: str | None = None,
     ) -> None:
-        super().__init__(lipschitz_bound, name=name, dtype=dtype)
+        super().__init__(lipschitz_bound, name=name, dtype=dtype, norm=norm)
 
     def measure(
         self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor

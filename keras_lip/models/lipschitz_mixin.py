@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_lip.bounds.check_bounded import check_bounded
+from keras_lip.bounds.find_norm import find_norm
 from keras_lip.deep_recursion import deep_recursion
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.types import Config
@@ -38,7 +38,7 @@ class LipschitzMixin:
         with deep_recursion():
             super().__init__(*args, **kwargs)
         if isinstance(self, keras.Function):
-            check_bounded(self)
+            find_norm(self)
 
     def compile(
         self,

@@ -1,4 +1,4 @@
-from keras_lip.operators.circular_padding import fold_circular as fold_circular
+from keras_lip.operators.circular_padding import crop_images as crop_images
 from keras_lip.operators.circular_padding import pad_circular as pad_circular
 from keras_lip.operators.convolution_operator import (
     ConvolutionOperator as ConvolutionOperator,

@@ -1,11 +1,14 @@
-"""Circular padding of images, and its adjoint."""
+"""Circular padding of images, and cropping."""
+
+from collections.abc import Sequence
 
 from keras import ops
 
 from keras_lip.types import Tensor
 
-# How many pixels to add before and after, for each axis of the image.
-Padding = list[tuple[int, int]]
+# How many pixels to add, or to cut off, before and after, for each axis of the
+# image.
+Padding = Sequence[tuple[int, int]]
 
 
 def pad_circular(images: Tensor, padding: Padding) -> Tensor:
@@ -13,7 +16,7 @@ def pad_circular(images: Tensor, padding: Padding) -> Tensor:
 
     Args:
         images: Tensor of shape `(batch_size, *image, channels)`.
-        padding: List of pairs, one for each axis of the image.
+        padding: Pairs, one for each axis of the image.
 
     Returns:
         Tensor of the padded shape.
@@ -45,31 +48,20 @@ def pad_circular(images: Tensor, padding: Padding) -> Tensor:
     return images
 
 
-def fold_circular(images: Tensor, padding: Padding) -> Tensor:
-    """Applies the adjoint of `pad_circular`: adds what was padded back on.
+def crop_images(images: Tensor, cropping: Padding) -> Tensor:
+    """Cuts the borders of images off.
 
     Args:
-        images: Tensor of the padded shape.
-        padding: As in `pad_circular`.
+        images: Tensor of shape `(batch_size, *image, channels)`.
+        cropping: Pairs, one for each axis of the image.
 
     Returns:
-        Tensor of shape `(batch_size, *image, channels)`.
+        Tensor of the cropped shape.
     """
-    for axis, (before, after) in enumerate(padding, start=1):
-        head = _slice(images, axis, None, before)
-        tail = _slice(images, axis, -after, None)
-        images = _slice(images, axis, before, -after or None)
-        if before:
-            # The end is what the padding before it repeats, ...
-            rest = _slice(images, axis, None, -before)
-            end = _slice(images, axis, -before, None) + head
-            images = ops.concatenate([rest, end], axis=axis)
-        if after:
-            # ... and the start what the padding after it does.
-            start = _slice(images, axis, None, after) + tail
-            rest = _slice(images, axis, after, None)
-            images = ops.concatenate([start, rest], axis=axis)
-    return images
+    if not any(map(any, cropping)):
+        return images
+    kept = [slice(before, -after or None) for before, after in cropping]
+    return images[(slice(None), *kept)]
 
 
 def _slice(

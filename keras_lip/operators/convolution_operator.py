@@ -5,7 +5,7 @@ import dataclasses
 from keras import ops
 
 from keras_lip.operators.circular_padding import Padding
-from keras_lip.operators.circular_padding import fold_circular
+from keras_lip.operators.circular_padding import crop_images
 from keras_lip.operators.circular_padding import pad_circular
 from keras_lip.operators.linear_operator import LinearOperator
 from keras_lip.types import Shape
@@ -64,34 +64,76 @@ class ConvolutionOperator(LinearOperator):
                 dilation_rate=self.dilation_rate,
                 data_format="channels_last",
             )
+        if self.is_circular:
+            outputs = pad_circular(outputs, self.adjoint_padding(kernel))
+        # Which pixels `"same"` keeps depends on the backend and on the version
+        # of Keras.
         inputs = ops.conv_transpose(
             outputs,
             kernel,
             strides=self.strides,
-            padding="valid" if self.is_circular else self.padding,
+            padding="valid",
             data_format="channels_last",
         )
-        if self.is_circular:
-            inputs = fold_circular(inputs, self.circular_padding(kernel))
-        return inputs
+        return crop_images(inputs, self.adjoint_cropping(kernel))
 
     def pad_adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:
         """Pads what the adjoint convolves, without strides."""
         if self.padding == "valid":
-            reach = [
-                (taps - 1) * rate
-                for taps, rate in zip(
-                    kernel.shape[:-2], self.dilation_rate, strict=True
-                )
+            widths: Padding = [
+                (span - 1, span - 1) for span in self.spans(kernel)
             ]
-            widths = [(size, size) for size in reach]
         else:
-            # The window is turned round, and its middle with it.
-            pairs = self.circular_padding(kernel)
-            widths = [(after, before) for before, after in pairs]
+            widths = self.adjoint_padding(kernel)
         if self.is_circular:
             return pad_circular(outputs, widths)
         return ops.pad(outputs, [(0, 0), *widths, (0, 0)])
+
+    def adjoint_padding(self, kernel: Tensor) -> Padding:
+        """Returns how far the adjoint of `"same"` looks beyond its images.
+
+        Pixel `i` meets the pixels from `strides * i - before` on, as many as
+        the window spans.
+        """
+        pairs = []
+        for span, stride, (before, _) in zip(
+            self.spans(kernel),
+            self.strides,
+            self.circular_padding(kernel),
+            strict=True,
+        ):
+            pairs.append(((span - 1 - before) // stride, -(-before // stride)))
+        return pairs
+
+    def adjoint_cropping(self, kernel: Tensor) -> Padding:
+        """Returns what to cut off a transposed convolution of all pixels.
+
+        With circular padding, these include those of `adjoint_padding`.
+        """
+        if self.padding == "valid":
+            return [(0, 0)] * len(self.strides)
+        pairs = []
+        for span, stride, (before, _), (head, tail) in zip(
+            self.spans(kernel),
+            self.strides,
+            self.circular_padding(kernel),
+            self.adjoint_padding(kernel),
+            strict=True,
+        ):
+            if not self.is_circular:
+                head = tail = 0
+            end = max(span, stride) - stride - before
+            pairs.append((before + stride * head, end + stride * tail))
+        return pairs
+
+    def spans(self, kernel: Tensor) -> tuple[int, ...]:
+        """Returns how many pixels the window spans along each axis."""
+        return tuple(
+            (taps - 1) * rate + 1
+            for taps, rate in zip(
+                kernel.shape[:-2], self.dilation_rate, strict=True
+            )
+        )
 
     @property
     def is_circular(self) -> bool:
@@ -101,10 +143,8 @@ class ConvolutionOperator(LinearOperator):
     def circular_padding(self, kernel: Tensor) -> Padding:
         """Returns what `"same"` pads sides with that the strides divide."""
         pairs = []
-        for taps, stride, rate in zip(
-            kernel.shape[:-2], self.strides, self.dilation_rate, strict=True
-        ):
-            total = max((taps - 1) * rate + 1 - stride, 0)
+        for span, stride in zip(self.spans(kernel), self.strides, strict=True):
+            total = max(span - stride, 0)
             pairs.append((total // 2, total - total // 2))
         return pairs
 

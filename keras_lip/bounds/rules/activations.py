@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from keras_lip.bounds.activation_bound import activation_bound
+from keras_lip.bounds.norms import NORMS
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.read_kernel import read_number
@@ -14,12 +15,12 @@ from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.rules.broadcasting import check_fits
 
 
-@propagate_bound.register(layers.Activation)
+@propagate_bound.register(layers.Activation, norms=NORMS)
 def _(layer: layers.Activation, inputs: float) -> float:
     return activation_bound(layer.activation, inputs)
 
 
-@propagate_bound.register(layers.ReLU)
+@propagate_bound.register(layers.ReLU, norms=NORMS)
 def _(layer: layers.ReLU, inputs: float) -> float:
     if layer.threshold != 0:
         raise ValueError(
@@ -29,17 +30,17 @@ def _(layer: layers.ReLU, inputs: float) -> float:
     return _rectify(inputs, read_number(layer, layer.negative_slope))
 
 
-@propagate_bound.register(layers.LeakyReLU)
+@propagate_bound.register(layers.LeakyReLU, norms=NORMS)
 def _(layer: layers.LeakyReLU, inputs: float) -> float:
     return _rectify(inputs, read_number(layer, layer.negative_slope))
 
 
-@propagate_bound.register(layers.ELU)
+@propagate_bound.register(layers.ELU, norms=NORMS)
 def _(layer: layers.ELU, inputs: float) -> float:
     return _rectify(inputs, read_number(layer, layer.alpha))
 
 
-@propagate_bound.register(layers.PReLU)
+@propagate_bound.register(layers.PReLU, norms=NORMS)
 def _(layer: layers.PReLU, inputs: float) -> float:
     check_fits(layer, inputs, layer.alpha.shape)
     return _rectify(inputs, read_kernel(layer, layer.alpha))
@@ -53,6 +54,7 @@ def _(layer: layers.PReLU, inputs: float) -> float:
     layers.SpatialDropout2D,
     layers.SpatialDropout3D,
     layers.ActivityRegularization,
+    norms=NORMS,
 )
 def _(layer: keras.layers.Layer, inputs: float) -> float:
     return inputs

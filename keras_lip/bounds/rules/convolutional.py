@@ -10,6 +10,7 @@ from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.row_sum_bound import row_sum_bound
 from keras_lip.types import Array
 
 
@@ -18,6 +19,13 @@ def _(layer: Any, inputs: float) -> float:
     norm = convolution_norm_bound(
         read_kernel(layer, layer.kernel), _phases(layer), layer.groups
     )
+    return activation_bound(layer.activation, multiply_up(inputs, norm))
+
+
+@propagate_bound.register(layers.Conv1D, layers.Conv2D, norms=("linf",))
+def _(layer: Any, inputs: float) -> float:
+    kernel = read_kernel(layer, layer.kernel)
+    norm = row_sum_bound(kernel, range(kernel.ndim - 1))
     return activation_bound(layer.activation, multiply_up(inputs, norm))
 
 

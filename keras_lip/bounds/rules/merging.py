@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import layers
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.rounding import add_up
 from keras_lip.bounds.rounding import divide_up
@@ -11,13 +12,13 @@ from keras_lip.bounds.rounding import hypot_up
 from keras_lip.bounds.rules.broadcasting import check_same_shapes
 
 
-@propagate_bound.register(layers.Add, layers.Subtract)
+@propagate_bound.register(layers.Add, layers.Subtract, norms=NORMS)
 def _(layer: Any, inputs: list[float]) -> float:
     check_same_shapes(layer, inputs)
     return add_up(*inputs)
 
 
-@propagate_bound.register(layers.Average)
+@propagate_bound.register(layers.Average, norms=NORMS)
 def _(layer: layers.Average, inputs: list[float]) -> float:
     check_same_shapes(layer, inputs)
     return divide_up(add_up(*inputs), len(inputs))
@@ -30,8 +31,25 @@ def _(layer: Any, inputs: list[float]) -> float:
     return hypot_up(*inputs)
 
 
+@propagate_bound.register(layers.Maximum, layers.Minimum, norms=("linf",))
+def _(layer: Any, inputs: list[float]) -> float:
+    check_same_shapes(layer, inputs)
+    return max(inputs)
+
+
 @propagate_bound.register(layers.Concatenate)
 def _(layer: layers.Concatenate, inputs: list[float]) -> float:
+    _check_axis(layer, inputs)
+    return hypot_up(*inputs)
+
+
+@propagate_bound.register(layers.Concatenate, norms=("linf",))
+def _(layer: layers.Concatenate, inputs: list[float]) -> float:
+    _check_axis(layer, inputs)
+    return max(inputs)
+
+
+def _check_axis(layer: layers.Concatenate, inputs: list[float]) -> None:
     shape = getattr(inputs[0], "shape", None)
     # Without a shape, no more is known than that the last axis is not first.
     axis = layer.axis if shape is None else layer.axis % len(shape)
@@ -40,4 +58,3 @@ def _(layer: layers.Concatenate, inputs: list[float]) -> float:
             f"Layer '{layer.name}' joins samples, so that no bound of one "
             f"sample is known. Received: axis={layer.axis}"
         )
-    return hypot_up(*inputs)

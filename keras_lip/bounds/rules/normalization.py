@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.read_kernel import read_number
 from keras_lip.bounds.read_kernel import read_weight
@@ -13,7 +14,7 @@ from keras_lip.bounds.rules.broadcasting import check_fits
 from keras_lip.types import Array
 
 
-@propagate_bound.register(layers.BatchNormalization)
+@propagate_bound.register(layers.BatchNormalization, norms=NORMS)
 def _(layer: layers.BatchNormalization, inputs: float) -> float:
     # Keras computes in float32, or more.
     epsilon = min(layer.epsilon, float(np.float32(layer.epsilon)))
@@ -25,7 +26,7 @@ def _(layer: layers.BatchNormalization, inputs: float) -> float:
     return multiply_up(inputs, _largest(scale))
 
 
-@propagate_bound.register(layers.Normalization)
+@propagate_bound.register(layers.Normalization, norms=NORMS)
 def _(layer: layers.Normalization, inputs: float) -> float:
     check_fits(layer, inputs, layer.variance.shape)
     deviation = _deviation(layer)
@@ -34,7 +35,7 @@ def _(layer: layers.Normalization, inputs: float) -> float:
     return divide_up(inputs, float(np.min(deviation)) * (1 - 2**-50))
 
 
-@propagate_bound.register(layers.Rescaling)
+@propagate_bound.register(layers.Rescaling, norms=NORMS)
 def _(layer: layers.Rescaling, inputs: float) -> float:
     scale = np.asarray(layer.scale, dtype="float64")
     if scale.ndim > 0 and keras.config.image_data_format() == "channels_first":

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_lip.bounds.bound import Bound
+from keras_lip.bounds.norms import NORMS
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.rounding import add_up
 from keras_lip.bounds.rounding import divide_up
@@ -33,7 +34,7 @@ def _operations() -> dict[str, type]:
 _OPERATIONS = _operations()
 
 
-@propagate_bound.register(_OPERATIONS["+"], _OPERATIONS["-"])
+@propagate_bound.register(_OPERATIONS["+"], _OPERATIONS["-"], norms=NORMS)
 def _(layer: Any, inputs: list[Any]) -> float:
     bounds = [value for value in inputs if isinstance(value, Bound)]
     _check_constants(layer, inputs)
@@ -41,13 +42,13 @@ def _(layer: Any, inputs: list[Any]) -> float:
     return add_up(*bounds)
 
 
-@propagate_bound.register(_OPERATIONS["neg"])
+@propagate_bound.register(_OPERATIONS["neg"], norms=NORMS)
 def _(layer: Any, inputs: list[Any]) -> float:
     return float(inputs[0])
 
 
 # A functional model puts one before its inputs if its `call` is overridden.
-@propagate_bound.register(_OPERATIONS["convert"])
+@propagate_bound.register(_OPERATIONS["convert"], norms=NORMS)
 def _(layer: Any, inputs: list[Any]) -> float:
     dtype = layer.dtype
     if dtype is not None and not keras.backend.is_float_dtype(dtype):
@@ -58,7 +59,7 @@ def _(layer: Any, inputs: list[Any]) -> float:
     return float(inputs[0])
 
 
-@propagate_bound.register(_OPERATIONS["*"])
+@propagate_bound.register(_OPERATIONS["*"], norms=NORMS)
 def _(layer: Any, inputs: list[Any]) -> float:
     _check_constants(layer, inputs)
     bounds = [value for value in inputs if isinstance(value, Bound)]
@@ -71,7 +72,7 @@ def _(layer: Any, inputs: list[Any]) -> float:
     return multiply_up(first, second)
 
 
-@propagate_bound.register(_OPERATIONS["/"])
+@propagate_bound.register(_OPERATIONS["/"], norms=NORMS)
 def _(layer: Any, inputs: list[Any]) -> float:
     _check_constants(layer, inputs)
     numerator, denominator = inputs

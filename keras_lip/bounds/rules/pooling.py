@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import layers
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.rounding import divide_up
 from keras_lip.bounds.rounding import multiply_up
@@ -20,10 +21,29 @@ def _(layer: Any, inputs: float) -> float:
     return multiply_up(inputs, sqrt_up(_overlap(layer)))
 
 
+# The largest entry of a window moves by no more than the entry that moves the
+# most, and so does their average.
+@propagate_bound.register(
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.MaxPooling3D,
+    layers.AveragePooling1D,
+    layers.AveragePooling2D,
+    layers.AveragePooling3D,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalAveragePooling3D,
+    norms=("linf",),
+)
+def _(layer: Any, inputs: float) -> float:
+    return inputs
+
+
 @propagate_bound.register(
     layers.GlobalMaxPooling1D,
     layers.GlobalMaxPooling2D,
     layers.GlobalMaxPooling3D,
+    norms=NORMS,
 )
 def _(layer: Any, inputs: float) -> float:
     return inputs

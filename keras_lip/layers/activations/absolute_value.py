@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.to_functional import to_functional
 from keras_lip.types import Shape
@@ -36,6 +37,9 @@ class AbsoluteValue(LipschitzLayer):
 
     - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.1
     """
+
+    norms = NORMS
+    guarantee = "gradient norm preserving"
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.absolute(inputs)

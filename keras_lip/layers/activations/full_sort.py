@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.to_functional import to_functional
@@ -45,6 +46,9 @@ class FullSort(LipschitzLayer):
 
     - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.1
     """
+
+    norms = NORMS
+    guarantee = "gradient norm preserving"
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -75,6 +75,8 @@ class Householder(LipschitzLayer):
       function must differ by a reflection
     """
 
+    guarantee = "gradient norm preserving"
+
     def __init__(self, order: int = 1, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(order, bool) or order not in (1, 2):

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.activations.channel_groups import merge_groups
 from keras_lip.layers.activations.channel_groups import split_groups
@@ -48,6 +49,9 @@ class MaxMin(LipschitzLayer):
 
     - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.1
     """
+
+    norms = NORMS
+    guarantee = "gradient norm preserving"
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -5,11 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_lip.layers.convolutional.aol_conv import AOLConv
+from keras_lip.layers.convolutional.aol_kernel import AOLKernel
+from keras_lip.layers.convolutional.kernel_conv import KernelConv
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class AOLConv2D(AOLConv):
+class AOLConv2D(AOLKernel, KernelConv):
     """2D convolution whose channels are rescaled to a norm of at most one.
 
     Each output channel of the kernel is divided by the square root of the sum

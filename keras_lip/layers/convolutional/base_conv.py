@@ -133,7 +133,7 @@ class BaseConv(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sides, _ = self.to_channels_last(input_shape)
         sides = [
-            None if side is None else self.shorten(side, taps, stride)
+            None if side is None else self.output_side(side, taps, stride)
             for side, taps, stride in zip(
                 sides, self.extent(), self.strides, strict=True
             )
@@ -146,7 +146,7 @@ class BaseConv(LipschitzLayer):
         """Returns how many pixels the window spans along each axis."""
         return self.kernel_size
 
-    def shorten(self, side: int, taps: int, stride: int) -> int:
+    def output_side(self, side: int, taps: int, stride: int) -> int:
         """Returns the side of the output of a window over a side."""
         if self.padding == "valid":
             return (side - taps) // stride + 1

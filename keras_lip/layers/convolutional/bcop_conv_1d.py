@@ -4,11 +4,12 @@ from typing import Any
 
 import keras
 
-from keras_lip.layers.convolutional.bcop_conv import BCOPConv
+from keras_lip.layers.convolutional.bcop_kernel import BCOPKernel
+from keras_lip.layers.convolutional.kernel_conv import KernelConv
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class BCOPConv1D(BCOPConv):
+class BCOPConv1D(BCOPKernel, KernelConv):
     """1D convolution that is orthogonal.
 
     Projectors `P` on half of the channels make two-tap kernels `[P, I - P]`,

@@ -90,6 +90,8 @@ class CayleyConv2D(BaseConv):
     - [Trockman & Kolter, 2021](https://arxiv.org/abs/2104.07167), Algorithm 1
     """
 
+    guarantee = "orthogonal"
+
     def __init__(
         self,
         filters: int,

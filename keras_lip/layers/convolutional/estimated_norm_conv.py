@@ -53,7 +53,7 @@ class EstimatedNormConv(KernelConv):
         ):
             if side is None:
                 side = max(_DEFAULT_SIDE, taps)
-            outputs = self.shorten(side, taps, stride)
+            outputs = self.output_side(side, taps, stride)
             if self.padding == "valid":
                 read.append((outputs - 1) * stride + max(taps, stride))
             else:

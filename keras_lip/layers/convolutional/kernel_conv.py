@@ -1,146 +1,32 @@
 """Convolutions with a kernel that can be written down."""
 
-import abc
-from collections.abc import Sequence
-from typing import Any
-
 import keras
-from keras import ops
 
-from keras_lip.bounds.activation_bound import activation_bound
-from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.layers.convolutional.base_conv import BaseConv
+from keras_lip.layers.convolutional.explicit_conv import ExplicitConv
 from keras_lip.layers.convolutional.stock_convolution import stock_convolution
-from keras_lip.layers.image_format import check_sizes
-from keras_lip.operators import ConvolutionOperator
-from keras_lip.types import Config
+from keras_lip.types import Array
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
-from keras_lip.validation import check_positive_integer
 
 
-class KernelConv(BaseConv):
-    """Computes `activation(convolve(inputs, kernel) + bias)`.
-
-    Subclasses say how the kernel comes from their weights. The bound is that of
-    the kernel, for images of any size.
-
-    Args:
-        rank: Integer. Number of axes of an image, 1 or 2.
-        filters: Positive integer. Number of channels of the output.
-        kernel_size: Positive integer, or one for each axis of an image.
-        dilation_rate: Positive integer, or one for each axis of an image. Must
-            be one where strides are not.
-        groups: Positive integer that divides `filters` and the number of
-            channels of the input.
-        **kwargs: As in `BaseConv`.
-    """
-
-    def __init__(
-        self,
-        rank: int,
-        filters: int,
-        kernel_size: int | Sequence[int],
-        dilation_rate: int | Sequence[int] = 1,
-        groups: int = 1,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(rank, filters, kernel_size, **kwargs)
-        self.dilation_rate = check_sizes("dilation_rate", dilation_rate, rank)
-        self.groups = check_positive_integer("groups", groups)
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                "A convolution has strides or a dilation, not both. Received: "
-                f"strides={self.strides}, dilation_rate={self.dilation_rate}"
-            )
-        if self.filters % self.groups:
-            raise ValueError(
-                "`filters` must be a multiple of `groups`. Received: "
-                f"filters={filters}, groups={groups}"
-            )
-        self.operator = ConvolutionOperator(
-            self.strides,
-            self.padding,
-            self.padding_mode,
-            self.dilation_rate,
-            self.groups,
-        )
+class KernelConv(ExplicitConv):
+    """Convolves with the kernel."""
 
     def build(self, input_shape: Shape) -> None:
         self.operator.check_sides(self.to_channels_last(input_shape)[1:-1])
         super().build(input_shape)
 
-    def split_channels(self, channels: int) -> int:
-        """Returns the number of channels of the inputs in a group."""
+    def kernel_channels(self, channels: int) -> tuple[int, int]:
         if channels % self.groups:
             raise ValueError(
                 f"The channels of the inputs of layer '{self.name}' must be a "
                 f"multiple of its groups. Received: {channels} channels, "
                 f"groups={self.groups}"
             )
-        return channels // self.groups
+        return channels // self.groups, self.filters
 
-    def add_free_kernel(self, channels: int) -> Any:
-        """Adds a weight of the kernel's shape, to constrain."""
-        channels = self.split_channels(channels)
-        # It stays in float32 under mixed precision: constrained in bfloat16,
-        # its norm would exceed one.
-        return self.add_weight(
-            name="free_kernel",
-            shape=(*self.kernel_size, channels, self.filters),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            autocast=False,
-        )
-
-    @abc.abstractmethod
-    def compute_kernel(self, training: bool = False) -> Tensor:
-        """Constrains the weights; in training it may update a state."""
-
-    @abc.abstractmethod
-    def audited_kernel(self) -> Tensor:
-        """Returns the kernel to export, which keeps its promise provably."""
-
-    @property
-    def kernel(self) -> Tensor:
-        """The constrained kernel, the one that runs at inference."""
-        return self.compute_kernel()
-
-    def convolve(self, images: Tensor, training: bool) -> Tensor:
-        kernel = ops.cast(self.compute_kernel(training), images.dtype)
+    def apply_kernel(self, kernel: Tensor, images: Tensor) -> Tensor:
         return self.operator.matvec(kernel, images)
 
-    def extent(self) -> tuple[int, ...]:
-        return tuple(
-            (taps - 1) * rate + 1
-            for taps, rate in zip(
-                self.kernel_size, self.dilation_rate, strict=True
-            )
-        )
-
-    def lipschitz_bound(self) -> float:
-        norm = self.bound_norm(self.kernel)
-        return activation_bound(self.activation, norm)
-
-    def bound_norm(self, kernel: Tensor) -> float:
-        """Bounds the norm of the convolution with a kernel, from above."""
-        # Dilated taps meet the pixels of one phase: their norm is that of the
-        # taps side by side.
-        return convolution_norm_bound(
-            read_kernel(self, kernel), self.strides, self.groups
-        )
-
-    def to_keras_layer(self, audited: bool = True) -> keras.layers.Layer:
-        kernel = self.audited_kernel() if audited else self.kernel
-        weights = [kernel, self.bias] if self.use_bias else [kernel]
-        return stock_convolution(
-            self, [ops.convert_to_numpy(weight) for weight in weights]
-        )
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-        }
+    def stock_layer(self, weights: list[Array]) -> keras.layers.Layer:
+        return stock_convolution(self, weights)

@@ -66,6 +66,8 @@ class OSSNConv2D(EstimatedNormConv):
     - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 6
     """
 
+    guarantee = "norm one by an estimate"
+
     def __init__(
         self, filters: int, kernel_size: int | Sequence[int], **kwargs: Any
     ) -> None:

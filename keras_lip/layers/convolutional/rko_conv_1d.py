@@ -4,11 +4,12 @@ from typing import Any
 
 import keras
 
-from keras_lip.layers.convolutional.rko_conv import RKOConv
+from keras_lip.layers.convolutional.kernel_conv import KernelConv
+from keras_lip.layers.convolutional.rko_kernel import RKOKernel
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class RKOConv1D(RKOConv):
+class RKOConv1D(RKOKernel, KernelConv):
     """1D convolution whose kernel is orthogonal as a matrix.
 
     The kernel, reshaped to a matrix of `kernel_size * in_channels` rows and

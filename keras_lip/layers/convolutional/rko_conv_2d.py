@@ -5,11 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_lip.layers.convolutional.rko_conv import RKOConv
+from keras_lip.layers.convolutional.kernel_conv import KernelConv
+from keras_lip.layers.convolutional.rko_kernel import RKOKernel
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class RKOConv2D(RKOConv):
+class RKOConv2D(RKOKernel, KernelConv):
     """2D convolution whose kernel is orthogonal as a matrix.
 
     The kernel, reshaped to a matrix of `height * width * in_channels` rows and

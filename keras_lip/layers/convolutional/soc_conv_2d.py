@@ -106,6 +106,8 @@ class SOCConv2D(BaseConv):
       the fast gradient
     """
 
+    guarantee = "orthogonal up to truncation"
+
     def __init__(
         self,
         filters: int,

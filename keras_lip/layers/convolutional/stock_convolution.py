@@ -3,9 +3,8 @@
 from typing import Any
 
 import keras
-from keras import ops
 
-from keras_lip.operators import pad_circular
+from keras_lip.layers.convolutional.stock_on_images import stock_on_images
 from keras_lip.types import Array
 
 _CONVOLUTIONS = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}
@@ -20,14 +19,14 @@ def stock_convolution(layer: Any, weights: list[Array]) -> keras.layers.Layer:
 
     Returns:
         A built `Conv1D` or `Conv2D`; with circular padding or channels first, a
-        model of one, since no layer of Keras pads circularly, and convolutions
-        on CPUs want their channels last.
+        model of one, since no layer of Keras pads circularly.
     """
+    circular = layer.operator.is_circular
     stock = _CONVOLUTIONS[layer.rank](
         layer.filters,
         layer.kernel_size,
         strides=layer.strides,
-        padding="valid" if layer.operator.is_circular else layer.padding,
+        padding="valid" if circular else layer.padding,
         data_format="channels_last",
         dilation_rate=layer.dilation_rate,
         groups=layer.groups,
@@ -36,19 +35,5 @@ def stock_convolution(layer: Any, weights: list[Array]) -> keras.layers.Layer:
         name=layer.name,
         dtype=layer.dtype_policy,
     )
-    shape = layer.get_build_config()["input_shape"]
-    stock.build(layer.to_channels_last(shape))
-    stock.set_weights(weights)
-    first = layer.data_format == "channels_first"
-    if not first and not layer.operator.is_circular:
-        return stock
-    inputs = outputs = keras.Input(shape[1:], dtype=layer.compute_dtype)
-    if first:
-        outputs = ops.moveaxis(outputs, 1, -1)
-    if layer.operator.is_circular:
-        padding = layer.operator.circular_padding(weights[0])
-        outputs = pad_circular(outputs, padding)
-    outputs = stock(outputs)
-    if first:
-        outputs = ops.moveaxis(outputs, -1, 1)
-    return keras.Model(inputs, outputs, name=layer.name)
+    padding = layer.operator.circular_padding(weights[0]) if circular else []
+    return stock_on_images(layer, stock, weights, padding)

@@ -8,8 +8,8 @@ from keras import ops
 
 from keras_lip.bounds.activation_bound import activation_bound
 from keras_lip.bounds.activation_bound import get_activation
+from keras_lip.bounds.dense_norm_bound import dense_norm_bound
 from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -113,7 +113,8 @@ class BaseDense(LipschitzLayer):
         return (*input_shape[:-1], self.units)
 
     def lipschitz_bound(self) -> float:
-        norm = spectral_norm_bound(read_kernel(self, self.kernel))
+        (name,) = self.norms
+        norm = dense_norm_bound(read_kernel(self, self.kernel), name)
         return activation_bound(self.activation, norm)
 
     def to_keras_layer(self, audited: bool = True) -> keras.layers.Dense:

@@ -59,6 +59,8 @@ class LipschitzDense(ParametrizedDense):
     - [Miyato et al., 2018](https://arxiv.org/abs/1802.05957), section 2.1
     """
 
+    guarantee = 'norm at most one, estimated for "spectral"'
+
     def __init__(
         self,
         units: int,

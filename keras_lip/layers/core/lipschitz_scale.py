@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.types import Config
@@ -51,6 +52,9 @@ class LipschitzScale(LipschitzLayer):
 
     - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), section 5.1
     """
+
+    norms = NORMS
+    guarantee = "constant is its factor"
 
     def __init__(self, factor: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -54,6 +54,8 @@ class OrthogonalDense(ParametrizedDense):
     - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.2
     """
 
+    guarantee = "orthogonal"
+
     def __init__(
         self,
         units: int,

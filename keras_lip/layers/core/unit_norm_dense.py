@@ -51,6 +51,8 @@ class UnitNormDense(BaseDense):
     - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), section 5
     """
 
+    guarantee = "each output non-expansive"
+
     @property
     def kernel(self) -> Tensor:
         kernel = scale_to_one(ops.convert_to_tensor(self.free_kernel), axis=0)

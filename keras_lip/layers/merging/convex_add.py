@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import add_up
@@ -55,6 +56,8 @@ class ConvexAdd(LipschitzLayer):
       compositions of 1-Lipschitz functions
     """
 
+    norms = NORMS
+
     def build(self, input_shape: Sequence[Shape]) -> None:
         check_input_shapes(self, input_shape)
         self.logits = self.add_weight(
@@ -97,7 +100,7 @@ class ConvexAdd(LipschitzLayer):
         return keras.Model(inputs, outputs, name=self.name)
 
 
-@propagate_bound.register(ConvexAdd)
+@propagate_bound.register(ConvexAdd, norms=NORMS)
 def _(layer: ConvexAdd, inputs: list[float]) -> float:
     # What is built on unknown sizes might yet broadcast.
     check_same_shapes(layer, inputs)

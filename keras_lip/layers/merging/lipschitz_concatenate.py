@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.bounds.rounding import hypot_up
@@ -55,6 +56,8 @@ class LipschitzConcatenate(LipschitzLayer):
     - [Szegedy et al., 2013](https://arxiv.org/abs/1312.6199), section 4.3, for
       bounds of layers
     """
+
+    norms = NORMS
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -106,3 +109,9 @@ def _bound_concatenation(
 ) -> float:
     factor = float(read_weight(layer._factor()))
     return multiply_up(factor, hypot_up(*inputs))
+
+
+@propagate_bound.register(LipschitzConcatenate, norms=("linf",))
+def _bound_largest(layer: LipschitzConcatenate, inputs: list[float]) -> float:
+    factor = float(read_weight(layer._factor()))
+    return multiply_up(factor, max(inputs))

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.channel_axis import channel_shape
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
@@ -53,6 +54,9 @@ class BatchCentering(LipschitzLayer):
     - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), section 3, for
       batch normalization
     """
+
+    norms = NORMS
+    guarantee = "translation at inference"
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.to_functional import to_functional
@@ -46,6 +47,8 @@ class MaxChannelPooling(LipschitzLayer):
 
     - [Singla & Feizi, 2022](https://arxiv.org/abs/2211.08453), section 6
     """
+
+    norms = NORMS
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.image_format import image_axes
@@ -58,6 +59,9 @@ class InvertibleDownsampling2D(LipschitzLayer):
 
     - [Jacobsen et al., 2018](https://arxiv.org/abs/1802.07088), section 3.1
     """
+
+    norms = NORMS
+    guarantee = "permutation"
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.to_functional import to_functional
@@ -48,6 +49,9 @@ class PadChannels(LipschitzLayer):
 
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), section 5
     """
+
+    norms = NORMS
+    guarantee = "isometry"
 
     def __init__(self, channels: int, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.to_functional import to_functional
@@ -46,6 +47,8 @@ class TruncateChannels(LipschitzLayer):
 
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), section 5
     """
+
+    norms = NORMS
 
     def __init__(self, channels: int, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

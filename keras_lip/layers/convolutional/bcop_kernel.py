@@ -1,4 +1,4 @@
-"""Orthogonal convolutions, as block convolutions of orthogonal matrices."""
+"""Kernels of orthogonal convolutions, from orthogonal matrices."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from keras_lip import parametrizations
-from keras_lip.layers.convolutional.kernel_conv import KernelConv
+from keras_lip.layers.convolutional.explicit_conv import ExplicitConv
 from keras_lip.layers.parametrization_state import add_state
 from keras_lip.layers.parametrization_state import assign_state
 from keras_lip.linalg import block_product
@@ -18,13 +18,15 @@ from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
 
-class BCOPConv(KernelConv):
-    """What the BCOP convolutions of all ranks share.
+class BCOPKernel(ExplicitConv):
+    """What the BCOP convolutions of all ranks and both directions share.
 
     An orthogonal convolution without strides, made of two-tap factors
     `[P, I - P]` along one axis each, is followed by an orthogonal matrix on the
     pixels of every window of the size of the strides.
     """
+
+    guarantee = "orthogonal with circular padding"
 
     def __init__(
         self,
@@ -60,14 +62,15 @@ class BCOPConv(KernelConv):
         ]
 
     def add_kernel(self, channels: int, sides: Shape) -> None:
-        self.in_channels = self.split_channels(channels)
-        filters = self.filters // self.groups
+        self.kernel_shape = self.shape_kernel(channels)
+        inputs, filters = self.kernel_shape[-2:]
+        filters //= self.groups
         phases = math.prod(self.strides)
         # The widest image between the factors and the matrix that leaves the
-        # composition orthogonal. If the layer widens (`phases * inputs <=
+        # composition orthogonal. If the kernel widens (`phases * inputs <=
         # filters`), the matrix must not reduce: `phases * inner <= filters`.
         # If it reduces, the factors must not widen: `inner <= inputs`.
-        inner = max(self.in_channels, filters // phases)
+        inner = max(inputs, filters // phases)
         self.free_kernel = self._add_matrices(
             "free_kernel", (self.groups, phases * inner, filters)
         )
@@ -104,11 +107,9 @@ class BCOPConv(KernelConv):
         )
         kernels = [*self._factor_kernels(training), ops.moveaxis(matrix, 0, -3)]
         # The channels that the image lacks would be zero.
-        kernels[0] = kernels[0][..., : self.in_channels, :]
+        kernels[0] = kernels[0][..., : self.kernel_shape[-2], :]
         kernel = ops.swapaxes(block_product(kernels, self.rank), -3, -2)
-        return ops.reshape(
-            kernel, (*self.kernel_size, self.in_channels, self.filters)
-        )
+        return ops.reshape(kernel, self.kernel_shape)
 
     def _factor_kernels(self, training: bool) -> list[Tensor]:
         """Returns two-tap kernels, of one matrix for each group."""

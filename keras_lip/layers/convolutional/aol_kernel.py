@@ -1,15 +1,15 @@
-"""Convolutions made non-expansive by almost-orthogonal rescaling."""
+"""Kernels made non-expansive by almost-orthogonal rescaling."""
 
 from keras import ops
 
-from keras_lip.layers.convolutional.kernel_conv import KernelConv
+from keras_lip.layers.convolutional.explicit_conv import ExplicitConv
 from keras_lip.linalg import rescale_kernel
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
 
-class AOLConv(KernelConv):
-    """What `AOLConv1D` and `AOLConv2D` share."""
+class AOLKernel(ExplicitConv):
+    """What the AOL convolutions of all ranks and both directions share."""
 
     def add_kernel(self, channels: int, sides: Shape) -> None:
         self.free_kernel = self.add_free_kernel(channels)

@@ -1,4 +1,4 @@
-"""Convolutions with an orthogonal reshaped kernel."""
+"""Kernels that are orthogonal as a matrix."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from keras_lip import parametrizations
-from keras_lip.layers.convolutional.kernel_conv import KernelConv
+from keras_lip.layers.convolutional.explicit_conv import ExplicitConv
 from keras_lip.layers.parametrization_state import add_state
 from keras_lip.layers.parametrization_state import assign_state
 from keras_lip.parametrizations import Parametrization
@@ -16,8 +16,8 @@ from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
 
-class RKOConv(KernelConv):
-    """What `RKOConv1D` and `RKOConv2D` share."""
+class RKOKernel(ExplicitConv):
+    """What the RKO convolutions of all ranks and both directions share."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class RKOConv(KernelConv):
 
     def _matrix_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape of the reshaped kernel, one matrix a group."""
-        rows = math.prod(kernel_shape[:-1])
+        rows, columns = math.prod(kernel_shape[:-1]), kernel_shape[-1]
         if self.groups == 1:
-            return (rows, self.filters)
-        return (self.groups, rows, self.filters // self.groups)
+            return (rows, columns)
+        return (self.groups, rows, columns // self.groups)
 
     def get_config(self) -> Config:
         return {

@@ -2,44 +2,44 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_lip.bounds.check_bounded import check_bounded
+from keras_lip.bounds.find_norm import find_norm
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
-class CheckBoundedTest(LipschitzTestCase):
+class FindNormTest(LipschitzTestCase):
     def test_layers_are_checked_before_they_are_built(self):
-        check_bounded(layers.Dense(3))
+        find_norm(layers.Dense(3))
         with self.assertRaisesRegex(ValueError, "`LayerNormalization`"):
-            check_bounded(layers.LayerNormalization())
+            find_norm(layers.LayerNormalization())
 
     def test_weights_are_not_looked_at(self):
         layer = layers.Dense(3, kernel_initializer=self._refuse_to_build)
-        check_bounded(layer)
+        find_norm(layer)
         layer = layers.Dense(2, kernel_initializer="ones")
         model = keras.Sequential([keras.Input((2,)), layer])
         layer.set_weights([np.full((2, 2), np.nan), np.zeros(2)])
-        check_bounded(model)
+        find_norm(model)
 
     def test_layers_of_a_model_are_checked_at_any_depth(self):
         inner = keras.Sequential([keras.Input((2,)), layers.Softmax(name="s")])
         outer = keras.Sequential([keras.Input((2,)), layers.ReLU(), inner])
         for model in inner, outer:
             with self.assertRaisesRegex(ValueError, "layer 's' of type"):
-                check_bounded(model)
+                find_norm(model)
 
     def test_layers_of_a_model_that_is_not_built_are_checked(self):
         inner = keras.Sequential([layers.Dense(2), layers.Softmax(name="s")])
         for model in inner, keras.Sequential([layers.ReLU(), inner]):
             self.assertFalse(model.built)
             with self.assertRaisesRegex(ValueError, "layer 's' of type"):
-                check_bounded(model)
-        check_bounded(keras.Sequential([layers.Dense(2), layers.ReLU()]))
+                find_norm(model)
+        find_norm(keras.Sequential([layers.Dense(2), layers.ReLU()]))
 
     def test_operations_of_a_model_are_checked(self):
         inputs = keras.Input((2,))
-        check_bounded(keras.Model(inputs, inputs + 1))
+        find_norm(keras.Model(inputs, inputs + 1))
         with self.assertRaisesRegex(ValueError, "an operation of `keras.ops`"):
-            check_bounded(keras.Model(inputs, keras.ops.exp(inputs)))
+            find_norm(keras.Model(inputs, keras.ops.exp(inputs)))
 
     def _refuse_to_build(self, shape, dtype=None):
         raise AssertionError("The layer must not be built.")

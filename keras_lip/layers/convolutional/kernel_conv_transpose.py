@@ -1,0 +1,43 @@
+"""Transposed convolutions with a kernel that can be written down."""
+
+from typing import Any
+
+import keras
+
+from keras_lip.layers.convolutional.explicit_conv import ExplicitConv
+from keras_lip.layers.convolutional.stock_convolution_transpose import (
+    stock_convolution_transpose,
+)
+from keras_lip.types import Array
+from keras_lip.types import Tensor
+
+
+class KernelConvTranspose(ExplicitConv):
+    """Applies the adjoint of the convolution with the kernel.
+
+    That convolution goes from images of `filters` channels, whose sides are
+    those of the outputs here, to images of the shape of the inputs.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.groups > 1:
+            raise ValueError(
+                f"`{type(self).__name__}` has no groups, as Keras has no "
+                "transposed convolution of them. Received: "
+                f"groups={self.groups}"
+            )
+
+    def kernel_channels(self, channels: int) -> tuple[int, int]:
+        return self.filters, channels
+
+    def apply_kernel(self, kernel: Tensor, images: Tensor) -> Tensor:
+        return self.operator.adjoint(kernel, images)
+
+    def output_side(self, side: int, taps: int, stride: int) -> int:
+        if self.padding == "valid":
+            return (side - 1) * stride + max(taps, stride)
+        return side * stride
+
+    def stock_layer(self, weights: list[Array]) -> keras.layers.Layer:
+        return stock_convolution_transpose(self, weights)

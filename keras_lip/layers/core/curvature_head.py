@@ -1,0 +1,181 @@
+"""A classifier's last layers: one hidden layer of bounded curvature."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.layers.core.head_weights import HeadWeights
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class CurvatureHead(LipschitzLayer):
+    """Head with one hidden layer, to be certified by its curvature.
+
+    The layer computes `softplus(x W + b) V + c`, on the features `x` of a
+    1-Lipschitz network, and is meant as its last layer. It fits more than a
+    linear head does. Its weights are free, so that `lipschitz_bound`, which is
+    `|W| |V|`, may be anything. A certificate need not rest on it: the second
+    derivatives of a margin are bounded everywhere, by `|W|^2 / 4` times the
+    largest difference of two weights, and with them the distance to the
+    decision boundary is found by a convex optimization (CRC-Lip), for most
+    inputs exactly.
+
+    Train it with `keras_lip.losses.CurvatureCrossentropy`, which keeps the
+    curvature small.
+
+    The slope of the activation is fixed: `softplus(beta x) / beta` is the same
+    head with `beta W`, `beta b` and `V / beta`.
+
+    Args:
+        units: Positive integer. Dimension of the output.
+        hidden_units: Positive integer. Number of columns of `W`.
+        kernel_initializer: Initializer of `W` and `V`.
+        bias_initializer: Initializer of `b` and `c`.
+        kernel_regularizer: Regularizer of `W` and `V`.
+        bias_regularizer: Regularizer of `b` and `c`.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `units` or `hidden_units` is not a positive integer.
+
+    Input shape:
+        `(batch_size, ..., input_dim)`.
+
+    Output shape:
+        `(batch_size, ..., units)`.
+
+    Example:
+
+    >>> layer = keras_lip.layers.CurvatureHead(10, hidden_units=16)
+    >>> tuple(layer(np.ones((2, 3))).shape)
+    (2, 10)
+
+    Reference:
+
+    - [Singla & Feizi, 2022](https://arxiv.org/abs/2211.08453), section 5
+    """
+
+    def __init__(
+        self,
+        units: int,
+        hidden_units: int,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = check_positive_integer("units", units)
+        self.hidden_units = check_positive_integer("hidden_units", hidden_units)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2)
+
+    def build(self, input_shape: Shape) -> None:
+        input_dim = input_shape[-1]
+        if input_dim is None:
+            raise ValueError(
+                f"The last axis of the inputs of layer '{self.name}' must have "
+                f"a known size. Received: input_shape={tuple(input_shape)}"
+            )
+        self.hidden_kernel = self._add_kernel(
+            "hidden_kernel", (input_dim, self.hidden_units)
+        )
+        self.hidden_bias = self._add_bias("hidden_bias", self.hidden_units)
+        self.kernel = self._add_kernel(
+            "kernel", (self.hidden_units, self.units)
+        )
+        self.bias = self._add_bias("bias", self.units)
+        self.input_spec = keras.layers.InputSpec(
+            min_ndim=2, axes={-1: input_dim}
+        )
+
+    def _add_kernel(self, name: str, shape: tuple[int, ...]) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            autocast=False,
+        )
+
+    def _add_bias(self, name: str, size: int) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=(size,),
+            initializer=self.bias_initializer,
+            regularizer=self.bias_regularizer,
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        kernel = ops.cast(self.hidden_kernel, inputs.dtype)
+        hidden = ops.add(ops.matmul(inputs, kernel), self.hidden_bias)
+        kernel = ops.cast(self.kernel, inputs.dtype)
+        return ops.add(ops.matmul(ops.softplus(hidden), kernel), self.bias)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def read_weights(self) -> HeadWeights:
+        """Returns the weights that run, on the host."""
+        return HeadWeights(
+            read_kernel(self, self.hidden_kernel),
+            read_kernel(self, self.hidden_bias),
+            read_kernel(self, self.kernel),
+            read_kernel(self, self.bias),
+        )
+
+    def lipschitz_bound(self) -> float:
+        weights = self.read_weights()
+        # The slope of softplus is at most one.
+        return multiply_up(
+            spectral_norm_bound(weights.hidden_kernel),
+            spectral_norm_bound(weights.kernel),
+        )
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        shape = self.get_build_config()["input_shape"][1:]
+        inputs = keras.Input(shape, dtype=self.compute_dtype)
+        hidden = keras.layers.Dense(
+            self.hidden_units, activation="softplus", dtype=self.dtype_policy
+        )
+        dense = keras.layers.Dense(self.units, dtype=self.dtype_policy)
+        outputs = dense(hidden(inputs))
+        hidden.set_weights(
+            [
+                ops.convert_to_numpy(self.hidden_kernel),
+                ops.convert_to_numpy(self.hidden_bias),
+            ]
+        )
+        dense.set_weights(
+            [ops.convert_to_numpy(self.kernel), ops.convert_to_numpy(self.bias)]
+        )
+        return keras.Model(inputs, outputs, name=self.name)
+
+    def get_config(self) -> Config:
+        initializers, regularizers = keras.initializers, keras.regularizers
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "hidden_units": self.hidden_units,
+            "kernel_initializer": initializers.serialize(
+                self.kernel_initializer
+            ),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(
+                self.kernel_regularizer
+            ),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+        }

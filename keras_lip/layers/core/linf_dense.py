@@ -1,0 +1,80 @@
+"""Densely-connected layer that is non-expansive in the l-infinity norm."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.row_sum_bound import row_sum_bound
+from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.layers.shrink_kernel import shrink_kernel
+from keras_lip.linalg import project_l1
+from keras_lip.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class LinfDense(BaseDense):
+    """Densely-connected layer of l-infinity operator norm at most one.
+
+    The layer computes `activation(dot(inputs, kernel) + bias)`. The weights of
+    each unit are projected on the unit ball of the l1 norm, so that without
+    activation no entry of the output changes by more than the entry of the
+    input that changes the most: the layer is 1-Lipschitz in the l-infinity norm
+    by construction, up to the rounding that `lipschitz_bound` measures.
+
+    Its guarantee holds in no other norm. It goes with layers that keep theirs
+    in l-infinity (`GroupSort`, `MaxMin`, `FullSort`, `AbsoluteValue`, pooling),
+    not with layers that are orthogonal: a model that mixes them is refused. A
+    model of such layers is certified in l-infinity, with the radius
+    `margin / (2 L)`, or for a last `LinfDense`
+    `margin / (L_trunk |w_i - w_j|_1)`.
+
+    Args:
+        units: Positive integer. Dimension of the output.
+        activation: Activation function of a known Lipschitz bound, which
+            counts in that of the layer. Defaults to none.
+        use_bias: Boolean. Whether the layer adds a bias vector.
+        kernel_initializer: Initializer of the free kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the free kernel.
+        bias_regularizer: Regularizer of the bias.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If `units` is not a positive integer, or if no bound of the
+            activation is known.
+
+    Input shape:
+        `(batch_size, ..., input_dim)`.
+
+    Output shape:
+        `(batch_size, ..., units)`.
+
+    Example:
+
+    >>> layer = keras_lip.layers.LinfDense(4)
+    >>> tuple(layer(np.ones((2, 3))).shape)
+    (2, 4)
+
+    Reference:
+
+    - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.2
+    """
+
+    norms = ("linf",)
+    guarantee = "rows of l1 norm at most one"
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+
+    @property
+    def kernel(self) -> Tensor:
+        return project_l1(ops.convert_to_tensor(self.free_kernel))
+
+    def train_multiply(self, inputs: Tensor) -> Tensor:
+        return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
+
+    def audited_kernel(self) -> Tensor:
+        kernel = self.kernel
+        return shrink_kernel(kernel, row_sum_bound(read_kernel(self, kernel)))

@@ -1,0 +1,252 @@
+"""Crossentropy under perturbed features, for heads of bounded curvature."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.linalg import power_iteration
+from keras_lip.linalg import scale_to_one
+from keras_lip.losses.labels import to_one_hot
+from keras_lip.operators import DenseOperator
+from keras_lip.types import Config
+from keras_lip.types import Tensor
+from keras_lip.validation import check_number
+from keras_lip.validation import check_positive_integer
+
+_POWER_ITERATIONS = 10
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class CurvatureCrossentropy(keras.losses.Loss):
+    """Crossentropy of a head on features that are perturbed against it.
+
+    The loss trains a `keras_lip.layers.CurvatureHead` together with the
+    1-Lipschitz network, its trunk, that computes the features. It takes the
+    *features* for its predictions, and applies the head itself: it moves the
+    features of each sample by `radius` in the direction in which the loss
+    grows, which is known in closed form, and returns the crossentropy there. No
+    gradient flows through the perturbation itself.
+
+    To this it adds `curvature_weight` times an estimate, from below, of
+    `|W diag(r)^(1/2)|^2 / 4`, where `r` holds, for each hidden unit, the
+    largest difference of two of its outer weights: no margin between two
+    classes is more curved than that. The smaller it is, the more often
+    a certificate is exact.
+
+    Give the model the features as an output beside the logits, so that both
+    the head and the trunk are trained:
+
+    ```python
+    head = keras_lip.layers.CurvatureHead(10, hidden_units=256)
+    model = keras.Model(
+        inputs, {"features": features, "logits": head(features)}
+    )
+    loss = keras_lip.losses.CurvatureCrossentropy(head, 36 / 255, 0.5)
+    model.compile(
+        "adam",
+        loss={"features": loss},
+        metrics={"logits": ["sparse_categorical_accuracy"]},
+    )
+    model.fit(x, {"features": y, "logits": y})
+    classifier = keras.Model(model.input, model.output["logits"])
+    ```
+
+    The classifier is what to certify. A model that was saved and loaded has
+    lost the tie between its loss and its head: the loss refuses to be called,
+    until the model is compiled with a new one.
+
+    Args:
+        head: The `keras_lip.layers.CurvatureHead` of the model.
+        radius: Float, at least 0. Length of the perturbation, in the l2 norm
+            of the features.
+        curvature_weight: Float, at least 0. Factor of the curvature. Defaults
+            to `0.0`.
+        steps: Positive integer. How often the direction is computed anew, at
+            the perturbed features. Defaults to `1`.
+        reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
+            `"sum_over_batch_size"`.
+        name: String. Name of the loss. Defaults to `"curvature_crossentropy"`.
+        dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Class indices of shape `(batch,)` or `(batch, 1)`, or one-hot
+            rows of shape `(batch, classes)`.
+        y_pred: Features of shape `(batch, input_dim)`.
+        sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
+
+    Raises:
+        TypeError: If `head` is no `CurvatureHead`.
+        ValueError: If a number is out of range, if the head is not built or has
+            less than two units, or if a shape is another one. If a label is no
+            class, where its value is known; in a compiled step the loss is then
+            NaN.
+
+    Example:
+
+    >>> head = keras_lip.layers.CurvatureHead(3, hidden_units=8)
+    >>> features = np.eye(4)
+    >>> logits = head(features)
+    >>> loss = keras_lip.losses.CurvatureCrossentropy(head, radius=0.1)
+    >>> plain = keras_lip.losses.TemperatureSparseCategoricalCrossentropy()
+    >>> labels = [0, 1, 2, 0]
+    >>> bool(loss(labels, features) > plain(labels, logits))
+    True
+
+    Reference:
+
+    - [Singla & Feizi, 2022](https://arxiv.org/abs/2211.08453), equation (7)
+    """
+
+    def __init__(
+        self,
+        head: Any,
+        radius: float,
+        curvature_weight: float = 0.0,
+        steps: int = 1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "curvature_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        # Its own class is on the same floor as this one, out of reach.
+        if not hasattr(head, "read_weights"):
+            raise TypeError(
+                "`head` must be the `keras_lip.layers.CurvatureHead` of the "
+                f"model. Received: head={head!r}"
+            )
+        if head.units < 2:
+            raise ValueError(
+                "`head` must have two units or more. Give a binary classifier "
+                f"two. Received: head.units={head.units}"
+            )
+        self.head = head
+        self.radius = check_number("radius", radius, 0.0)
+        self.curvature_weight = check_number(
+            "curvature_weight", curvature_weight, 0.0
+        )
+        self.steps = check_positive_integer("steps", steps)
+
+    # `keras.losses.Loss` casts labels to the dtype of the loss, which may be
+    # too short for the indices of many classes.
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Tensor:
+        targets = self._encode(y_true, y_pred)
+        return super().__call__(targets, y_pred, sample_weight)
+
+    def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
+        targets = self._encode(y_true, y_pred)
+        dtype = "float64" if self.dtype == "float64" else "float32"
+        targets, features = ops.cast(targets, dtype), ops.cast(y_pred, dtype)
+        features = features + self.perturb(targets, features)
+        losses = ops.categorical_crossentropy(
+            targets, self._apply_head(features)[0], from_logits=True
+        )
+        if self.curvature_weight:
+            losses = losses + self.curvature_weight * self.curvature()
+        unknown = ops.any(ops.isnan(targets), axis=-1)
+        return ops.where(unknown, float("nan"), losses)
+
+    def perturb(self, targets: Tensor, features: Tensor) -> Tensor:
+        """Returns the perturbations of features.
+
+        Args:
+            targets: Tensor of one-hot rows of shape `(batch, classes)`.
+            features: Tensor of shape `(batch, input_dim)`.
+
+        Returns:
+            Tensor of the shape of `features`, of rows of norm `radius`. No
+            gradient flows through it.
+        """
+        features = ops.stop_gradient(features)
+        inner, outer = (
+            ops.cast(kernel, features.dtype)
+            for kernel in (self.head.hidden_kernel, self.head.kernel)
+        )
+        change = ops.zeros_like(features)
+        for _ in range(self.steps):
+            logits, hidden = self._apply_head(features + change)
+            # The crossentropy grows like the mean margin of the other classes,
+            # weighted by how likely they are: a multiple of its gradient which
+            # does not vanish, in float32, where the right class is certain.
+            others = ops.softmax(ops.where(targets > 0.5, -1e30, logits))
+            slopes = ops.matmul(others - targets, ops.transpose(outer))
+            slopes = slopes * ops.sigmoid(hidden)
+            change = scale_to_one(
+                ops.matmul(slopes, ops.transpose(inner)), axis=-1
+            )
+            squares = ops.sum(ops.square(change), axis=-1, keepdims=True)
+            change = self.radius * change * ops.rsqrt(squares + 1e-12)
+        return ops.stop_gradient(change)
+
+    def curvature(self) -> Tensor:
+        """Returns the estimate, from below, of the curvature of all margins."""
+        kernel, outer = (
+            ops.convert_to_tensor(kernel)
+            for kernel in (self.head.hidden_kernel, self.head.kernel)
+        )
+        ranges = ops.max(outer, axis=1) - ops.min(outer, axis=1)
+        start = np.random.default_rng(0).normal(size=(1, kernel.shape[0]))
+        _, direction = power_iteration(
+            DenseOperator(),
+            ops.stop_gradient(kernel * ops.sqrt(ranges)),
+            ops.convert_to_tensor(start, dtype=kernel.dtype),
+            _POWER_ITERATIONS,
+        )
+        image = ops.matmul(direction, kernel)
+        return ops.sum(ranges * ops.square(image)) / 4
+
+    def _encode(self, y_true: Any, y_pred: Any) -> Tensor:
+        if not self.head.built:
+            raise ValueError(
+                "The head of the loss is not built, so that it is not that of "
+                "the model that is trained. A loss that was loaded with its "
+                "model has lost it: make a new one, with the model's "
+                f"`CurvatureHead`, and compile the model again. Received: "
+                f"head={self.head!r}"
+            )
+        shape = tuple(y_pred.shape)
+        input_dim = self.head.hidden_kernel.shape[0]
+        if len(shape) != 2 or shape[1] != input_dim:
+            raise ValueError(
+                "The loss is of features of shape (batch, input_dim), those "
+                f"that its head receives, with input_dim={input_dim}. "
+                f"Received: y_pred.shape={shape}"
+            )
+        logits = keras.KerasTensor((shape[0], self.head.units))
+        return to_one_hot(y_true, logits)
+
+    def _apply_head(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the logits, and the inputs of the hidden units."""
+        weights = (
+            ops.cast(weight, features.dtype)
+            for weight in (
+                self.head.hidden_kernel,
+                self.head.hidden_bias,
+                self.head.kernel,
+                self.head.bias,
+            )
+        )
+        inner, inner_bias, outer, outer_bias = weights
+        hidden = ops.matmul(features, inner) + inner_bias
+        return ops.matmul(ops.softplus(hidden), outer) + outer_bias, hidden
+
+    def get_config(self) -> Config:
+        head: Config = keras.saving.serialize_keras_object(self.head)
+        # Else a copy of the head would be built, and trained to no avail.
+        head.pop("build_config", None)
+        return {
+            **super().get_config(),
+            "head": head,
+            "radius": self.radius,
+            "curvature_weight": self.curvature_weight,
+            "steps": self.steps,
+            "dtype": self.dtype,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> "CurvatureCrossentropy":
+        head = keras.saving.deserialize_keras_object(config["head"])
+        return cls(**{**config, "head": head})

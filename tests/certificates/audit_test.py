@@ -1,0 +1,157 @@
+import json
+from unittest import mock
+
+import keras
+import numpy as np
+from absl.testing import parameterized
+from keras import layers
+
+import keras_lip as kl
+from keras_lip.bounds.propagate_bound import PropagateBound
+from keras_lip.certificates import audit
+from tests.lipschitz_test_case import LipschitzTestCase
+
+
+def make_model():
+    """A model with preprocessing, a branch and layers of both kinds."""
+    inputs = keras.Input((4,))
+    x = layers.Rescaling(4.0, name="rescale")(inputs)
+    y = kl.layers.OrthogonalDense(4, name="turn")(x)
+    x = layers.Add(name="join")([x, y])
+    x = kl.layers.MaxMin(name="sort")(x)
+    return keras.Model(inputs, layers.Dense(3, name="head")(x))
+
+
+class AuditTest(LipschitzTestCase):
+    def test_layers_are_listed_in_order_with_what_is_proven_of_them(self):
+        model = make_model()
+        report = audit(model)
+        names = ["rescale", "turn", "join", "sort", "head"]
+        self.assertEqual([layer.name for layer in report.layers], names)
+        rescale, turn, join, sort, head = report.layers
+        self.assertAlmostEqual(rescale.bound, 4.0, delta=1e-14)
+        self.assertEqual(
+            (turn.kind, turn.guarantee), ("OrthogonalDense", "orthogonal")
+        )
+        self.assertEqual(
+            (head.guarantee, head.method), ("none", "singular values")
+        )
+        self.assertEqual((sort.bound, sort.method), (1.0, "theorem"))
+        self.assertAlmostEqual(join.bound, 2.0, delta=1e-5)
+        self.assertIsNone(join.estimate)
+        norm = self.singular_values(model.layers[-1].kernel).max()
+        self.assertAlmostEqual(head.bound, norm, delta=1e-12)
+        self.assertEqual(report.lipschitz_bound, head.total)
+        self.assertEqual(
+            report.lipschitz_bound, kl.bounds.lipschitz_bound(model)
+        )
+        self.assertAlmostEqual(
+            report.lipschitz_bound, 8 * norm, delta=1e-5 * norm
+        )
+
+    def test_estimates_lie_below_and_near(self):
+        for layer in audit(make_model(), steps=30).layers:
+            if layer.estimate is not None:
+                self.assertLessEqual(layer.estimate, layer.bound * (1 + 1e-9))
+                self.assertLess(layer.gap, 1e-3)
+
+    def test_shares_are_those_of_the_logarithms(self):
+        inputs = keras.Input((2,))
+        outputs = layers.Rescaling(0.5)(layers.Rescaling(8.0)(inputs))
+        first, second = audit(keras.Model(inputs, outputs)).layers
+        self.assertAlmostEqual(first.share, 0.75)
+        self.assertAlmostEqual(second.share, -0.25)
+        (layer,) = audit(keras.Model(inputs, layers.ReLU()(inputs))).layers
+        self.assertEqual(layer.share, 0.0)
+
+    def test_bound_below_what_a_layer_does_is_an_error(self):
+        model = make_model()
+        rules = PropagateBound.__call__
+
+        def halve(self, layer, inputs, norm="l2"):
+            factor = 0.5 if layer.name == "head" else 1.0
+            return factor * rules(self, layer, inputs, norm)
+
+        with (
+            mock.patch.object(PropagateBound, "__call__", halve),
+            self.assertRaisesRegex(
+                RuntimeError, "Layer 'head' of type `Dense`"
+            ),
+        ):
+            audit(model)
+
+    def test_layers_of_nested_models_are_listed(self):
+        inner = keras.Sequential([keras.Input((4,)), layers.ReLU(name="inner")])
+        inputs = keras.Input((4,))
+        outputs = inner(kl.layers.MaxMin(name="first")(inputs))
+        report = audit(keras.Model(inputs, outputs), steps=None)
+        names = [layer.name for layer in report.layers]
+        self.assertEqual(names, ["first", "inner"])
+        self.assertIsNone(report.layers[0].estimate)
+        self.assertIsNone(report.layers[0].gap)
+
+    def test_convolutions_say_by_which_method_they_were_bounded(self):
+        inputs = keras.Input((4, 4, 2))
+        x = kl.layers.BCOPConv2D(2, 3, name="orthogonal")(inputs)
+        x = layers.Conv2D(2, 3, name="plain")(x)
+        orthogonal, plain = audit(keras.Model(inputs, x), steps=5).layers
+        self.assertEqual(orthogonal.method, "kernel Gram")
+        self.assertRegex(plain.method, "^frequency grid of [0-9]+$")
+
+    def test_largest_entries_are_audited_in_their_norm(self):
+        model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                kl.layers.LinfDense(4),
+                kl.layers.GroupSort(2),
+                kl.layers.LinfDense(3),
+            ]
+        )
+        report = audit(model)
+        self.assertEqual(report.norm, "linf")
+        self.assertAlmostEqual(report.lipschitz_bound, 1.0, delta=1e-5)
+        for layer in report.layers:
+            self.assertLess(abs(layer.gap), 1e-3)
+        self.assertEqual(report.layers[0].method, "sums of magnitudes")
+
+    def test_table_and_json_hold_everything(self):
+        report = audit(make_model(), steps=5)
+        text = str(report)
+        for layer in report.layers:
+            self.assertIn(layer.name, text)
+        self.assertIn(report.sha256, text)
+        self.assertIn(f"{report.lipschitz_bound:.8g}", text)
+        path = self.temporary_path("audit.json")
+        report.save(path)
+        content = json.loads(path.read_text())
+        self.assertEqual(content["sha256"], report.sha256)
+        self.assertEqual(content["lipschitz_bound"], report.lipschitz_bound)
+        self.assertAlmostEqual(content["layers"][0]["bound"], 4.0)
+        self.assertEqual(len(content["layers"]), 5)
+        self.assertNotEmpty(content["assumptions"])
+        with self.assertRaisesRegex(ValueError, "is something at"):
+            report.save(path)
+        with self.assertRaisesRegex(ValueError, "must end in .json"):
+            report.save(self.temporary_path("audit.txt"))
+
+    def test_infinite_bound_is_valid_json(self):
+        model = make_model()
+        kernel = np.full((4, 3), np.nan)
+        model.layers[-1].set_weights([kernel, np.zeros(3)])
+        report = audit(model, steps=2)
+        self.assertEqual(report.lipschitz_bound, np.inf)
+        content = json.loads(report.to_json())
+        self.assertEqual(content["lipschitz_bound"], "inf")
+
+    @parameterized.parameters(0, 1.5, "many")
+    def test_steps_must_be_a_positive_integer(self, steps):
+        with self.assertRaisesRegex(ValueError, "`steps` must be"):
+            audit(make_model(), steps=steps)
+
+    def test_unknown_norm_and_layer_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "known ones are: 'l2', 'linf'"):
+            audit(make_model(), norm="l3")
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, layers.Softmax(name="soft")(inputs))
+        with self.assertRaisesRegex(ValueError, "layer 'soft'"):
+            audit(model)
