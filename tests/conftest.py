@@ -1,8 +1,17 @@
 """One thread for each worker: processes that share cores must not compete."""
 
 import gc
+import importlib.metadata
+import importlib.util
 import os
 
+# XLA compiles a function for every shape, which takes most of the time of a
+# test on JAX and next to none of it runs twice.
+xla_flags = ["--xla_backend_optimization_level=0"]
+if importlib.util.find_spec("jaxlib"):
+    # XLA aborts on a flag that it does not know.
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        xla_flags.append("--xla_cpu_use_fusion_emitters=false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     for variable in (
         "OMP_NUM_THREADS",
@@ -11,7 +20,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         "TF_NUM_INTRAOP_THREADS",
     ):
         os.environ.setdefault(variable, "1")
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    xla_flags.append("--xla_cpu_multi_thread_eigen=false")
+if os.environ.get("KERAS_BACKEND") == "jax":
+    os.environ.setdefault("XLA_FLAGS", " ".join(xla_flags))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 

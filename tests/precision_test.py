@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import numpy as np
 from absl.testing import parameterized
@@ -5,6 +7,7 @@ from keras import layers
 from keras import ops
 
 from keras_lip.precision import float64_scope
+from keras_lip.precision import full_precision_scope
 from tests.lipschitz_test_case import LipschitzTestCase
 
 _ACTIVATIONS = (
@@ -139,3 +142,79 @@ class Float64ScopeTest(LipschitzTestCase):
         expected = change(1e-5)
         error = np.abs(change(1e-7) - expected).max()
         self.assertLessEqual(error, 1e-4 * np.abs(expected).max())
+
+
+class FullPrecisionScopeTest(LipschitzTestCase):
+    def test_products_are_not_rounded_inside_but_are_again_after(self):
+        with reduced_precision() as is_reduced:
+            self.assertTrue(all(is_reduced()))
+            with self.assertRaisesRegex(KeyError, "inside"):
+                with full_precision_scope():
+                    self.assertFalse(any(is_reduced()))
+                    with full_precision_scope():
+                        self.assertFalse(any(is_reduced()))
+                    self.assertFalse(any(is_reduced()))
+                    raise KeyError("inside")
+            self.assertTrue(all(is_reduced()))
+
+    def test_autocast_is_off_inside(self):
+        if keras.backend.backend() != "torch":
+            self.skipTest("Only PyTorch has a context that rounds products.")
+        import torch
+
+        x = torch.eye(2)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            self.assertEqual((x @ x).dtype, torch.bfloat16)
+            with full_precision_scope():
+                self.assertEqual((x @ x).dtype, torch.float32)
+            self.assertEqual((x @ x).dtype, torch.bfloat16)
+
+
+@contextlib.contextmanager
+def reduced_precision():
+    """Lets a backend round the factors of products to ten bits.
+
+    Yields:
+        A function that returns, for every switch, whether it does.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        with jax.default_matmul_precision("tensorfloat32"):
+            yield lambda: [jax.config.jax_default_matmul_precision != "highest"]
+    elif backend == "tensorflow":
+        from tensorflow.config import experimental as switch
+
+        before = switch.tensor_float_32_execution_enabled()
+        switch.enable_tensor_float_32_execution(True)
+        try:
+            yield lambda: [switch.tensor_float_32_execution_enabled()]
+        finally:
+            switch.enable_tensor_float_32_execution(before)
+    else:
+        switches, name, rounded = torch_switches()
+        before = [getattr(switch, name) for switch in switches]
+        try:
+            for switch in switches:
+                setattr(switch, name, rounded)
+            yield lambda: [getattr(s, name) == rounded for s in switches]
+        finally:
+            for switch, value in zip(switches, before, strict=True):
+                setattr(switch, name, value)
+
+
+def torch_switches():
+    import torch
+
+    backends = torch.backends
+    if not hasattr(backends.cudnn, "conv"):
+        # PyTorch before 2.9.
+        return [backends.cuda.matmul, backends.cudnn], "allow_tf32", True
+    switches = [
+        backends.cuda.matmul,
+        backends.cudnn.conv,
+        backends.mkldnn.matmul,
+        backends.mkldnn.conv,
+    ]
+    return switches, "fp32_precision", "tf32"

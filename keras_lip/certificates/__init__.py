@@ -10,3 +10,10 @@ from keras_lip.certificates.certified_radius import (
     certified_radius as certified_radius,
 )
 from keras_lip.certificates.certify import certify as certify
+from keras_lip.certificates.falsification_summary import (
+    FalsificationSummary as FalsificationSummary,
+)
+from keras_lip.certificates.falsified_certificate import (
+    FalsifiedCertificate as FalsifiedCertificate,
+)
+from keras_lip.certificates.falsify import falsify as falsify

@@ -1,5 +1,6 @@
 """One model's certificates, batch by batch."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -12,22 +13,20 @@ from keras_lip.bounds.lipschitz_bound import output_bound
 from keras_lip.certificates.audit import report_audit
 from keras_lip.certificates.audit_report import AuditReport
 from keras_lip.certificates.batches import iterate_batches
+from keras_lip.certificates.execution import ExecutionCertifier
 from keras_lip.certificates.fingerprint import fingerprint
-from keras_lip.certificates.float64_logits import Float64Logits
 from keras_lip.certificates.labels import to_sparse_labels
-from keras_lip.certificates.margins import margin_radii
+from keras_lip.certificates.margins import Margins
 from keras_lip.certificates.margins import predict_labels
-from keras_lip.certificates.margins import worst_margins
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
+from keras_lip.certificates.real_certifier import RealCertifier
 from keras_lip.types import Array
+from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
 
-# The rounding errors of a float64 forward pass, relative to the magnitudes that
-# go through it: some 2^17 units in the last place, thousands of times what is
-# seen in networks of a hundred layers.
-_FORWARD_ERROR = 2.0**-36
+SEMANTICS = ("real", "float64", "float32")
 
 
 class BatchCertificate(NamedTuple):
@@ -56,10 +55,12 @@ class Certifier:
         audit: An `AuditReport` of this model, or `None` to bound it now.
         abstain_below: Float, at least zero. Margin below which no answer is
             given.
+        semantics: `"real"`, `"float64"` or `"float32"`, as in `certify`.
 
     Raises:
         ValueError: If the model has no proven bound, or is no classifier; if
-            the audit is of another model, other weights or another norm.
+            the audit is of another model, other weights or another norm; if the
+            semantics are unknown, or not known in the norm.
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class Certifier:
         norm: str | None = None,
         audit: AuditReport | None = None,
         abstain_below: float = 0.0,
+        semantics: str = "real",
     ) -> None:
+        check_known("semantics", semantics, SEMANTICS)
         self.abstain_below = check_number("abstain_below", abstain_below, 0.0)
         if audit is None:
             output = output_bound(model, norm)
@@ -77,7 +80,19 @@ class Certifier:
         else:
             self.bounds = _reuse(audit, model, norm)
             self.audit = audit
-        self._logits = Float64Logits(model)
+        self.semantics = semantics
+        self._certify: Callable[[Array], tuple[Margins, Array]]
+        if semantics == "real":
+            self._certify = RealCertifier(model, self.bounds)
+        elif self.bounds.norm == "l2":
+            execute = ExecutionCertifier(model, semantics)
+            self._certify = lambda x: (execute(x), np.zeros(len(x)))
+        else:
+            raise ValueError(
+                "The floating-point execution is certified in the l2 norm. "
+                f"Received: semantics={semantics!r} for a model bounded in "
+                f"{self.bounds.norm}"
+            )
 
     def run(
         self,
@@ -92,23 +107,18 @@ class Certifier:
         for inputs, labels in iterate_batches(x, y, batch_size):
             if labels is not None:
                 labels = to_sparse_labels(labels, classes)
-            logits = self._logits(inputs)
-            matrix, errors = self.bounds.matrix, self._errors(inputs, logits)
+            margins, radii = self._certify(inputs)
+            if self.abstain_below == 0:
+                radii = np.maximum(radii, margins.radii())
+            else:
+                # What holds of the class need not hold of the answer.
+                radii = margins.radii(self.abstain_below)
             yield BatchCertificate(
-                predict_labels(logits),
-                margin_radii(logits, matrix, errors, self.abstain_below),
-                worst_margins(logits, matrix, errors, (0.0, *epsilons)),
+                predict_labels(margins.logits),
+                radii,
+                margins.worst_margins((0.0, *epsilons)),
                 labels,
             )
-
-    def _errors(self, inputs: Array, logits: Array) -> Array:
-        """Returns by how much each sample's margins may be off."""
-        flat = inputs.reshape(len(inputs), -1).astype("float64")
-        # The l2 norm is the larger one.
-        magnitude = self.bounds.lipschitz_bound * np.linalg.norm(flat, axis=1)
-        with np.errstate(invalid="ignore"):
-            magnitude = magnitude + np.max(np.abs(logits), axis=1)
-        return _FORWARD_ERROR * magnitude
 
 
 def _reuse(

@@ -21,6 +21,7 @@ def certify(
     norm: str | None = None,
     audit: AuditReport | None = None,
     abstain_below: float = 0.0,
+    semantics: str = "real",
 ) -> CertificationReport:
     """Proves, for each input, a radius within which its class cannot change.
 
@@ -36,6 +37,19 @@ def certify(
     larger, `(f_y - f_j) / (L_trunk |w_y - w_j|)`. In the l-infinity norm, `2`
     stands for `sqrt(2)`, and the l1 norm for that of the weights. Ties have
     radius zero.
+
+    A model that ends in a `CurvatureHead` is certified by the curvature of its
+    margins as well, and each radius is the largest that is proven.
+
+    What holds of the real-valued function need not hold of an execution in
+    floating point, whose roundings an attacker might use. With `semantics` of
+    `"float32"` or `"float64"`, radii are those within which no execution of the
+    materialized model in that precision changes its answer, in whatever order
+    it sums: the rounding errors of every layer, at the input and anywhere
+    within the radius, are bounded and taken off the margin. That is known of
+    dense layers, of convolutions that are computed as products and sums, and of
+    what moves, sorts and adds; anything else is refused. In float32 the bounds
+    leave nothing of the radii of wide and deep networks.
 
     With `abstain_below`, the classifier answers where its least margin is at
     least that, and abstains elsewhere. Radii are then those within which the
@@ -60,6 +74,8 @@ def certify(
             stands. Defaults to bounds that are proven now.
         abstain_below: Float, at least zero. Margin below which no answer is
             given.
+        semantics: `"real"` for the real-valued function of the weights,
+            `"float64"` or `"float32"` for the executions in that precision.
 
     Returns:
         A `CertificationReport`.
@@ -69,7 +85,8 @@ def certify(
             softmax or sigmoid, computes in less than float32, or holds a layer
             of unknown bound; if an input is not finite; if labels are missing,
             out of range or of the wrong shape; if an epsilon is negative; if
-            `audit` is of another model, or of other weights.
+            `audit` is of another model, or of other weights; if the roundings
+            of a layer are not accounted for by `semantics`.
 
     Example:
 
@@ -89,7 +106,7 @@ def certify(
     - [Bethune et al., 2022](https://arxiv.org/abs/2104.05097), for abstention
     """
     radii = tuple(check_number("epsilons", value, 0.0) for value in epsilons)
-    certifier = Certifier(model, norm, audit, abstain_below)
+    certifier = Certifier(model, norm, audit, abstain_below, semantics)
     batches = list(certifier.run(x, y, batch_size, radii))
     if any(batch.label is None for batch in batches):
         raise ValueError(
@@ -106,6 +123,7 @@ def certify(
         prediction=np.concatenate([batch.prediction for batch in batches]),
         label=np.concatenate([batch.label for batch in batches]),
         norm=certifier.bounds.norm,
+        semantics=certifier.semantics,
         abstain_below=certifier.abstain_below,
         worst_margin=np.concatenate([batch.worst_margin for batch in batches]),
         largest_pair_bound=float(np.max(certifier.bounds.matrix)),

@@ -49,7 +49,7 @@ def curvature_bound(weights: Array, kernel: Array) -> float:
 
     Reference:
 
-    - [Singla & Feizi, 2020](https://arxiv.org/abs/2006.00731), for networks of two layers
+    - [Singla & Feizi, 2020](https://proceedings.mlr.press/v119/singla20a.html)
     """
     roots = np.sqrt(np.maximum(-weights, 0.0))
     norm = spectral_norm_bound(kernel * roots)

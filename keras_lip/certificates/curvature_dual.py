@@ -7,7 +7,10 @@ import numpy as np
 from keras_lip.certificates.curvature_margins import sigmoid
 from keras_lip.types import Array
 
-_STEPS = 40
+_STEPS = 80
+
+# How far a step may move the input of a unit.
+_LONGEST = 3.0
 
 # Where the dual is off by this much of itself, the radius is by half of it.
 _TOLERANCE = 1e-12
@@ -86,21 +89,41 @@ def solve_dual(
     return DualPoint(multipliers, steps)
 
 
-def _advance(kernel: Array, state: _State) -> tuple[_State, Array]:
-    """Makes one step of Newton's method in multiplier and step together."""
+class _Slopes(NamedTuple):
+    """A margin at a step, and where the minimizer is, to first order."""
+
+    value: Array
+    gradient: Array
+    residual: Array
+    inner: Array
+    path: Array
+
+
+def _linearize(kernel: Array, state: _State) -> _Slopes:
+    """Solves for the way to the minimizer, and for how it moves with `eta`."""
     hidden = state.hidden + state.step @ kernel
     slopes = sigmoid(hidden)
     value = np.sum(state.weights * np.logaddexp(0.0, hidden), axis=-1)
-    value = value + state.offsets
     gradient = (state.weights * slopes) @ kernel.T
-    residual = state.step + state.multiplier[:, None] * gradient
-    curvature = state.weights * slopes * (1 - slopes)
-    curvature = curvature * state.multiplier[:, None]
+    multiplier = state.multiplier[:, None]
+    residual = state.step + multiplier * gradient
+    curvature = multiplier * state.weights * slopes * (1 - slopes)
     hessian = np.eye(len(kernel)) + (kernel * curvature[:, None, :]) @ kernel.T
     sides = np.stack([residual, gradient], axis=-1)
     solved = -np.linalg.solve(hessian, sides)
-    inner, path = solved[..., 0], solved[..., 1]
-    # To first order: `f` at the minimizer, and its derivative in `eta`.
+    return _Slopes(
+        value + state.offsets,
+        gradient,
+        residual,
+        solved[..., 0],
+        solved[..., 1],
+    )
+
+
+def _advance(kernel: Array, state: _State) -> tuple[_State, Array]:
+    """Makes one step of Newton's method in multiplier and step together."""
+    value, gradient, residual, inner, path = _linearize(kernel, state)
+    # To first order: `f` at the minimizer. Its sign tells where the root is.
     drift = np.sum(gradient * inner, axis=-1)
     ahead = value + drift
     certain = 2 * np.abs(drift) <= np.abs(ahead)
@@ -112,11 +135,14 @@ def _advance(kernel: Array, state: _State) -> tuple[_State, Array]:
     at_end = (high == state.largest) & (ahead > 0) & ~inside
     wanted = np.where(at_end, state.largest, wanted)
     change = wanted - state.multiplier
-    step = state.step + inner + change[:, None] * path
+    step = inner + change[:, None] * path
+    # A unit whose input moves far may pass by where it bends.
+    far = np.max(np.abs(step @ kernel), axis=-1)
+    rate = np.minimum(1.0, _LONGEST / np.maximum(far, _LONGEST))
+    wanted = state.multiplier + rate * change
+    step = state.step + rate[:, None] * step
     # What the dual still misses, by an estimate.
-    energy = np.sum(np.square(state.step), axis=-1) / 2
     missing = np.abs(np.sum(residual * inner, axis=-1)) + np.abs(change * value)
-    done = missing <= _TOLERANCE * energy
-    return state._replace(
-        low=low, high=high, multiplier=wanted, step=step
-    ), done
+    energy = np.sum(np.square(state.step), axis=-1) / 2
+    advanced = state._replace(low=low, high=high, multiplier=wanted, step=step)
+    return advanced, missing <= _TOLERANCE * energy

@@ -50,8 +50,8 @@ def curvature_radii(
             of a head of one unit, 1 where its output is positive, else 0.
         head: `HeadWeights`.
         trunk_bound: Float. Proven Lipschitz bound of the features.
-        feature_errors: Array of shape `(num_samples,)`. By how much the
-            features may be off, in the l2 norm.
+        feature_errors: Array of shape `(num_samples,)`, at least 0. By how much
+            the features may be off, in the l2 norm.
         classes: Positive integer or `"all"`. For how many classes, nearest
             first, the dual is solved at most. The others are compared as well,
             by the first two bounds.
@@ -62,13 +62,13 @@ def curvature_radii(
         roundings, or a number is not finite.
 
     Raises:
-        ValueError: If a shape does not fit, a label is no class, or `classes`
-            is another value.
+        ValueError: If a shape does not fit, a label is no class, an error is
+            negative, or `classes` is another value.
 
     Reference:
 
     - [Singla & Feizi, 2022](https://arxiv.org/abs/2211.08453), Proposition 1
-    - [Singla & Feizi, 2020](https://arxiv.org/abs/2006.00731), for the dual
+    - [Singla & Feizi, 2020](https://proceedings.mlr.press/v119/singla20a.html)
     """
     if head.kernel.shape[1] == 1:
         # The output is the margin of class 1 over class 0.
@@ -93,7 +93,6 @@ def curvature_radii(
             radii[chunk] = certifier.certify(
                 features[chunk], labels[chunk], rounds
             )
-        radii = np.minimum(radii, _LARGEST)
         radii = np.nextafter(radii - feature_errors, -np.inf)
         radii = np.nextafter(radii / trunk_bound, -np.inf)
     return np.clip(np.nan_to_num(radii, nan=0.0), 0.0, _LARGEST)
@@ -112,6 +111,11 @@ def _check_arrays(
             f"{len(head.hidden_kernel)} inputs. Received: "
             f"features.shape={features.shape}, labels.shape={labels.shape}, "
             f"feature_errors.shape={errors.shape}"
+        )
+    if np.any(errors < 0):
+        raise ValueError(
+            "`feature_errors` must not be negative. Received: "
+            f"feature_errors={errors[errors < 0][:3].tolist()}..."
         )
     integers = np.issubdtype(labels.dtype, np.integer)
     if not integers or np.any((labels < 0) | (labels >= len(head.bias))):

@@ -46,11 +46,7 @@ class Float64Logits:
         with full_precision_scope():
             stock = to_keras_model(model, audited=False, omit=omit)
         with float64_scope():
-            self._model = rebuild_model(
-                stock,
-                lambda layer, args: copy_layer(layer, args, "float64"),
-                dtype="float64",
-            )
+            self._model = rebuild_model(stock, _copy, dtype="float64")
 
     def __call__(self, x: Array) -> Array:
         """Returns float64 logits of shape `(batch_size, classes)`."""
@@ -60,3 +56,11 @@ class Float64Logits:
             )
             logits = self._model(inputs, training=False)
             return np.asarray(ops.convert_to_numpy(logits), dtype="float64")
+
+
+def _copy(layer: Any, args: tuple[Any, ...]) -> Any:
+    copy = copy_layer(layer, args, "float64")
+    if getattr(copy, "activation", None) is keras.activations.softplus:
+        # That of PyTorch is the identity from 20 on, which is off by 2e-9.
+        copy.activation = lambda x: ops.logaddexp(x, ops.zeros_like(x))
+    return copy

@@ -16,6 +16,7 @@ from keras_lip.bounds.lipschitz_bound import output_bound
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.bounds.rounding import multiply_up
 from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.layers.core.curvature_head import CurvatureHead
 from keras_lip.types import Array
 
 # By how much a difference of two logits may move, if together they move by one.
@@ -33,8 +34,9 @@ class PairBounds(NamedTuple):
             bounds the Lipschitz constant of `f_i - f_j`. For a model with one
             output it is `[[L]]`, the constant of `f`.
         lipschitz_bound: Float. The bound of the whole model.
-        trunk_bound: Float. The bound up to the last layer, if that is linear;
-            else that of the whole model.
+        trunk_bound: Float. The bound up to the last layer; that of the whole
+            model, where the last layer has several inputs.
+        last_layer: The last layer, or operation, or `None`.
         head: The last layer, if it is linear, or `None`.
         norm: `"l2"` or `"linf"`, of perturbations of the input.
     """
@@ -42,6 +44,7 @@ class PairBounds(NamedTuple):
     matrix: Array
     lipschitz_bound: float
     trunk_bound: float
+    last_layer: Any
     head: Any
     norm: str
 
@@ -50,6 +53,8 @@ class PairBounds(NamedTuple):
         """What the constants rest on, in words."""
         if len(self.matrix) == 1:
             return "scalar output, |f| / L"
+        if type(self.last_layer) is CurvatureHead:
+            return "curvature head, the largest of dual, closed form and margin"
         if self.head is None:
             factor = {"l2": "sqrt(2) L", "linf": "2 L"}[self.norm]
             return f"jointly Lipschitz logits, margin / ({factor})"
@@ -105,25 +110,23 @@ def bound_pairs(output: Bound) -> PairBounds:
         )
     classes = shape[-1]
     _check_logits(output)
+    trunk = float(output.inputs[0]) if len(output.inputs) == 1 else output
+    head = output.layer if _is_linear(output.layer) else None
     if classes == 1:
-        matrix = np.full((1, 1), float(output))
-        return PairBounds(
-            matrix, float(output), float(output), None, output.norm
-        )
-    joint = multiply_up(JOINT_FACTORS[output.norm], float(output))
-    matrix = np.full((classes, classes), joint)
-    if not _is_linear(output.layer):
-        return PairBounds(
-            matrix, float(output), float(output), None, output.norm
-        )
-    trunk = float(output.inputs[0])
-    kernel = read_kernel(output.layer, output.layer.kernel)
-    pairs = _distances_up(kernel, output.norm) * trunk
-    pairs = np.nextafter(pairs, math.inf)
-    # No number means no bound, so that `inf` is the honest entry.
-    pairs = np.where(np.isnan(pairs), math.inf, pairs)
-    matrix = np.minimum(matrix, pairs)
-    return PairBounds(matrix, float(output), trunk, output.layer, output.norm)
+        matrix, head = np.full((1, 1), float(output)), None
+    else:
+        joint = multiply_up(JOINT_FACTORS[output.norm], float(output))
+        matrix = np.full((classes, classes), joint)
+    if head is not None:
+        kernel = read_kernel(head, head.kernel)
+        pairs = _distances_up(kernel, output.norm) * float(trunk)
+        pairs = np.nextafter(pairs, math.inf)
+        # No number means no bound, so that `inf` is the honest entry.
+        pairs = np.where(np.isnan(pairs), math.inf, pairs)
+        matrix = np.minimum(matrix, pairs)
+    return PairBounds(
+        matrix, float(output), float(trunk), output.layer, head, output.norm
+    )
 
 
 def _distances_up(kernel: Array, norm: str) -> Array:

@@ -29,7 +29,7 @@ def to_keras_model(
 
     def convert(layer: Any, args: tuple[Any, ...]) -> Any:
         if layer is omit:
-            return keras.layers.Identity(dtype=layer.dtype_policy)
+            return keras.layers.Identity(dtype=layer.compute_dtype)
         if isinstance(layer, LipschitzLayer):
             return layer.to_keras_layer(audited)
         return copy_layer(layer, args)

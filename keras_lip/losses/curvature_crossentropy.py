@@ -146,8 +146,7 @@ class CurvatureCrossentropy(keras.losses.Loss):
         )
         if self.curvature_weight:
             losses = losses + self.curvature_weight * self.curvature()
-        unknown = ops.any(ops.isnan(targets), axis=-1)
-        return ops.where(unknown, float("nan"), losses)
+        return losses
 
     def perturb(self, targets: Tensor, features: Tensor) -> Tensor:
         """Returns the perturbations of features.
@@ -160,7 +159,6 @@ class CurvatureCrossentropy(keras.losses.Loss):
             Tensor of the shape of `features`, of rows of norm `radius`. No
             gradient flows through it.
         """
-        features = ops.stop_gradient(features)
         inner, outer = (
             ops.cast(kernel, features.dtype)
             for kernel in (self.head.hidden_kernel, self.head.kernel)

@@ -3,6 +3,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+from absl.testing import parameterized
 
 from keras_lip import certificates
 from keras_lip import layers
@@ -30,6 +31,31 @@ class AttackedAccuracyTest(LipschitzTestCase):
         for epsilon, accuracy in accuracies.items():
             self.assertLessEqual(report.certified_accuracy(epsilon), accuracy)
 
+    def test_attacks_in_linf_find_the_boundary_of_their_norm(self):
+        # The boundary x1 = x2 is |x1 - x2| / 2 away in the largest change.
+        model = keras.Sequential(
+            [keras.Input((2,)), keras.layers.Dense(2, use_bias=False)]
+        )
+        model.layers[0].set_weights([np.eye(2)])
+        gaps = np.array([0.05, 0.15, 0.25, 0.35])
+        x = np.stack([0.5 + gaps / 2, 0.5 - gaps / 2], axis=1)
+        accuracies = certificates.attacked_accuracy(
+            model, x, np.zeros(4, int), [0.0, 0.05, 0.15], steps=5, norm="linf"
+        )
+        self.assertEqual(accuracies, {0.0: 1.0, 0.05: 0.75, 0.15: 0.25})
+
+    @parameterized.parameters("l2", "linf")
+    def test_one_output_is_attacked(self, norm):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        weights = [np.array([[2.0], [0.0]]), np.array([-1.0])]
+        model.layers[0].set_weights(weights)
+        # The boundary is at 1/2, in both norms.
+        x = np.array([[0.55, 0.5], [0.65, 0.5], [0.35, 0.5], [0.75, 0.5]])
+        accuracies = certificates.attacked_accuracy(
+            model, x, [1, 1, -1, -1], [0.0, 0.1, 0.2], steps=5, norm=norm
+        )
+        self.assertEqual(accuracies, {0.0: 0.75, 0.1: 0.5, 0.2: 0.0})
+
     def test_bad_input_is_refused(self):
         model = models.LipschitzSequential(
             [keras.Input((2,)), layers.UnitNormDense(2)]
@@ -40,6 +66,8 @@ class AttackedAccuracyTest(LipschitzTestCase):
             attack(model, x, y, epsilons=[-1])
         with self.assertRaisesRegex(ValueError, "`steps` must be"):
             attack(model, x, y, steps=0)
+        with self.assertRaisesRegex(ValueError, "Unknown norm: 'l1'"):
+            attack(model, x, y, norm="l1")
         with self.assertRaisesRegex(ValueError, "`y` must be given"):
             attack(model, x)
         with mock.patch.dict(sys.modules, {"foolbox": None}):

@@ -26,6 +26,13 @@ class CurvatureBoundsTest(LipschitzTestCase):
             weights, spectral_norm_bound(kernel), norm_up(kernel, axis=0)
         )
 
+    def test_coarse_bound_is_the_smaller_one_of_two(self):
+        # Two orthogonal units of norms 2 and 1: |W|^2 max a^- / 4 is 3, or 5,
+        # and sum a^- |w|^2 / 4 is 3.5, or 1.25.
+        weights = np.array([[-3.0, -2.0], [0.0, -5.0]])
+        coarse = self.coarse(weights, np.diag([2.0, 1.0]))
+        self.assertAllClose(coarse, [3.0, 1.25], 0, 1e-13)
+
     @parameterized.product(
         sizes=[(3, 8), (8, 3)], scale=[1e-200, 1e-30, 1.0, 1e30]
     )

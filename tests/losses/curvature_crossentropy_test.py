@@ -200,6 +200,16 @@ class CurvatureCrossentropyTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "Labels must be integers"):
             loss(LABELS + 1, self.normal(5, 4))
 
+    def test_labels_of_no_class_are_never_trained_on(self):
+        model, x, y = self.make_model()
+        wrong = {name: labels + 1 for name, labels in y.items()}
+        if keras.backend.backend() == "torch":
+            with self.assertRaisesRegex(ValueError, "Labels must be integers"):
+                model.fit(x, wrong, verbose=0)
+        else:
+            history = model.fit(x, wrong, verbose=0).history
+            self.assertTrue(np.isnan(history["loss"]).all())
+
     def test_invalid_arguments_are_refused(self):
         head = self.make_head()
         with self.assertRaisesRegex(TypeError, "`head` must be the `keras_lip"):

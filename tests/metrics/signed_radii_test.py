@@ -2,7 +2,7 @@ import numpy as np
 from absl.testing import parameterized
 from keras import ops
 
-from keras_lip.certificates.margins import margin_radii
+from keras_lip.certificates.margins import pair_margins
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.metrics.signed_radii import LARGEST_RADIUS
 from keras_lip.metrics.signed_radii import signed_radii
@@ -26,7 +26,7 @@ class SignedRadiiTest(LipschitzTestCase):
         pair_bounds = self.rng.uniform(0.5, 3.0, (classes, classes))
         pair_bounds = pair_bounds.astype("float32").astype("float64")
         labels = self.rng.integers(0, max(classes, 2), 40)
-        expected = margin_radii(logits, pair_bounds, np.zeros(40))
+        expected = pair_margins(logits, pair_bounds, np.zeros(40)).radii()
         correct = predict_labels(logits) == labels
         self.assertIn(False, correct)
         self.assertAllClose(

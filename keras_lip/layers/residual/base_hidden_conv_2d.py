@@ -7,9 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenBlock
+from keras_lip.layers.residual.residual_bound import residual_bound
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.operators import adjoint_kernel
 from keras_lip.operators import pad_circular
@@ -21,10 +23,10 @@ from keras_lip.validation import check_positive_integer
 
 
 class BaseHiddenConv2D(BaseHiddenBlock):
-    """Computes `x - adjoint(s(convolve(x) m + b) r)` with factors `m`, `r`.
+    """Computes `x - adjoint(back, s(convolve(kernel, x) + b))`.
 
-    Subclasses say what the factors are, which are diagonal: one number, or one
-    for each hidden channel.
+    Subclasses say what the kernel of the way back is: that of the way there,
+    with one factor for all hidden channels, or one for each.
 
     Args:
         hidden_filters: Positive integer. Number of hidden channels.
@@ -78,31 +80,33 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
 
     @abc.abstractmethod
-    def compute_factors(
-        self, training: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns `V`, `m` and `r`; in training it may move a state.
+    def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Returns two kernels `V` and `B`; in training it may move a state.
 
-        The layer computes `x - adjoint(V, s(convolve(V, x) m + b) r)`, where
-        `V m` is the kernel.
+        The layer computes `x - adjoint(B, s(convolve(V, x) + b))`.
         """
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         first = self.data_format == "channels_first"
         images = ops.moveaxis(inputs, 1, -1) if first else inputs
-        kernel, scale, shrink = (
-            ops.cast(factor, images.dtype)
-            for factor in self.compute_factors(
+        kernel, back = (
+            ops.cast(kernel, images.dtype)
+            for kernel in self.compute_kernels(
                 bool(training and self.trainable)
             )
         )
-        hidden = self.operator.matvec(kernel, images) * scale + self.bias
-        hidden = self.activation(hidden) * shrink
-        outputs = images - self.operator.adjoint(kernel, hidden)
+        hidden = self.operator.matvec(kernel, images) + self.bias
+        hidden = self.activation(hidden)
+        outputs = images - self.operator.adjoint(back, hidden)
         return ops.moveaxis(outputs, -1, 1) if first else outputs
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
+
+    def lipschitz_bound(self) -> float:
+        return residual_bound(
+            *(read_kernel(self, kernel) for kernel in self.compute_kernels())
+        )
 
     def stock_block(self, down_kernel: Tensor) -> keras.Model:
         """Returns the block as a model of two stock convolutions.

@@ -9,8 +9,6 @@ from keras import ops
 
 from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
 from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.rounding import add_up
-from keras_lip.bounds.rounding import multiply_up
 from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import estimate_step
@@ -130,16 +128,10 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
             training,
         )
 
-    def compute_factors(
-        self, training: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
         kernel = ops.convert_to_tensor(self.kernel)
-        return kernel, ops.ones(()), self.compute_step(training)
-
-    def lipschitz_bound(self) -> float:
-        norm = convolution_norm_bound(read_kernel(self, self.kernel))
-        step = float(read_kernel(self, self.compute_step()))
-        return max(1.0, add_up(multiply_up(step, norm, norm), -1.0))
+        step = ops.cast(self.compute_step(training), kernel.dtype)
+        return kernel, kernel * step
 
     def to_keras_layer(self, audited: bool = True) -> keras.Model:
         step = float(read_kernel(self, self.compute_step()))

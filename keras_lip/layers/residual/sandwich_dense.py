@@ -4,16 +4,19 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_lip import parametrizations
 from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.bounds.read_kernel import read_weight
+from keras_lip.bounds.rounding import divide_up
 from keras_lip.bounds.rounding import multiply_up
+from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.layers.parametrization_state import add_state
 from keras_lip.layers.parametrization_state import assign_state
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
 from keras_lip.layers.residual.bounded_exponential import bounded_exponential
-from keras_lip.layers.residual.weighted_gram_bound import weighted_gram_bound
 from keras_lip.parametrizations import Parametrization
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -115,38 +118,56 @@ class SandwichDense(BaseHiddenDense):
         scale = bounded_exponential(ops.convert_to_tensor(self.log_scale))
         return kernel, math.sqrt(2) / scale, math.sqrt(2) * scale
 
+    def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Returns the kernels that run, the factors included.
+
+        The layer computes `s(x up + b) down^T` with them; in training a state
+        may be moved.
+        """
+        kernel, before, after = self.compute_factors(training)
+        return kernel[self.units :] * before, kernel[: self.units] * after
+
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        kernel, before, after = (
-            ops.cast(factor, inputs.dtype)
-            for factor in self.compute_factors(
+        up, down = (
+            ops.cast(kernel, inputs.dtype)
+            for kernel in self.compute_kernels(
                 bool(training and self.trainable)
             )
         )
-        hidden = ops.matmul(inputs, kernel[self.units :]) * before + self.bias
-        hidden = self.activation(hidden) * after
-        return ops.matmul(hidden, ops.transpose(kernel[: self.units]))
+        hidden = self.activation(ops.matmul(inputs, up) + self.bias)
+        return ops.matmul(hidden, ops.transpose(down))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
     def lipschitz_bound(self) -> float:
-        # Write `r` for the product of the two diagonals, `D` for slopes of the
-        # activation, and let `l = |A' A'^T + B' B'^T|`, where `A'` and `B'` are
-        # `A` and `B` with row `i` times `sqrt(r_i / 2)`. The Jacobian is
-        # `A^T D r B = 2 A'^T D B'`. For any `dx`, set `g = sqrt(2) D B' dx`.
-        # As the slopes lie in [0, 1],
-        #     |g|^2 <= sqrt(2) g^T B' dx,
-        # so that `dy = sqrt(2) A'^T g` satisfies
+        # Write `A` and `B` for the transposes of the kernels that run, `down`
+        # and `up`, and `c`, `c'` for two positive numbers for each hidden unit.
+        # With slopes `D` of the activation, the Jacobian is
+        # `A^T D B = 2 A'^T D' B'`, where the rows of `A'` and `B'` are those of
+        # `A` and `B` times `c / sqrt(2)` and `c' / sqrt(2)`, and `D' = D / cc'`
+        # lies in `[0, s]` if `1 / cc'` is at most `s`. Let
+        # `l = |A' A'^T + B' B'^T|`. For any `dx`, set `g = sqrt(2) D' B' dx`.
+        # As `|g|^2 <= sqrt(2) s g^T B' dx`, `dy = sqrt(2) A'^T g` satisfies
         #     |dy|^2 <= 2 l |g|^2 - 2 |B'^T g|^2
-        #            <= 2 (sqrt(2) l) (B'^T g)^T dx - 2 |B'^T g|^2
-        #            <= l^2 |dx|^2.
-        kernel, before, after = (
-            read_kernel(self, factor) for factor in self.compute_factors()
+        #            <= 2 (sqrt(2) l s) (B'^T g)^T dx - 2 |B'^T g|^2
+        #            <= (l s)^2 |dx|^2.
+        # As `c` and `c'` are float32, their products with the kernels are exact
+        # in float64, and so are those with each other.
+        _, before, after = map(read_weight, self.compute_factors())
+        up, down = (
+            read_kernel(self, kernel) for kernel in self.compute_kernels()
         )
-        return multiply_up(0.5, weighted_gram_bound(kernel, before, after))
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            balance = np.sqrt(before / after).astype("float32")
+            inverse = (1 / balance).astype("float32").astype("float64")
+            stacked = np.concatenate([down * balance, up * inverse])
+        slope = divide_up(1.0, float(np.min(balance * inverse)))
+        norm = spectral_norm_bound(stacked)
+        return multiply_up(0.5, slope, norm, norm)
 
     def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        kernel, before, after = self.compute_factors()
+        inner, outer = map(ops.convert_to_numpy, self.compute_kernels())
         shape = self.get_build_config()["input_shape"][1:]
         inputs = keras.Input(shape, dtype=self.compute_dtype)
         up = keras.layers.Dense(
@@ -156,14 +177,8 @@ class SandwichDense(BaseHiddenDense):
             self.units, use_bias=False, dtype=self.dtype_policy
         )
         outputs = down(up(inputs))
-        inner, outer = kernel[self.units :], kernel[: self.units]
-        up.set_weights(
-            [
-                ops.convert_to_numpy(inner * before),
-                ops.convert_to_numpy(self.bias),
-            ]
-        )
-        down.set_weights([ops.convert_to_numpy(ops.transpose(outer * after))])
+        up.set_weights([inner, ops.convert_to_numpy(self.bias)])
+        down.set_weights([outer.T])
         return keras.Model(inputs, outputs, name=self.name)
 
     def get_config(self) -> Config:

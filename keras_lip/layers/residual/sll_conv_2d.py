@@ -3,11 +3,8 @@
 import keras
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.rounding import add_up
 from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
-from keras_lip.layers.residual.sll_factors import sll_factors
-from keras_lip.layers.residual.weighted_gram_bound import weighted_gram_bound
+from keras_lip.layers.residual.sll_back import sll_back
 from keras_lip.linalg import correlation_moduli
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -77,23 +74,11 @@ class SLLConv2D(BaseHiddenConv2D):
             autocast=False,
         )
 
-    def compute_factors(
-        self, training: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return sll_factors(
-            ops.convert_to_tensor(self.kernel),
-            ops.convert_to_tensor(self.log_scale),
-            correlation_moduli,
-        )
-
-    def lipschitz_bound(self) -> float:
-        # With slopes `D` of the activation, the Jacobian `I - V^T r D m V` is
-        # symmetric, with eigenvalues between `1 - |V^T r m V|` and one.
-        kernel, scale, shrink = (
-            read_kernel(self, factor) for factor in self.compute_factors()
-        )
-        return max(1.0, add_up(weighted_gram_bound(kernel, scale, shrink), -1))
+    def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
+        kernel = ops.convert_to_tensor(self.kernel)
+        log_scale = ops.convert_to_tensor(self.log_scale)
+        return kernel, sll_back(kernel, log_scale, correlation_moduli)
 
     def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        kernel, _, shrink = self.compute_factors()
-        return self.stock_block(kernel * shrink)
+        _, back = self.compute_kernels()
+        return self.stock_block(back)

@@ -6,10 +6,9 @@ import keras
 from keras import ops
 
 from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.rounding import add_up
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
-from keras_lip.layers.residual.sll_factors import sll_factors
-from keras_lip.layers.residual.weighted_gram_bound import weighted_gram_bound
+from keras_lip.layers.residual.residual_bound import residual_bound
+from keras_lip.layers.residual.sll_back import sll_back
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -81,39 +80,36 @@ class SLLDense(BaseHiddenDense):
             autocast=False,
         )
 
-    def compute_factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns `V`, `m` and `r` with `W = m V` and `2 T^{-1} = m^2 r / m`.
+    def compute_kernels(self) -> tuple[Tensor, Tensor]:
+        """Returns `W` and `2 W T^{-1}`.
 
-        `V` has entries of at most one, so that its squares are in range where
-        those of `W` are not. The layer computes `x - s(m (x V) + b) r V^T`.
+        The layer computes `x - s(x W + b) (2 W T^{-1})^T` with them.
         """
-        return sll_factors(
-            ops.convert_to_tensor(self.kernel),
+        kernel = ops.convert_to_tensor(self.kernel)
+        back = sll_back(
+            kernel,
             ops.convert_to_tensor(self.log_scale),
             lambda kernel: ops.abs(ops.matmul(ops.transpose(kernel), kernel)),
         )
+        return kernel, back
 
     def call(self, inputs: Tensor) -> Tensor:
-        kernel, scale, shrink = (
-            ops.cast(factor, inputs.dtype) for factor in self.compute_factors()
+        kernel, back = (
+            ops.cast(kernel, inputs.dtype) for kernel in self.compute_kernels()
         )
-        hidden = ops.matmul(inputs, kernel) * scale + self.bias
-        hidden = self.activation(hidden) * shrink
-        return inputs - ops.matmul(hidden, ops.transpose(kernel))
+        hidden = self.activation(ops.matmul(inputs, kernel) + self.bias)
+        return inputs - ops.matmul(hidden, ops.transpose(back))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def lipschitz_bound(self) -> float:
-        # With slopes `D` of the activation, the Jacobian `I - V D m r V^T` is
-        # symmetric, with eigenvalues between `1 - |V m r V^T|` and one.
-        kernel, scale, shrink = (
-            read_kernel(self, factor) for factor in self.compute_factors()
+        return residual_bound(
+            *(read_kernel(self, kernel) for kernel in self.compute_kernels())
         )
-        return max(1.0, add_up(weighted_gram_bound(kernel, scale, shrink), -1))
 
     def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        kernel, _, shrink = self.compute_factors()
+        _, back = self.compute_kernels()
         shape = self.get_build_config()["input_shape"][1:]
         inputs = keras.Input(shape, dtype=self.compute_dtype)
         up = keras.layers.Dense(
@@ -129,7 +125,7 @@ class SLLDense(BaseHiddenDense):
         up.set_weights(
             [ops.convert_to_numpy(self.kernel), ops.convert_to_numpy(self.bias)]
         )
-        down.set_weights([ops.convert_to_numpy(ops.transpose(kernel * shrink))])
+        down.set_weights([ops.convert_to_numpy(ops.transpose(back))])
         return keras.Model(inputs, outputs, name=self.name)
 
     def get_config(self) -> Config:

@@ -78,18 +78,16 @@ class SLLDenseTest(LipschitzTestCase):
     @parameterized.parameters(0.0, 1.0, 5.0, 1e3, 1e30)
     def test_bound_is_above_the_jacobian_of_every_pattern(self, spread):
         layer = self.make_layer(self.normal(4, 5), self.normal(5, scale=spread))
-        kernel = to_numpy(layer.kernel).astype("float64")
-        v, scale, shrink = (
-            to_numpy(factor).astype("float64")
-            for factor in layer.compute_factors()
+        kernel, back = (
+            to_numpy(kernel).astype("float64")
+            for kernel in layer.compute_kernels()
         )
-        self.assertAllClose(scale * v, kernel)
         bound = layer.lipschitz_bound()
         self.assertAlmostEqual(bound, 1.0, delta=ROUNDINGS)
         patterns = [*itertools.product([0.0, 1.0], repeat=5)]
         patterns += [*self.rng.uniform(size=(50, 5))]
         for slopes in patterns:
-            jacobian = np.eye(4) - v * (slopes * scale * shrink) @ v.T
+            jacobian = np.eye(4) - kernel * slopes @ back.T
             self.assertLessEqual(np.linalg.norm(jacobian, 2), bound + 1e-14)
 
     def test_bound_is_reached(self):
@@ -105,8 +103,8 @@ class SLLDenseTest(LipschitzTestCase):
 
     def test_bound_sees_a_step_that_is_too_long(self):
         layer = self.make_layer(self.normal(4, 3), activation="linear")
-        factors = layer.compute_factors()
-        layer.compute_factors = lambda: (*factors[:2], 3.0 * factors[2])
+        kernel, back = layer.compute_kernels()
+        layer.compute_kernels = lambda: (kernel, 3.0 * back)
         difference = layer(np.eye(4)) - layer(np.zeros((4, 4)))
         norm = self.singular_values(difference).max()
         self.assertGreater(norm, 1.5)
@@ -138,9 +136,9 @@ class SLLDenseTest(LipschitzTestCase):
             # The layer's own computation, on a tensor in the weight's place.
             stand_in = Direct()
             stand_in.kernel, stand_in.log_scale = kernel, layer.log_scale
-            v, m, r = layers.SLLDense.compute_factors(stand_in)
-            hidden = ops.relu(ops.matmul(x, v) * m) * r
-            return ops.square(x - ops.matmul(hidden, ops.transpose(v)))
+            kernel, back = layers.SLLDense.compute_kernels(stand_in)
+            hidden = ops.relu(ops.matmul(x, kernel))
+            return ops.square(x - ops.matmul(hidden, ops.transpose(back)))
 
         kernel = ops.convert_to_tensor(to_numpy(layer.kernel))
         self.assertTrue(np.isfinite(to_numpy(layer(x))).all())
@@ -157,15 +155,15 @@ class SLLDenseTest(LipschitzTestCase):
         layer = self.make_layer(
             kernel, activation="linear", dtype="mixed_bfloat16"
         )
-        v, scale, shrink = (
-            to_numpy(ops.cast(factor, "bfloat16")).astype("float64")
-            for factor in layer.compute_factors()
+        kernel, back = (
+            to_numpy(ops.cast(kernel, "bfloat16")).astype("float64")
+            for kernel in layer.compute_kernels()
         )
-        jacobian = np.eye(6) - v * (scale * shrink) @ v.T
-        norm = max(1.0, np.linalg.norm(jacobian, 2))
+        norm = np.linalg.norm(np.eye(6) - kernel @ back.T, 2)
+        self.assertNotAlmostEqual(norm, 1.0, delta=1e-4)
         bound = layer.lipschitz_bound()
-        self.assertGreaterEqual(bound, norm - 1e-14)
-        self.assertAlmostEqual(bound, norm, delta=1e-10)
+        self.assertGreaterEqual(bound, norm)
+        self.assertAlmostEqual(bound, norm, delta=0.02)
 
     def test_weights_that_are_not_finite_have_no_bound(self):
         for value in (np.inf, np.nan):

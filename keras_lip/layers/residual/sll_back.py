@@ -1,4 +1,4 @@
-"""The diagonal factors of SDP-based Lipschitz layers."""
+"""The way back of SDP-based Lipschitz layers."""
 
 from collections.abc import Callable
 
@@ -15,13 +15,13 @@ _EPSILON = 1e-12
 _SMALLEST_SCALE = 1e-24
 
 
-def sll_factors(
+def sll_back(
     kernel: Tensor, log_scale: Tensor, correlate: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns `V`, `m` and `r` with `W = m V` and `2 T^{-1} = m^2 r / m`.
+) -> Tensor:
+    """Returns `2 W T^{-1}`, for the kernel `W` and its diagonal `T`.
 
-    `V` has entries of at most one, so that its squares are in range where those
-    of `W` are not.
+    `T` is computed from `V = W / m`, with `m` the largest entry of `W`, so that
+    the squares are in range where those of `W` are not.
 
     Args:
         kernel: Tensor `W`, with one hidden unit or channel for each index of
@@ -31,11 +31,11 @@ def sll_factors(
             of its hidden units, a symmetric tensor of shape `(hidden, hidden)`.
 
     Returns:
-        Tuple of `V`, the scalar `m`, and `r` of shape `(hidden,)`.
+        Tensor of the shape of `kernel`.
     """
     largest = ops.stop_gradient(ops.max(ops.abs(kernel)))
     scale = ops.maximum(largest, _SMALLEST_SCALE)
     kernel = kernel / scale
     q = bounded_exponential(log_scale)
     t = ops.matmul(correlate(kernel), q[:, None])[:, 0] / q
-    return kernel, scale, 2.0 / (t + _EPSILON) / scale
+    return kernel * (2.0 / (t + _EPSILON) / scale)

@@ -1,0 +1,58 @@
+"""Arithmetic of non-negative arrays, rounded up.
+
+Float64 rounds to nearest, so that the next float above a result is above the
+exact one, underflow included. What is not a number bounds nothing: it is `inf`.
+"""
+
+import numpy as np
+
+from keras_lip.types import Array
+
+
+def add(*terms: Array | float) -> Array:
+    """Sums from above."""
+    total = np.asarray(terms[0], dtype="float64")
+    with np.errstate(over="ignore", invalid="ignore"):
+        for term in terms[1:]:
+            total = _up(total + term)
+    return total
+
+
+def multiply(*factors: Array | float) -> Array:
+    """Multiplies from above."""
+    product = np.asarray(factors[0], dtype="float64")
+    with np.errstate(over="ignore", invalid="ignore"):
+        for factor in factors[1:]:
+            product = _up(product * factor)
+    return product
+
+
+def hypot(*terms: Array) -> Array:
+    """Takes the Euclidean norm from above, entry by entry."""
+    stacked = np.stack(np.broadcast_arrays(*terms), axis=-1)
+    norms = sample_norms(stacked.reshape(-1, stacked.shape[-1]))
+    return norms.reshape(stacked.shape[:-1])
+
+
+def sample_norms(array: Array) -> Array:
+    """Bounds the l2 norm of each sample.
+
+    Args:
+        array: Float64 array of shape `(num_samples, ...)`.
+
+    Returns:
+        Array of shape `(num_samples,)`.
+    """
+    flat = np.abs(array.reshape(len(array), -1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Divided by its largest, no number that matters overflows or vanishes.
+        largest = np.max(flat, axis=1, initial=0.0)
+        scaled = flat / np.where(largest > 0, largest, 1.0)[:, None]
+        roots = np.sqrt(np.sum(np.square(scaled), axis=1))
+        # A sum of n squares of quotients is off by less than n + 4 roundings.
+        slack = 1 + (flat.shape[1] + 16) * 2.0**-52
+        return _up(_up(roots * largest) * slack)
+
+
+def _up(array: Array) -> Array:
+    return np.where(np.isnan(array), np.inf, np.nextafter(array, np.inf))

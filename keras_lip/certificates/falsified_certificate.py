@@ -1,0 +1,41 @@
+"""What is raised where a certificate turns out to be false."""
+
+from typing import Any
+
+
+class FalsifiedCertificate(RuntimeError):
+    """A proof of this library is contradicted by an input.
+
+    It is no error of the caller, but a mistake of the library, of Keras or of
+    the machine: do not rely on the report, and pass the counterexample on.
+    Raised by `keras_lip.certificates.falsify`.
+
+    Args:
+        message: String. What was found.
+        index: Integer. Which sample it is. All but the message are `None` where
+            the Lipschitz bound of the model is exceeded instead.
+        counterexample: Array of the shape of one input.
+        distance: Float. How far it is from the sample, in the report's norm.
+        radius: Float. The certified radius, which is larger.
+        label: Integer. The class that is certified.
+        found: Integer, the class of the counterexample; `None` if the model
+            abstains there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        index: int | None = None,
+        counterexample: Any = None,
+        distance: float | None = None,
+        radius: float | None = None,
+        label: int | None = None,
+        found: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.index = index
+        self.counterexample = counterexample
+        self.distance = distance
+        self.radius = radius
+        self.label = label
+        self.found = found

@@ -1,0 +1,125 @@
+"""The attacks of foolbox, and models as it takes them."""
+
+from typing import Any
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_lip.types import Array
+
+
+class FoolboxAttacks(NamedTuple):
+    """Attacks in one norm.
+
+    Attributes:
+        bounded: Attacks that search within a radius.
+        minimal: Attacks that search for the nearest change of class.
+    """
+
+    bounded: tuple[Any, ...]
+    minimal: tuple[Any, ...]
+
+
+def make_attacks(norm: str, steps: int, radius: float = 1.0) -> FoolboxAttacks:
+    """Makes the attacks in a norm.
+
+    Args:
+        norm: `"l2"` or `"linf"`.
+        steps: Positive integer. Steps of each attack.
+        radius: Float. Where attacks begin that search for a distance.
+
+    Returns:
+        `FoolboxAttacks`.
+
+    Raises:
+        ImportError: If the extra `attacks` is not installed.
+    """
+    attacks = _import_foolbox().attacks
+    if norm == "linf":
+        return FoolboxAttacks(
+            (
+                attacks.LinfProjectedGradientDescentAttack(steps=steps),
+                attacks.LinfFastGradientAttack(),
+            ),
+            (attacks.LinfDeepFoolAttack(steps=steps),),
+        )
+    return FoolboxAttacks(
+        (attacks.L2ProjectedGradientDescentAttack(steps=steps),),
+        (
+            attacks.L2DeepFoolAttack(steps=steps),
+            attacks.DDNAttack(init_epsilon=radius, steps=steps),
+        ),
+    )
+
+
+def to_foolbox_model(model: keras.Model, bounds: tuple[float, float]) -> Any:
+    """Wraps a model for foolbox, which has one class for each backend.
+
+    Args:
+        model: A classifier.
+        bounds: Least and greatest value of an entry of the input.
+
+    Returns:
+        A model of foolbox, of two logits where the model has one.
+
+    Raises:
+        ImportError: If the extra `attacks` is not installed.
+        NotImplementedError: If foolbox knows nothing of the backend.
+    """
+    foolbox = _import_foolbox()
+    model = _with_two_logits(model)
+
+    def predict(inputs: Any) -> Any:
+        return model(inputs, training=False)
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        device = (
+            "/GPU:0" if tf.config.list_physical_devices("GPU") else "/CPU:0"
+        )
+        return foolbox.TensorFlowModel(tf.function(predict), bounds, device)
+    if backend == "jax":
+        import jax
+
+        return foolbox.JAXModel(jax.jit(predict), bounds)
+    if backend == "torch":
+        return foolbox.PyTorchModel(model.eval(), bounds)
+    raise NotImplementedError(
+        "Attacks run on the tensorflow, jax and torch backends. Received: "
+        f"backend={backend!r}"
+    )
+
+
+def to_native(inputs: Array, labels: Array) -> tuple[Any, Any]:
+    """Returns inputs and labels as the tensors that foolbox takes."""
+    # PyTorch's crossentropy takes nothing shorter; JAX has nothing longer.
+    integer = "int32" if keras.backend.backend() == "jax" else "int64"
+    return (
+        ops.convert_to_tensor(inputs, dtype="float32"),
+        ops.convert_to_tensor(labels, dtype=integer),
+    )
+
+
+def _with_two_logits(model: keras.Model) -> keras.Model:
+    """Returns a model whose largest logit is the answer."""
+    if model.output_shape[-1] != 1:
+        return model
+    inputs = keras.Input(batch_shape=model.input_shape)
+    outputs = model(inputs)
+    return keras.Model(
+        inputs, ops.concatenate([ops.zeros_like(outputs), outputs], axis=-1)
+    )
+
+
+def _import_foolbox() -> Any:
+    try:
+        import foolbox
+    except ImportError as error:
+        raise ImportError(
+            "Attacks need `foolbox`. Install the extra `attacks`: "
+            'pip install "keras-lip[attacks]"'
+        ) from error
+    return foolbox

@@ -1,0 +1,163 @@
+import hashlib
+import importlib
+from unittest import mock
+
+import keras
+import numpy as np
+from absl.testing import parameterized
+from keras import layers
+
+from keras_lip.certificates import audit
+from keras_lip.certificates import certified_radius
+from keras_lip.certificates.float64_logits import Float64Logits
+from keras_lip.certificates.margins import margin_radii
+from tests.lipschitz_test_case import to_numpy
+from tests.mutations.mutation_test_case import MutationTestCase
+
+ROOM = "keras_lip.certificates"
+AUDIT = importlib.import_module(f"{ROOM}.audit")
+CERTIFIER = importlib.import_module(f"{ROOM}.certifier")
+PAIR_BOUNDS = importlib.import_module(f"{ROOM}.pair_bounds")
+
+
+def two_classes_only(logits, pair_bounds, errors, threshold=0.0):
+    """Radii that compare an answer with the runner-up alone."""
+    ranked = np.argsort(-logits, axis=1)[:, :2]
+    radii = [
+        margin_radii(
+            logits[i : i + 1, pair],
+            pair_bounds[np.ix_(pair, pair)],
+            errors[i : i + 1],
+            threshold,
+        )
+        for i, pair in enumerate(ranked)
+    ]
+    return np.concatenate(radii)
+
+
+def ties_removed(logits, pair_bounds, errors, threshold=0.0):
+    """Radii that take every logit that is the largest for the answer."""
+    rest = np.where(logits == logits.max(axis=1)[:, None], -np.inf, logits)
+    margins = logits.max(axis=1) - rest.max(axis=1)
+    return np.minimum(margins / pair_bounds.max(), 1e300)
+
+
+def round_operands(values, bits=10):
+    """Rounds mantissas as the matrix units of GPUs do."""
+    mantissas, exponents = np.frexp(values)
+    return np.ldexp(np.round(mantissas * 2**bits) / 2**bits, exponents)
+
+
+class RoundedLogits(Float64Logits):
+    def __call__(self, x):
+        return super().__call__(round_operands(x))
+
+
+class CertificateMutationsTest(MutationTestCase):
+    def make_model(self, kernel, bias=None, scale=None):
+        kernel = np.asarray(kernel, dtype=float)
+        model = keras.Sequential(
+            [
+                keras.Input((len(kernel),)),
+                layers.Rescaling(1.0 if scale is None else scale),
+                layers.Dense(kernel.shape[1]),
+            ]
+        )
+        bias = np.zeros(kernel.shape[1]) if bias is None else np.asarray(bias)
+        model.layers[1].set_weights([kernel, bias])
+        return model
+
+    def checks(self, model, x):
+        return (
+            lambda: self.check_radii(model, x),
+            lambda: self.check_attacks(model, x),
+        )
+
+    def test_root_of_two_forgotten(self):
+        model = self.make_model(np.eye(2))
+        x = self.normal(4, 2).astype("float64")
+        mutation = mock.patch.dict(PAIR_BOUNDS.JOINT_FACTORS, {"l2": 1.0})
+        self.assertCaught(mutation, *self.checks(model, x))
+        mutation = mock.patch.dict(PAIR_BOUNDS.JOINT_FACTORS, {"linf": 2**0.5})
+        # Logits of separate entries move against each other.
+        self.assertCaught(
+            mutation,
+            lambda: self.check_radii(model, x, "linf"),
+            lambda: self.check_attacks(model, x, norm="linf"),
+        )
+
+    def test_largest_logits_only(self):
+        # The runner-up is far away, and the last class near.
+        model = self.make_model([[1.0, 0.9, -9.0]], [0.5, 0.0, 0.0])
+        x = np.array([[1.0], [1.5], [2.0], [3.0]])
+        mutation = mock.patch.object(
+            CERTIFIER, "margin_radii", two_classes_only
+        )
+        self.assertCaught(mutation, *self.checks(model, x))
+
+    def test_ties_with_a_radius(self):
+        model = self.make_model(np.eye(3))
+        x = np.array([[1.0, 1.0, 0.0], [2.0, 2.0, 2.0]])
+
+        def check():
+            radius = certified_radius(model, x)
+            self.assertEqual(radius.tolist(), [0.0, 0.0])
+
+        mutation = mock.patch.object(CERTIFIER, "margin_radii", ties_removed)
+        # Just beside a tie, the other class is at hand for an attack.
+        self.assertCaught(mutation, check, lambda: self.check_attacks(model, x))
+
+    def test_bound_multiplied_batch_by_batch(self):
+        # The constant is less than one: radii grow from batch to batch.
+        model = self.make_model(np.eye(2), scale=0.5)
+        x = self.normal(4, 2).astype("float64")
+        calls = []
+
+        def multiply(logits, pair_bounds, errors, threshold=0.0):
+            calls.append(0.5)
+            factor = np.prod(calls)
+            return margin_radii(logits, pair_bounds * factor, errors, threshold)
+
+        mutation = mock.patch.object(CERTIFIER, "margin_radii", multiply)
+        self.assertCaught(
+            mutation, lambda: self.check_radii(model, x, batch_size=2)
+        )
+
+    @parameterized.named_parameters(
+        ("of_any_model", lambda model: "0" * 64),
+        (
+            "of_what_is_trained",
+            lambda model: hashlib.sha256(
+                b"".join(to_numpy(w).tobytes() for w in model.trainable_weights)
+            ).hexdigest(),
+        ),
+    )
+    def test_audit_of_other_statistics_reused(self, fingerprint):
+        norm = layers.BatchNormalization(epsilon=0.0)
+        model = keras.Sequential(
+            [keras.Input((2,)), norm, layers.Dense(2, use_bias=False)]
+        )
+        model.layers[1].set_weights([np.eye(2)])
+        x = self.normal(4, 2).astype("float64")
+
+        def check():
+            norm.moving_variance.assign([1.0, 1.0])
+            old = audit(model, steps=None)
+            self.check_radii(model, x, audit=old)
+            norm.moving_variance.assign([0.25, 0.25])
+            with self.assertRaisesRegex(ValueError, "of other weights"):
+                self.check_radii(model, x, audit=old)
+
+        def mutate(name):
+            return mock.patch.object(name, "fingerprint", fingerprint)
+
+        check()
+        with mutate(AUDIT), mutate(CERTIFIER):
+            with self.assertRaises(AssertionError):
+                check()
+
+    def test_operands_rounded_to_ten_bits(self):
+        model = self.make_model(np.eye(2))
+        x = self.normal(4, 2).astype("float64")
+        mutation = mock.patch.object(CERTIFIER, "Float64Logits", RoundedLogits)
+        self.assertCaught(mutation, *self.checks(model, x))
