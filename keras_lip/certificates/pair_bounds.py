@@ -55,6 +55,8 @@ class PairBounds(NamedTuple):
             return "scalar output, |f| / L"
         if type(self.last_layer) is CurvatureHead:
             return "curvature head, the largest of dual, closed form and margin"
+        if type(self.last_layer) is keras.layers.Concatenate:
+            return "separate branches, margin / (L_i + L_j)"
         if self.head is None:
             factor = {"l2": "sqrt(2) L", "linf": "2 L"}[self.norm]
             return f"jointly Lipschitz logits, margin / ({factor})"
@@ -68,8 +70,9 @@ def find_pair_bounds(model: keras.Model, norm: str | None = None) -> PairBounds:
     Where the last layer is linear, with weights `w_i`, the margin `f_i - f_j`
     has the constant `L_trunk * |w_i - w_j|`, in the norm that is dual to that
     of the features: l2, or l1 for l-infinity. Else it is `sqrt(2) * L`, as of
-    any jointly `L`-Lipschitz logits, and `2 * L` in l-infinity. The smaller one
-    is taken.
+    any jointly `L`-Lipschitz logits, and `2 * L` in l-infinity. Where logits of
+    separate branches are concatenated it is the sum of the constants of the two
+    branches. The smallest one is taken.
 
     Args:
         model: A built model whose output has shape `(batch_size, classes)`.
@@ -117,6 +120,8 @@ def bound_pairs(output: Bound) -> PairBounds:
     else:
         joint = multiply_up(JOINT_FACTORS[output.norm], float(output))
         matrix = np.full((classes, classes), joint)
+    if type(output.layer) is keras.layers.Concatenate:
+        matrix = np.minimum(matrix, _bound_branches(output))
     if head is not None:
         kernel = read_kernel(head, head.kernel)
         pairs = _distances_up(kernel, output.norm) * float(trunk)
@@ -127,6 +132,20 @@ def bound_pairs(output: Bound) -> PairBounds:
     return PairBounds(
         matrix, float(output), float(trunk), output.layer, head, output.norm
     )
+
+
+def _bound_branches(output: Bound) -> Array:
+    """Bounds the margins between logits that come from separate branches.
+
+    Each logit moves by its own branch's constant at most: the margin between
+    classes of two branches by their sum.
+    """
+    sizes = [int((branch.shape or (1,))[-1] or 1) for branch in output.inputs]
+    own = np.repeat(np.array(output.inputs, dtype="float64"), sizes)
+    index = np.repeat(np.arange(len(sizes)), sizes)
+    apart = np.nextafter(own[:, None] + own[None, :], math.inf)
+    joint = np.nextafter(JOINT_FACTORS[output.norm] * own, math.inf)
+    return np.where(index[:, None] == index, joint[:, None], apart)
 
 
 def _distances_up(kernel: Array, norm: str) -> Array:

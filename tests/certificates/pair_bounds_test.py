@@ -3,6 +3,7 @@ import numpy as np
 from absl.testing import parameterized
 
 from keras_lip import layers
+from keras_lip.certificates import certify
 from keras_lip.certificates.pair_bounds import find_pair_bounds
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
@@ -43,6 +44,38 @@ class PairBoundsTest(LipschitzTestCase):
         model.layers[0].free_kernel.assign(kernel)
         bounds = find_pair_bounds(model)
         self.assertAllClose(bounds.matrix[0, 1], 2.0)
+
+    def test_logits_of_separate_branches_move_by_their_own_constants(self):
+        inputs = keras.Input((4,))
+        branches = []
+        for scale, units in (1.0, 1), (2.0, 1), (4.0, 2):
+            x = keras.layers.Rescaling(scale)(inputs)
+            branches.append(keras.layers.Dense(units, use_bias=False)(x))
+        model = keras.Model(inputs, keras.layers.Concatenate()(branches))
+        for layer, columns in zip(
+            model.layers[4:7], ([0], [0], [0, 1]), strict=True
+        ):
+            layer.set_weights([np.eye(4)[:, columns]])
+        root = np.sqrt(2.0)
+        self.assertAllClose(
+            find_pair_bounds(model).matrix,
+            [
+                [root, 3, 5, 5],
+                [3, 2 * root, 6, 6],
+                [5, 6, 4 * root, 4 * root],
+                [5, 6, 4 * root, 4 * root],
+            ],
+        )
+
+    def test_radius_of_opposite_branches_is_exact(self):
+        inputs = keras.Input((1,))
+        branches = [
+            keras.layers.Rescaling(scale)(inputs) for scale in (1.0, -2.0)
+        ]
+        model = keras.Model(inputs, keras.layers.Concatenate()(branches))
+        report = certify(model, np.array([[3.0]]), [0])
+        self.assertAlmostEqual(report.radius[0], 3.0, delta=1e-8)
+        self.assertIn("separate branches", report.method)
 
     def test_head_inside_of_a_nested_model_is_found(self):
         inner = keras.Sequential(
