@@ -33,9 +33,9 @@ class CertifySemanticsTest(LipschitzTestCase):
         self.assertLess(losses["float64"], 1e-9)
 
     def test_rounding_that_flips_the_class_is_accounted_for(self):
-        # A bias of 2^26 leaves steps of 8 between float32 logits.
+        # A bias of 1.5 2^26 leaves steps of 8 between float32 logits.
         model = keras.Sequential([keras.Input((1,)), layers.Dense(2)])
-        bias = np.float32(2**26)
+        bias = np.float32(1.5 * 2**26)
         model.layers[0].set_weights(
             [np.array([[1.0, -1.0]]), np.array([bias, bias])]
         )

@@ -65,16 +65,20 @@ class ExactRadiusTest(LipschitzTestCase):
         model.layers[-1].set_weights([self.normal(4, 3), self.normal(3)])
         return self.head_weights(model)
 
+    def draw_inputs(self, matrix, offset):
+        """Inputs away from ties, where all of a margin is lost to rounding."""
+        x = self.normal(64, 4).astype("float64")
+        logits = np.sort(x @ matrix + offset, axis=1)
+        below = logits[:, -2] if logits.shape[1] > 1 else 0.0
+        x = x[np.abs(logits[:, -1] - below) > 0.4][:4]
+        self.assertLen(x, 4)
+        return x
+
     @parameterized.parameters(1, 2, 4)
     def test_linear_layer_of_any_weights(self, classes):
         model = make_head(self.normal(4, classes), self.normal(classes))
         kernel, bias = self.head_weights(model)
-        x = self.normal(8, 4).astype("float64")
-        # Away from ties, where a margin is a share of the logits.
-        logits = np.sort(x @ kernel + bias, axis=1)
-        margins = logits[:, -1] - logits[:, -2] if classes > 1 else logits[:, 0]
-        x = x[np.abs(margins) > 0.1]
-        self.assertGreater(len(x), 3)
+        x = self.draw_inputs(kernel, bias)
         self.assertExact(model, x, kernel, bias, 1e-9)
 
     def test_network_of_signed_permutations(self):
@@ -88,7 +92,7 @@ class ExactRadiusTest(LipschitzTestCase):
             layer.set_weights([kernel])
             matrix = matrix @ kernel
         kernel, bias = self.draw_head(model)
-        x = 4 * np.eye(4) + 0.5
+        x = self.draw_inputs(matrix @ kernel, bias)
         self.assertExact(model, x, matrix @ kernel, bias, 1e-9)
 
     @parameterized.parameters("cayley", "bjorck", "qr")
@@ -102,7 +106,7 @@ class ExactRadiusTest(LipschitzTestCase):
         for layer in model.layers[:-1]:
             matrix = matrix @ to_numpy(layer.kernel).astype("float64")
         kernel, bias = self.draw_head(model)
-        x = 4 * np.eye(4) + 0.5
+        x = self.draw_inputs(matrix @ kernel, bias)
         self.assertExact(model, x, matrix @ kernel, bias, 1e-6)
 
     @parameterized.parameters(1e-42, 1e-30, 1e-5, 1e30)

@@ -167,6 +167,11 @@ class FalsifyTest(LipschitzTestCase):
         self.assertGreater(report.radius.min(), 1e300)
         summary = falsify(model, X, None, report)
         self.assertEqual(summary.nearest, np.inf)
+        # The same radii of a model that does change its mind.
+        model = make_linear()
+        report = dataclasses.replace(self.certify(model), radius=report.radius)
+        error = self.assertFalsified(model, report)
+        self.assertLess(error.distance, 1e8)
 
     def test_weights_that_are_no_numbers_claim_nothing(self):
         model = make_linear(bias=[0.0, np.nan])

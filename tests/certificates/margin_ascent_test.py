@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+from absl.testing import parameterized
 from keras import layers
 
 from keras_lip.certificates.attacked_model import AttackedModel
@@ -42,6 +43,20 @@ class MarginAscentTest(LipschitzTestCase):
             found = [least_margins(attacked(points), labels) for points in runs]
             # Three classes, each in a run of its own.
             self.assertAllClose(np.min(found[:3], axis=0), worst.min(axis=1))
+
+    @parameterized.parameters(("l2", 3**0.5), ("linf", 3.0))
+    def test_nearest_of_many_classes_is_tried(self, norm, slope):
+        # Its margin is the largest, and it shrinks the fastest.
+        model = keras.Sequential([keras.Input((3,)), layers.Dense(5)])
+        kernel, bias = np.zeros((3, 5)), np.array([0, -1, -1, -1, -1.4])
+        kernel[0, 1:4] = 1
+        kernel[:, 4] = 1
+        model.layers[0].set_weights([kernel, bias])
+        ball = PerturbationBall(np.zeros((4, 3)), np.full(4, 0.9), norm, None)
+        labels, attacked = np.zeros(4, int), AttackedModel(model)
+        points = next(ascend_margins(attacked, ball, labels, 1, self.rng))
+        found = least_margins(attacked(points), labels)
+        self.assertAllClose(found, np.full(4, 1.4 - 0.9 * slope))
 
     def test_random_starts_get_around_a_flat_place(self):
         # At the samples the gradient is zero, and beyond a kink it is not.
