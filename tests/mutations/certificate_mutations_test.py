@@ -10,7 +10,7 @@ from keras import layers
 from keras_lip.certificates import audit
 from keras_lip.certificates import certified_radius
 from keras_lip.certificates.float64_logits import Float64Logits
-from keras_lip.certificates.margins import margin_radii
+from keras_lip.certificates.margins import pair_margins
 from tests.lipschitz_test_case import to_numpy
 from tests.mutations.mutation_test_case import MutationTestCase
 
@@ -18,28 +18,23 @@ ROOM = "keras_lip.certificates"
 AUDIT = importlib.import_module(f"{ROOM}.audit")
 CERTIFIER = importlib.import_module(f"{ROOM}.certifier")
 PAIR_BOUNDS = importlib.import_module(f"{ROOM}.pair_bounds")
+REAL_CERTIFIER = importlib.import_module(f"{ROOM}.real_certifier")
 
 
-def two_classes_only(logits, pair_bounds, errors, threshold=0.0):
-    """Radii that compare an answer with the runner-up alone."""
-    ranked = np.argsort(-logits, axis=1)[:, :2]
-    radii = [
-        margin_radii(
-            logits[i : i + 1, pair],
-            pair_bounds[np.ix_(pair, pair)],
-            errors[i : i + 1],
-            threshold,
-        )
-        for i, pair in enumerate(ranked)
-    ]
-    return np.concatenate(radii)
+def two_classes_only(logits, pair_bounds, errors):
+    """Margins over the runner-up alone: no other class comes nearer."""
+    margins = pair_margins(logits, pair_bounds, errors)
+    runner_up = np.argsort(-logits, axis=1)[:, 1:2]
+    is_compared = np.arange(logits.shape[1]) == runner_up
+    return margins._replace(rate=np.where(is_compared, margins.rate, 0.0))
 
 
-def ties_removed(logits, pair_bounds, errors, threshold=0.0):
-    """Radii that take every logit that is the largest for the answer."""
-    rest = np.where(logits == logits.max(axis=1)[:, None], -np.inf, logits)
-    margins = logits.max(axis=1) - rest.max(axis=1)
-    return np.minimum(margins / pair_bounds.max(), 1e300)
+def ties_removed(logits, pair_bounds, errors):
+    """Margins that take the first of the largest logits for the answer."""
+    is_tied = logits == logits.max(axis=1)[:, None]
+    is_answer = np.arange(logits.shape[1]) == np.argmax(logits, axis=1)[:, None]
+    logits = np.where(is_tied & ~is_answer, logits - 10.0, logits)
+    return pair_margins(logits, pair_bounds, errors)
 
 
 def round_operands(values, bits=10):
@@ -91,7 +86,7 @@ class CertificateMutationsTest(MutationTestCase):
         model = self.make_model([[1.0, 0.9, -9.0]], [0.5, 0.0, 0.0])
         x = np.array([[1.0], [1.5], [2.0], [3.0]])
         mutation = mock.patch.object(
-            CERTIFIER, "margin_radii", two_classes_only
+            REAL_CERTIFIER, "pair_margins", two_classes_only
         )
         self.assertCaught(mutation, *self.checks(model, x))
 
@@ -103,7 +98,9 @@ class CertificateMutationsTest(MutationTestCase):
             radius = certified_radius(model, x)
             self.assertEqual(radius.tolist(), [0.0, 0.0])
 
-        mutation = mock.patch.object(CERTIFIER, "margin_radii", ties_removed)
+        mutation = mock.patch.object(
+            REAL_CERTIFIER, "pair_margins", ties_removed
+        )
         # Just beside a tie, the other class is at hand for an attack.
         self.assertCaught(mutation, check, lambda: self.check_attacks(model, x))
 
@@ -113,12 +110,11 @@ class CertificateMutationsTest(MutationTestCase):
         x = self.normal(4, 2).astype("float64")
         calls = []
 
-        def multiply(logits, pair_bounds, errors, threshold=0.0):
+        def multiply(logits, pair_bounds, errors):
             calls.append(0.5)
-            factor = np.prod(calls)
-            return margin_radii(logits, pair_bounds * factor, errors, threshold)
+            return pair_margins(logits, pair_bounds * np.prod(calls), errors)
 
-        mutation = mock.patch.object(CERTIFIER, "margin_radii", multiply)
+        mutation = mock.patch.object(REAL_CERTIFIER, "pair_margins", multiply)
         self.assertCaught(
             mutation, lambda: self.check_radii(model, x, batch_size=2)
         )
@@ -159,5 +155,7 @@ class CertificateMutationsTest(MutationTestCase):
     def test_operands_rounded_to_ten_bits(self):
         model = self.make_model(np.eye(2))
         x = self.normal(4, 2).astype("float64")
-        mutation = mock.patch.object(CERTIFIER, "Float64Logits", RoundedLogits)
+        mutation = mock.patch.object(
+            REAL_CERTIFIER, "Float64Logits", RoundedLogits
+        )
         self.assertCaught(mutation, *self.checks(model, x))
