@@ -36,7 +36,7 @@ class FingerprintTest(LipschitzTestCase):
             fingerprint(make_model(3.0)),
             fingerprint(make_model(parametrization="aol")),
             fingerprint(make_model(use_bias=False)),
-            fingerprint(make_model(dtype="float64")),
+            fingerprint(make_model(dtype="float16")),
         ]
         inputs = keras.Input((4,))
         reversed_sum = keras.Model(inputs, inputs + model.layers[1](inputs))
