@@ -15,6 +15,7 @@ from keras_lip.certificates.foolbox_attacks import to_native
 from keras_lip.certificates.labels import to_sparse_labels
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.types import Array
+from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
 
@@ -28,6 +29,7 @@ def attacked_accuracy(
     steps: int = 40,
     batch_size: int = 256,
     norm: str = "l2",
+    attacks: Sequence[str] | None = None,
 ) -> dict[float, float]:
     """Measures a classifier's accuracy under the attacks of foolbox.
 
@@ -49,6 +51,8 @@ def attacked_accuracy(
         steps: Positive integer. Steps of each attack.
         batch_size: Positive integer. Number of samples attacked at a time.
         norm: `"l2"` or `"linf"`, of the perturbations.
+        attacks: Which of the attacks to run, or `None` for all: `"pgd"`,
+            `"deepfool"` and, in l2, `"ddn"` or, in l-infinity, `"fgsm"`.
 
     Returns:
         Dict that maps each epsilon to an accuracy.
@@ -65,7 +69,8 @@ def attacked_accuracy(
     radii = [check_number("epsilons", value, 0.0) for value in epsilons]
     steps = check_positive_integer("steps", steps)
     batch_size = check_positive_integer("batch_size", batch_size)
-    attacks = make_attacks(check_norm(norm), steps)
+    known = make_attacks(check_norm(norm), steps)
+    chosen = _choose({**known.bounded, **known.minimal}, attacks)
     target = to_foolbox_model(model, bounds)
     classes = model.output_shape[-1]
     survivors: list[Any] = []
@@ -76,12 +81,25 @@ def attacked_accuracy(
         native = to_native(inputs, labels)
         robust = _predict(model, native[0]) == labels
         robust = np.repeat(robust[None], len(radii), axis=0)
-        for attack in (*attacks.bounded, *attacks.minimal):
+        for attack in chosen:
             _, _, success = attack(target, *native, epsilons=radii)
             robust &= ~ops.convert_to_numpy(success).astype(bool)
         survivors.append(robust)
     shares = np.concatenate(survivors, axis=1).mean(axis=1)
     return dict(zip(radii, shares.tolist(), strict=True))
+
+
+def _choose(known: dict[str, Any], names: Sequence[str] | None) -> list[Any]:
+    if names is None:
+        return list(known.values())
+    if isinstance(names, str) or len(names) == 0:
+        raise ValueError(
+            "`attacks` must be a list of one or more names. "
+            f"Received: attacks={names!r}"
+        )
+    for name in names:
+        check_known("attack", name, known)
+    return [known[name] for name in names]
 
 
 def _predict(model: keras.Model, inputs: Any) -> Array:

@@ -184,11 +184,11 @@ def _run_foolbox(
     middle, largest = float(np.median(sizes)), float(np.max(sizes))
     attacks = make_attacks(ball.norm, steps, middle)
     found = []
-    for attack in attacks.bounded:
+    for attack in attacks.bounded.values():
         # It takes one radius for all samples; points are pulled in after.
         points, _, _ = attack(target, *native, epsilons=[middle, largest])
         found += points
-    for attack in attacks.minimal:
+    for attack in attacks.minimal.values():
         points, _, _ = attack(target, *native, epsilons=None)
         found.append(points)
     for points in found:
@@ -217,8 +217,8 @@ def _check_stretch(
 
 def _name_attacks(norm: str, attacks: bool) -> tuple[str, ...]:
     kinds = make_attacks(norm, 1) if attacks else ()
-    theirs = (type(attack).__name__ for kind in kinds for attack in kind)
-    return "MarginAscent", *theirs
+    theirs = (name for kind in kinds for name in kind)
+    return "margin ascent", *theirs
 
 
 def _check_bounds(bounds: tuple[float, float] | None) -> Any:

@@ -10,15 +10,15 @@ from keras_lip.types import Array
 
 
 class FoolboxAttacks(NamedTuple):
-    """Attacks in one norm.
+    """Attacks in one norm, by name.
 
     Attributes:
         bounded: Attacks that search within a radius.
         minimal: Attacks that search for the nearest change of class.
     """
 
-    bounded: tuple[Any, ...]
-    minimal: tuple[Any, ...]
+    bounded: dict[str, Any]
+    minimal: dict[str, Any]
 
 
 def make_attacks(norm: str, steps: int, radius: float = 1.0) -> FoolboxAttacks:
@@ -38,18 +38,18 @@ def make_attacks(norm: str, steps: int, radius: float = 1.0) -> FoolboxAttacks:
     attacks = _import_foolbox().attacks
     if norm == "linf":
         return FoolboxAttacks(
-            (
-                attacks.LinfProjectedGradientDescentAttack(steps=steps),
-                attacks.LinfFastGradientAttack(),
-            ),
-            (attacks.LinfDeepFoolAttack(steps=steps),),
+            {
+                "pgd": attacks.LinfProjectedGradientDescentAttack(steps=steps),
+                "fgsm": attacks.LinfFastGradientAttack(),
+            },
+            {"deepfool": attacks.LinfDeepFoolAttack(steps=steps)},
         )
     return FoolboxAttacks(
-        (attacks.L2ProjectedGradientDescentAttack(steps=steps),),
-        (
-            attacks.L2DeepFoolAttack(steps=steps),
-            attacks.DDNAttack(init_epsilon=radius, steps=steps),
-        ),
+        {"pgd": attacks.L2ProjectedGradientDescentAttack(steps=steps)},
+        {
+            "deepfool": attacks.L2DeepFoolAttack(steps=steps),
+            "ddn": attacks.DDNAttack(init_epsilon=radius, steps=steps),
+        },
     )
 
 

@@ -56,6 +56,28 @@ class AttackedAccuracyTest(LipschitzTestCase):
         )
         self.assertEqual(accuracies, {0.0: 0.75, 0.1: 0.5, 0.2: 0.0})
 
+    @parameterized.parameters(
+        ("l2", ["pgd", "deepfool", "ddn"]), ("linf", ["pgd", "deepfool", "fgsm"])
+    )
+    def test_every_attack_can_be_run_alone(self, norm, names):
+        model = keras.Sequential(
+            [keras.Input((2,)), keras.layers.Dense(2, use_bias=False)]
+        )
+        model.layers[0].set_weights([np.eye(2)])
+        x, y = np.array([[0.55, 0.45], [0.9, 0.1]]), [0, 0]
+        for name in names:
+            accuracies = certificates.attacked_accuracy(
+                model, x, y, [0.2], norm=norm, attacks=[name]
+            )
+            self.assertEqual(accuracies, {0.2: 0.5})
+        with mock.patch(
+            "foolbox.attacks.L2ProjectedGradientDescentAttack.__call__",
+            side_effect=AssertionError,
+        ):
+            certificates.attacked_accuracy(
+                model, x, y, [0.2], steps=5, attacks=["deepfool"]
+            )
+
     def test_bad_input_is_refused(self):
         model = models.LipschitzSequential(
             [keras.Input((2,)), layers.UnitNormDense(2)]
@@ -68,6 +90,10 @@ class AttackedAccuracyTest(LipschitzTestCase):
             attack(model, x, y, steps=0)
         with self.assertRaisesRegex(ValueError, "Unknown norm: 'l1'"):
             attack(model, x, y, norm="l1")
+        with self.assertRaisesRegex(ValueError, "Unknown attack: 'fgsm'"):
+            attack(model, x, y, attacks=["fgsm"])
+        with self.assertRaisesRegex(ValueError, "`attacks` must be a list"):
+            attack(model, x, y, attacks="pgd")
         with self.assertRaisesRegex(ValueError, "`y` must be given"):
             attack(model, x)
         with mock.patch.dict(sys.modules, {"foolbox": None}):
