@@ -1,0 +1,162 @@
+"""What depth costs, in convex potential networks of up to a thousand layers.
+
+    python benchmarks/depth.py --depths 100 300 1000
+
+builds, compiles, trains, saves and loads a convex potential network of each
+depth on MNIST, whose images are downsampled to 7 x 7 pixels of 16 channels, and
+prints the seconds and the memory of each part, and the accuracy that a short
+training reaches (figure 2 of Meunier et al., 2022). Each depth runs in a
+process of its own, so that its memory is its own.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+import keras
+import numpy as np
+
+import keras_lip as kl
+
+COLUMNS = {
+    "depth": "depth",
+    "build": "build, s",
+    "first_step": "first step, s",
+    "step": "step, ms",
+    "accuracy": "accuracy",
+    "save": "save, s",
+    "load": "load, s",
+    "memory": "memory, MiB",
+}
+
+
+def make_network(depth):
+    """Returns a network of so many convex potential layers."""
+    return kl.models.LipschitzSequential(
+        [
+            keras.Input((28, 28, 1)),
+            kl.layers.InvertibleDownsampling2D(4),
+            *(kl.layers.ConvexPotentialConv2D(16, 3) for _ in range(depth)),
+            keras.layers.Flatten(),
+            kl.layers.UnitNormDense(10),
+        ]
+    )
+
+
+def load_mnist(data_dir):
+    """Returns the images in [0, 1], and labels, of both parts."""
+    import tensorflow_datasets as tfds
+
+    parts = tfds.load(
+        "mnist",
+        split=["train", "test"],
+        batch_size=-1,
+        as_supervised=True,
+        data_dir=data_dir,
+    )
+    return [
+        (np.asarray(x, "float32") / 255, np.asarray(y, "int64"))
+        for x, y in map(tfds.as_numpy, parts)
+    ]
+
+
+def clock(action):
+    """Returns what an action returns, and the seconds it takes."""
+    began = time.perf_counter()
+    result = action()
+    return result, time.perf_counter() - began
+
+
+def measure(depth, steps, batch_size, data_dir):
+    """Returns what a network of one depth costs, and reaches."""
+    (x, y), (x_test, y_test) = load_mnist(data_dir)
+    keras.utils.set_random_seed(0)
+    order = np.random.default_rng(0).permutation(len(x))[: steps * batch_size]
+    x, y = x[order], y[order]
+    model, build = clock(lambda: make_network(depth))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        1e-4, steps, warmup_target=2e-2, warmup_steps=steps // 10
+    )
+    model.compile(
+        keras.optimizers.Adam(schedule),
+        kl.losses.TemperatureSparseCategoricalCrossentropy(8.0),
+        metrics=["accuracy"],
+    )
+    first = slice(0, batch_size)
+    _, first_step = clock(lambda: model.train_on_batch(x[first], y[first]))
+    _, seconds = clock(
+        lambda: model.fit(x, y, batch_size=batch_size, shuffle=False, verbose=0)
+    )
+    accuracy = model.evaluate(x_test[:2000], y_test[:2000], verbose=0)[1]
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.keras"
+        _, save = clock(lambda: model.save(path))
+        _, load = clock(lambda: keras.models.load_model(path))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "depth": depth,
+        "build": build,
+        "first_step": first_step,
+        "step": 1000 * seconds / steps,
+        "accuracy": accuracy,
+        "save": save,
+        "load": load,
+        "memory": peak,
+    }
+
+
+def format_table(rows):
+    """Returns the rows as a table in Markdown."""
+    lines = [
+        f"| {' | '.join(COLUMNS.values())} |",
+        "|" + "---|" * len(COLUMNS),
+    ]
+    for row in rows:
+        cells = [f"{row[name]:.4g}" for name in COLUMNS]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def parse_arguments():
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description="Measure what depth costs.")
+    parser.add_argument(
+        "--depths", type=int, nargs="+", default=[100, 300, 1000]
+    )
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    """Measures each depth in a process of its own, and prints the table."""
+    arguments = parse_arguments()
+    settings = arguments.steps, arguments.batch_size, arguments.data_dir
+    if arguments.one:
+        print(json.dumps(measure(arguments.one, *settings)))
+        return
+    rows = []
+    for depth in arguments.depths:
+        command = [sys.executable, *sys.argv, "--one", str(depth)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        print(format_table(rows[-1:]).splitlines()[-1], flush=True)
+    table = (
+        f"{keras.backend.backend()}, {arguments.steps} steps of "
+        f"{arguments.batch_size} images\n\n{format_table(rows)}\n"
+    )
+    print(table)
+    if arguments.output:
+        arguments.output.write_text(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Recipes of training, from `recipes.toml`."""
+
+import dataclasses
+import math
+import pathlib
+import tomllib
+from typing import Any
+
+import keras
+import numpy as np
+from image_data import DATASETS
+
+import keras_lip as kl
+
+FILE = pathlib.Path(__file__).with_name("recipes.toml")
+INPUTS = ("unit", "centered", "normalized")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is trained on a data set.
+
+    Args:
+        network: Name of a function of `keras_lip.applications`.
+        arguments: Its arguments, but for `input_shape` and `classes`.
+        loss: `class`, a name of `keras_lip.losses`, and its arguments.
+        optimizer: `class`, a name of `keras.optimizers`, and its arguments but
+            for the rate of learning.
+        learning_rate: The largest rate of learning.
+        schedule: `kind`, a key of `SCHEDULES`, and its arguments.
+        epochs: Number of epochs.
+        batch_size: Number of samples of a batch.
+        inputs: `"unit"`, pixels in [0, 1]; `"centered"`, less their mean;
+            `"normalized"`, over their standard deviation too. The layer that
+            does it is part of the model, and of its Lipschitz constant.
+        crop: By how many pixels images are moved.
+        flip: Whether images are mirrored at random.
+        svcm_clipping: Every how many steps singular values are clipped, or 0.
+        paper: What was published: `clean`, and `certified` by radius, in
+            percent.
+    """
+
+    network: str
+    arguments: dict[str, Any]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    learning_rate: float
+    schedule: dict[str, Any]
+    epochs: int
+    batch_size: int
+    inputs: str = "unit"
+    crop: int = 0
+    flip: bool = False
+    svcm_clipping: int = 0
+    paper: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def load_recipe(name, dataset, file=FILE):
+    """Reads a recipe, as it is for a data set.
+
+    Raises:
+        SystemExit: If there is no such recipe or data set, or an entry of it is
+            none.
+    """
+    recipes = tomllib.loads(pathlib.Path(file).read_text())
+    _check_known("recipe", name, recipes)
+    _check_known("data set", dataset, DATASETS)
+    entries = _extend(name, recipes)
+    changes = entries.get(dataset, {})
+    entries = _merge(
+        {key: value for key, value in entries.items() if key not in DATASETS},
+        changes,
+    )
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    for entry in entries:
+        _check_known(f"entry of the recipe {name}", entry, fields)
+    recipe = Recipe(**entries)
+    _check_known("network", recipe.network, _classes(kl.applications))
+    _check_known("schedule", recipe.schedule.get("kind"), SCHEDULES)
+    _check_known("inputs", recipe.inputs, INPUTS)
+    return recipe
+
+
+def _extend(name, recipes):
+    entries = dict(recipes[name])
+    base = entries.pop("extends", None)
+    if base is None:
+        return entries
+    _check_known("recipe", base, recipes)
+    return _merge(_extend(base, recipes), entries)
+
+
+def _merge(base, changes):
+    """Replaces entries, and those of tables one by one; `false` removes.
+
+    A table of another class or kind replaces the old one whole, and so does
+    what was published, which is of one network.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            is_other = key == "paper" or {"class", "kind"} & value.keys()
+            merged[key] = value if is_other else _merge(old, value)
+        elif value is False and not isinstance(old, bool):
+            merged.pop(key, None)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _check_known(what, name, known):
+    if name not in known:
+        raise SystemExit(
+            f"The {what} must be one of {', '.join(sorted(known))}. "
+            f"Received: {name!r}"
+        )
+
+
+def _classes(module):
+    return [name for name in dir(module) if name[0].isupper()]
+
+
+def build_network(recipe, dataset):
+    """Builds the classifier of a recipe, with what prepares its inputs."""
+    known = DATASETS[dataset]
+    network = getattr(kl.applications, recipe.network)(
+        input_shape=known.shape, classes=known.classes, **recipe.arguments
+    )
+    if recipe.inputs == "unit":
+        return network
+    centered = recipe.inputs == "centered"
+    variance = np.ones(len(known.mean)) if centered else np.square(known.stddev)
+    prepare = keras.layers.Normalization(mean=known.mean, variance=variance)
+    inputs = keras.Input(known.shape)
+    return kl.models.LipschitzModel(inputs, network(prepare(inputs)))
+
+
+def build_loss(recipe, head=None):
+    """Builds the loss; that of a `CurvatureHead` is tied to the head."""
+    arguments = dict(recipe.loss)
+    name = arguments.pop("class")
+    _check_known("loss", name, _classes(kl.losses))
+    if name == "CurvatureCrossentropy":
+        arguments["head"] = head
+    return getattr(kl.losses, name)(**arguments)
+
+
+def build_optimizer(recipe, steps):
+    """Builds the optimizer of a training of so many steps."""
+    arguments = dict(recipe.optimizer)
+    name = arguments.pop("class")
+    _check_known("optimizer", name, _classes(keras.optimizers))
+    schedule = dict(recipe.schedule)
+    kind = schedule.pop("kind")
+    rate = SCHEDULES[kind](recipe.learning_rate, steps, **schedule)
+    return getattr(keras.optimizers, name)(rate, **arguments)
+
+
+def _exponential(peak, steps, final):
+    return keras.optimizers.schedules.ExponentialDecay(peak, steps, final)
+
+
+def _steps(peak, steps, at, factor):
+    rates = [peak * factor**power for power in range(len(at) + 1)]
+    boundaries = [math.ceil(share * steps) for share in at]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+
+
+def _cosine(peak, steps, warmup):
+    warmup_steps = max(1, round(warmup * steps))
+    return keras.optimizers.schedules.CosineDecay(
+        peak / 100,
+        max(1, steps - warmup_steps),
+        warmup_target=peak,
+        warmup_steps=warmup_steps,
+    )
+
+
+class PiecewiseTriangular(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises for 2/5 of the steps, falls for 2/5, and fades out.
+
+    It rises from zero to the peak, falls to a twentieth of it, and then to
+    zero, each along a line.
+
+    Reference:
+
+    - [Trockman & Kolter, 2021](https://arxiv.org/abs/2104.07167), the schedule
+      of the authors' code
+    """
+
+    def __init__(self, peak, steps):
+        super().__init__()
+        self.peak, self.steps = peak, steps
+
+    def __call__(self, step):
+        ops = keras.ops
+        share = ops.cast(step, "float32") / self.steps
+        rise = share / 0.4
+        fall = 1 - 0.95 * (share - 0.4) / 0.4
+        fade = 0.05 * (1 - share) / 0.2
+        rate = ops.where(share < 0.4, rise, ops.where(share < 0.8, fall, fade))
+        return self.peak * ops.maximum(rate, 0.0)
+
+    def get_config(self):
+        return {"peak": self.peak, "steps": self.steps}
+
+
+SCHEDULES = {
+    "cosine": _cosine,
+    "exponential": _exponential,
+    "steps": _steps,
+    "triangular": PiecewiseTriangular,
+}

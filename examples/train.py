@@ -1,0 +1,397 @@
+"""# Train a published network by its recipe
+
+    python examples/train.py --recipe small-bcop --dataset mnist
+
+runs a recipe of `recipes.toml` on a data set, certifies the network of the last
+epoch on the test part, attacks the certificate, and writes into `--output`
+
+- `model.keras`, the classifier, and `report.html`, `report.json`,
+- `result.json`, what `RESULTS.md` has a row of,
+- `log.csv`, an epoch a line; with `--tensorboard` its logs,
+- `checkpoints/`, from which `--resume` goes on after the last finished epoch.
+
+The test part is not looked at before the end, so that it chooses nothing. What
+is chosen, such as a recipe, is chosen on `--validation` images of the training
+part.
+"""
+
+import argparse
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import shlex
+import sys
+import time
+
+import keras
+import numpy as np
+from checkpoints import Checkpoints
+from checkpoints import restore
+from image_data import DATASETS
+from image_data import ImageBatches
+from image_data import load_images
+from image_data import scale_images
+from image_data import to_pipeline
+from recipes import build_loss
+from recipes import build_network
+from recipes import build_optimizer
+from recipes import load_recipe
+
+import keras_lip as kl
+
+FEATURES, LOGITS = "features", "logits"
+
+
+def parse_arguments(arguments=None):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train, certify and attack a published network."
+    )
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--data-dir", help="holds NAME.npz, or TFDS's data")
+    parser.add_argument("--epochs", type=int, help="default: the recipe's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where a run ended"
+    )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same weights every time, on this machine",
+    )
+    parser.add_argument(
+        "--dtype-policy",
+        default="float32",
+        help="such as mixed_bfloat16, for what is not constrained",
+    )
+    parser.add_argument(
+        "--validation",
+        type=int,
+        default=0,
+        help="how many of the last training images are held out",
+    )
+    parser.add_argument(
+        "--samples", type=int, help="how many training images are used"
+    )
+    parser.add_argument("--tensorboard", action="store_true")
+    parser.add_argument("--attacked-samples", type=int, default=500)
+    parser.add_argument("--attack-steps", type=int, default=40)
+    parser.add_argument(
+        "--verbose", default="auto", help="of Keras: auto, 0, 1 or 2"
+    )
+    parsed = parser.parse_args(arguments)
+    for name in ("epochs", "samples"):
+        value = getattr(parsed, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1. Received: {value}")
+    if parsed.verbose != "auto":
+        parsed.verbose = int(parsed.verbose)
+    name = f"{parsed.recipe}-{parsed.dataset}"
+    parsed.output = parsed.output or pathlib.Path("runs") / name
+    return parsed
+
+
+"""
+## One seed, one result
+
+The order of samples, and what is done to them, follow from the seed and the
+number of the epoch alone. What remains is the order in which a device sums.
+"""
+
+
+def make_deterministic():
+    """Has the backend sum in the same order every time."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    elif backend == "jax":
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = flags + " --xla_gpu_deterministic_ops=true"
+
+
+"""
+## The model that is trained
+
+is the classifier, but where the last layer is a `CurvatureHead`: its loss takes
+the features that go into it.
+"""
+
+
+def make_trained(classifier, recipe, steps, epsilon):
+    """Compiles the model that is trained, around the classifier's layers."""
+    head = classifier.layers[-1]
+    while isinstance(head, keras.Model):
+        head = head.layers[-1]
+    optimizer = build_optimizer(recipe, steps)
+    loss = build_loss(recipe, head)
+    if not isinstance(head, kl.layers.CurvatureHead):
+        metrics = ["accuracy", kl.metrics.CertifiedAccuracy(epsilon)]
+        classifier.compile(optimizer, loss, metrics=metrics)
+        return classifier
+    network = classifier.layers[-1]
+    if network is head:
+        inputs, features = classifier.input, head.input
+    else:
+        trunk = keras.Model(network.input, head.input)
+        inputs, features = classifier.input, trunk(network_input(classifier))
+    model = keras.Model(inputs, {FEATURES: features, LOGITS: head(features)})
+    model.compile(
+        optimizer,
+        {FEATURES: loss},
+        metrics={LOGITS: ["sparse_categorical_accuracy"]},
+    )
+    return model
+
+
+def network_input(classifier):
+    """Returns what goes into the network behind the preparing layer."""
+    return classifier.layers[-2].output
+
+
+"""
+## The run
+"""
+
+
+def describe_run(arguments, recipe):
+    """Returns what must be the same for a run to be taken up."""
+    return {
+        "recipe": arguments.recipe,
+        "dataset": arguments.dataset,
+        "seed": arguments.seed,
+        "validation": arguments.validation,
+        "samples": arguments.samples,
+        "dtype_policy": arguments.dtype_policy,
+        "settings": json.loads(json.dumps(dataclasses.asdict(recipe))),
+    }
+
+
+def open_output(arguments, run):
+    """Makes the folder of a run, or checks that it holds this one."""
+    output, file = arguments.output, arguments.output / "run.json"
+    if not file.exists():
+        output.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(run, indent=2))
+        return
+    if not arguments.resume:
+        raise SystemExit(
+            f"{output} holds a run. Pass --resume to go on with it, or another "
+            "--output."
+        )
+    found = json.loads(file.read_text())
+    differ = [name for name in run if run[name] != found.get(name)]
+    if differ:
+        raise SystemExit(
+            f"{output} holds another run: {', '.join(differ)} differ. Pass the "
+            "same arguments, or another --output."
+        )
+
+
+def make_callbacks(arguments, recipe, first_epoch):
+    """Returns checkpoints, logs and what the recipe asks for."""
+    output = arguments.output
+    callbacks = []
+    if recipe.svcm_clipping:
+        callbacks.append(kl.callbacks.SVCMClipping(recipe.svcm_clipping))
+    callbacks.append(Checkpoints(output / "checkpoints"))
+    trim_log(output / "log.csv", first_epoch)
+    callbacks.append(
+        keras.callbacks.CSVLogger(output / "log.csv", append=first_epoch > 0)
+    )
+    if arguments.tensorboard:
+        try:
+            import tensorboard  # noqa: F401
+            import tensorflow  # noqa: F401
+        except ImportError as error:
+            raise SystemExit(
+                "--tensorboard needs the packages tensorflow and tensorboard."
+            ) from error
+        callbacks.append(keras.callbacks.TensorBoard(output / "tensorboard"))
+    return callbacks
+
+
+def trim_log(path, epochs):
+    """Drops the lines of epochs that are run again."""
+    if not path.exists():
+        return
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))
+    kept = [row for row in rows[1:] if row and int(row[0]) < epochs]
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([*rows[:1], *kept])
+
+
+def split_validation(images, labels, number):
+    """Splits the last images off, to be validated on."""
+    if not 0 <= number < len(images):
+        raise SystemExit(
+            f"--validation must be between 0 and {len(images) - 1}. "
+            f"Received: {number}"
+        )
+    cut = len(images) - number
+    return (images[:cut], labels[:cut]), (images[cut:], labels[cut:])
+
+
+def fit(model, recipe, arguments, parts):
+    """Trains, and returns which epoch it began at and the seconds it took."""
+    (x, y), (x_val, y_val) = parts
+    start = restore(model, arguments.output / "checkpoints")
+    if start:
+        print(f"Going on after {start} of {recipe.epochs} epochs.")
+    outputs = tuple(model.output) if isinstance(model.output, dict) else ()
+    batches = ImageBatches(
+        x,
+        y,
+        recipe.batch_size,
+        arguments.seed,
+        start,
+        recipe.crop,
+        recipe.flip,
+        outputs,
+    )
+    validation = None
+    if len(x_val):
+        validation = (scale_images(x_val), batches.spread(y_val))
+    began = time.perf_counter()
+    model.fit(
+        to_pipeline(batches, recipe.epochs),
+        epochs=recipe.epochs,
+        initial_epoch=start,
+        steps_per_epoch=len(batches),
+        shuffle=False,
+        validation_data=validation,
+        callbacks=make_callbacks(arguments, recipe, start),
+        verbose=arguments.verbose,
+    )
+    return start, time.perf_counter() - began
+
+
+"""
+## The proof, and its check
+"""
+
+
+def evaluate(classifier, dataset, test, arguments):
+    """Certifies the test part, and attacks the first of its images."""
+    images, labels = scale_images(test[0]), test[1]
+    epsilons = DATASETS[dataset].epsilons
+    audit = kl.certificates.audit(classifier)
+    report = kl.certificates.certify(
+        classifier, images, labels, epsilons, audit=audit
+    )
+    count = arguments.attacked_samples
+    if count:
+        report.attacks[f"attacked, first {count}"] = (
+            kl.certificates.attacked_accuracy(
+                classifier,
+                images[:count],
+                labels[:count],
+                epsilons,
+                steps=arguments.attack_steps,
+            )
+        )
+    return report
+
+
+def save_classifier(classifier, path):
+    """Saves a copy without optimizer and loss, which loads anywhere."""
+    copy = kl.models.clone_model(classifier)
+    copy.set_weights(classifier.get_weights())
+    partial = path.with_name("partial-" + path.name)
+    copy.save(partial)
+    partial.replace(path)
+
+
+def describe_hardware():
+    """Returns the device that ran, and the cores beside it."""
+    backend = keras.backend.backend()
+    name = platform.machine()
+    if backend == "jax":
+        import jax
+
+        name = jax.devices()[0].device_kind
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            name = torch.cuda.get_device_name()
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        if tf.config.list_physical_devices("GPU"):
+            name = tf.test.gpu_device_name()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def main(arguments=None):
+    """Trains, certifies, attacks and writes."""
+    arguments = parse_arguments(arguments)
+    recipe = load_recipe(arguments.recipe, arguments.dataset)
+    if arguments.epochs:
+        recipe = dataclasses.replace(recipe, epochs=arguments.epochs)
+    train, test = load_images(arguments.dataset, arguments.data_dir)
+    train = tuple(part[: arguments.samples] for part in train)
+    parts = split_validation(*train, arguments.validation)
+    open_output(arguments, describe_run(arguments, recipe))
+    if arguments.deterministic:
+        make_deterministic()
+    keras.config.set_dtype_policy(arguments.dtype_policy)
+    keras.utils.set_random_seed(arguments.seed)
+
+    classifier = build_network(recipe, arguments.dataset)
+    steps = max(1, len(parts[0][0]) // recipe.batch_size) * recipe.epochs
+    epsilon = DATASETS[arguments.dataset].epsilons[0]
+    model = make_trained(classifier, recipe, steps, epsilon)
+    print(f"{arguments.recipe}: {classifier.count_params():,} parameters")
+    start, seconds = fit(model, recipe, arguments, parts)
+    save_classifier(classifier, arguments.output / "model.keras")
+
+    held_out = test if not arguments.validation else parts[1]
+    report = evaluate(classifier, arguments.dataset, held_out, arguments)
+    print(report)
+    for name in ("report.html", "report.json"):
+        report.save(arguments.output / name, overwrite=True)
+    result = {
+        "recipe": arguments.recipe,
+        "dataset": arguments.dataset,
+        "part": "validation" if arguments.validation else "test",
+        "command": "python " + shlex.join(sys.argv),
+        "seed": arguments.seed,
+        "epochs": recipe.epochs,
+        "resumed_after": start,
+        "seconds": round(seconds, 1),
+        "hardware": describe_hardware(),
+        "backend": keras.backend.backend(),
+        "parameters": classifier.count_params(),
+        "lipschitz_bound": report.lipschitz_bound,
+        "sha256": report.audit.sha256,
+        "clean": report.accuracy,
+        "certified": {
+            f"{epsilon:.4g}": report.certified_accuracy(epsilon)
+            for epsilon in DATASETS[arguments.dataset].epsilons
+        },
+        "attacked": {
+            f"{epsilon:.4g}": float(np.round(accuracy, 6))
+            for column in report.attacks.values()
+            for epsilon, accuracy in column.items()
+        },
+        "paper": recipe.paper,
+    }
+    (arguments.output / "result.json").write_text(json.dumps(result, indent=2))
+    print(f"Written to {arguments.output}/")
+
+
+if __name__ == "__main__":
+    main()
