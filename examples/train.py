@@ -305,12 +305,10 @@ def evaluate(classifier, dataset, test, arguments):
     return report
 
 
-def save_classifier(classifier, path):
-    """Saves a copy without optimizer and loss, which loads anywhere."""
-    copy = kl.models.clone_model(classifier)
-    copy.set_weights(classifier.get_weights())
+def save(model, path):
+    """Saves a model, and leaves an older file whole until it is done."""
     partial = path.with_name("partial-" + path.name)
-    copy.save(partial)
+    model.save(partial)
     partial.replace(path)
 
 
@@ -356,7 +354,10 @@ def main(arguments=None):
     model = make_trained(classifier, recipe, steps, epsilon)
     print(f"{arguments.recipe}: {classifier.count_params():,} parameters")
     start, seconds = fit(model, recipe, arguments, parts)
-    save_classifier(classifier, arguments.output / "model.keras")
+    # A copy without loss and optimizer, which loads anywhere; what training
+    # estimates is proven in it.
+    classifier = kl.models.fix_steps(classifier)
+    save(classifier, arguments.output / "model.keras")
 
     held_out = test if not arguments.validation else parts[1]
     report = evaluate(classifier, arguments.dataset, held_out, arguments)

@@ -1,5 +1,6 @@
 """1-Lipschitz neural networks in Keras 3, certified on every backend."""
 
+from keras_lip import applications as applications
 from keras_lip import bounds as bounds
 from keras_lip import callbacks as callbacks
 from keras_lip import certificates as certificates

@@ -35,7 +35,10 @@ def stock_on_images(
         functional model of it.
     """
     shape = layer.get_build_config()["input_shape"]
-    stock.build(layer.to_channels_last(shape))
+    # The sides stay open: until they are padded, images may be smaller than
+    # the window.
+    _, *sides, channels = layer.to_channels_last(shape)
+    stock.build((None, *(None for _ in sides), channels))
     stock.set_weights(weights)
     first = layer.data_format == "channels_first"
     if not first and not any(map(any, [*padding, *cropping])):

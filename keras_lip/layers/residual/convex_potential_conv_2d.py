@@ -133,11 +133,20 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         step = ops.cast(self.compute_step(training), kernel.dtype)
         return kernel, kernel * step
 
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+    def proven_step(self) -> float:
+        """Returns the step that runs, or the longest that is proven."""
         step = float(read_kernel(self, self.compute_step()))
-        if audited and self.step is None:
-            kernel = read_kernel(self, self.kernel)
-            step = min(step, longest_step(convolution_norm_bound(kernel)))
+        if self.step is not None:
+            return step
+        norm = convolution_norm_bound(read_kernel(self, self.kernel))
+        return min(step, longest_step(norm))
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        step = (
+            self.proven_step()
+            if audited
+            else float(read_kernel(self, self.compute_step()))
+        )
         return self.stock_block(ops.multiply(self.kernel, np.float32(step)))
 
     def get_config(self) -> Config:

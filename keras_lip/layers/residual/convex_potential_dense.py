@@ -129,11 +129,20 @@ class ConvexPotentialDense(BaseHiddenDense):
         step = float(read_kernel(self, self.compute_step()))
         return max(1.0, add_up(multiply_up(step, norm, norm), -1.0))
 
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+    def proven_step(self) -> float:
+        """Returns the step that runs, or the longest that is proven."""
         step = float(read_kernel(self, self.compute_step()))
-        if audited and self.step is None:
-            kernel = read_kernel(self, self.kernel)
-            step = min(step, longest_step(spectral_norm_bound(kernel)))
+        if self.step is not None:
+            return step
+        norm = spectral_norm_bound(read_kernel(self, self.kernel))
+        return min(step, longest_step(norm))
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        step = (
+            self.proven_step()
+            if audited
+            else float(read_kernel(self, self.compute_step()))
+        )
         shape = self.get_build_config()["input_shape"][1:]
         inputs = keras.Input(shape, dtype=self.compute_dtype)
         up = keras.layers.Dense(

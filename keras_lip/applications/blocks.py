@@ -1,0 +1,91 @@
+"""Networks that are a stack of residual blocks, and their published sizes."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_lip.applications.image_input import check_image_shape
+from keras_lip.applications.options import make_head
+from keras_lip.layers.pooling.scaled_average_pooling_2d import (
+    ScaledAveragePooling2D,
+)
+from keras_lip.layers.reshaping.pad_channels import PadChannels
+from keras_lip.models.lipschitz_sequential import LipschitzSequential
+from keras_lip.validation import check_known
+from keras_lip.validation import check_positive_integer
+
+_POOL_SIZE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Numbers of blocks and channels.
+
+    Args:
+        depth: Number of convolutional blocks.
+        channels: Number of channels of each.
+        linear_depth: Number of dense blocks.
+    """
+
+    depth: int
+    channels: int
+    linear_depth: int
+
+
+_SIZES = {
+    "S": Size(20, 45, 7),
+    "M": Size(30, 60, 10),
+    "L": Size(50, 90, 10),
+    "XL": Size(70, 120, 15),
+}
+
+
+def get_size(size: Any, **changes: int | None) -> Size:
+    """Returns a published size, with the numbers that are given instead."""
+    check_known("size", size, _SIZES)
+    given = {
+        name: check_positive_integer(name, value)
+        for name, value in changes.items()
+        if value is not None
+    }
+    return dataclasses.replace(_SIZES[size], **given)
+
+
+def stack_blocks(
+    size: Size,
+    make_image_block: Callable[[], keras.layers.Layer],
+    make_dense_block: Callable[[], keras.layers.Layer],
+    input_shape: Any,
+    classes: int,
+    head: str,
+    name: str | None,
+) -> LipschitzSequential:
+    """Stacks blocks on images, pools them, and stacks dense blocks.
+
+    Args:
+        size: Numbers of blocks and channels.
+        make_image_block: Makes a block that takes images.
+        make_dense_block: Makes a block that takes vectors.
+        input_shape: Shape of an image.
+        classes: Positive integer. Number of outputs.
+        head: Name of the last layer.
+        name: Name of the model, or `None`.
+
+    Returns:
+        A model, not compiled.
+    """
+    pooling = ScaledAveragePooling2D(_POOL_SIZE, data_format="channels_last")
+    return LipschitzSequential(
+        [
+            keras.Input(check_image_shape(input_shape, _POOL_SIZE)),
+            PadChannels(size.channels),
+            *(make_image_block() for _ in range(size.depth)),
+            pooling,
+            keras.layers.Flatten("channels_last"),
+            *(make_dense_block() for _ in range(size.linear_depth)),
+            make_head(head, classes),
+        ],
+        name=name,
+    )

@@ -1,0 +1,77 @@
+"""A critic of images, for Wasserstein distances."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_lip.applications.convolve import convolve
+from keras_lip.applications.convolve import downsample
+from keras_lip.applications.image_input import make_image_input
+from keras_lip.applications.options import make_activation
+from keras_lip.layers.core.unit_norm_dense import UnitNormDense
+from keras_lip.models.lipschitz_model import LipschitzModel
+from keras_lip.validation import check_positive_integer
+
+
+def DCGANCritic(
+    input_shape: Sequence[int] = (64, 64, 3),
+    convolution: str = "bcop",
+    activation: str = "maxmin",
+    width: int = 64,
+    padding_mode: str = "circular",
+    name: str | None = None,
+) -> LipschitzModel:
+    """Makes the critic of DCGAN, 1-Lipschitz and without normalization.
+
+    Four convolutions with windows of 4 x 4 and strides of two have `width`,
+    `2 * width`, `4 * width` and `8 * width` channels: each is an invertible
+    downsampling by two, and a window of 2 x 2 on the image of blocks (of 3 x 3
+    for `"soc"`, which has no even one). A dense layer of one unit, of norm one,
+    follows on all that is left of the image.
+
+    The critic is 1-Lipschitz in the l2 norm, so that the mean of its outputs on
+    one distribution, less that on another, bounds the distance of Wasserstein-1
+    between them from below, up to sampling. `keras_lip.bounds.lipschitz_bound`
+    is at most one, but for rounding and for the estimates of `"ossn"`, `"svcm"`
+    and `"cpl"`, which it measures: divide by it. Train it
+    with `keras_lip.losses.KantorovichRubinstein`.
+
+    Args:
+        input_shape: Height, width and channels of an image. Sides must be
+            multiples of 16.
+        convolution: `"bcop"`, `"aol"`, `"cayley"`, `"cpl"`, `"ossn"`, `"rko"`,
+            `"sll"`, `"soc"` or `"svcm"`.
+        activation: `"maxmin"`, `"absolute"`, `"groupsort"` (of pairs),
+            `"householder"` or `"relu"`.
+        width: Positive integer. Number of channels of the first convolution.
+        padding_mode: `"circular"`, as in the paper, or `"zeros"`.
+        name: Name of the model.
+
+    Returns:
+        A `keras_lip.models.LipschitzModel` with one output, not compiled.
+
+    Raises:
+        ValueError: If an argument is none of these, or the images do not fit.
+
+    Example:
+
+    >>> model = keras_lip.applications.DCGANCritic((16, 16, 3), width=2)
+    >>> model.output_shape
+    (None, 1)
+
+    Reference:
+
+    - [Radford et al., 2015](https://arxiv.org/abs/1511.06434), for the
+      discriminator
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 5.3 and
+      table 4
+    """
+    width = check_positive_integer("width", width)
+    inputs = x = make_image_input(input_shape, 16)
+    for factor in (1, 2, 4, 8):
+        x = convolve(
+            downsample(x), convolution, factor * width, 2, padding_mode
+        )
+        x = make_activation(activation)(x)
+    outputs = UnitNormDense(1)(keras.layers.Flatten("channels_last")(x))
+    return LipschitzModel(inputs, outputs, name=name)

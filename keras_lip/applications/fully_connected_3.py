@@ -1,0 +1,72 @@
+"""The dense network that convolutional ones are compared with."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_lip.applications.options import make_activation
+from keras_lip.applications.options import make_head
+from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
+from keras_lip.models.lipschitz_model import LipschitzModel
+from keras_lip.validation import check_positive_integer
+
+
+def FullyConnected3(
+    input_shape: Sequence[int] = (32, 32, 3),
+    classes: int = 10,
+    activation: str = "groupsort",
+    parametrization: str = "cayley",
+    head: str = "orthogonal",
+    units: int = 1024,
+    name: str | None = None,
+) -> LipschitzModel:
+    """Makes the "FC-3" network: three orthogonal dense layers and a head.
+
+    Up to the head the network is 1-Lipschitz in the l2 norm and preserves the
+    norm of gradients where layers do not widen. With the head `"orthogonal"`
+    it is 1-Lipschitz as a whole: `keras_lip.bounds.lipschitz_bound` is one but
+    for rounding.
+
+    Args:
+        input_shape: Shape of an input of any rank, which is flattened.
+        classes: Positive integer. Number of outputs.
+        activation: `"groupsort"` (of pairs), as in the papers, `"absolute"`,
+            `"householder"`, `"maxmin"` or `"relu"`.
+        parametrization: Orthogonal parametrization of the dense layers. In the
+            papers it is `"bjorck"`.
+        head: `"orthogonal"`, as in the papers, `"unit_norm"`, `"curvature"` or
+            `"truncation"`.
+        units: Positive integer. Number of units of each layer.
+        name: Name of the model.
+
+    Returns:
+        A `keras_lip.models.LipschitzModel`, not compiled.
+
+    Raises:
+        ValueError: If an argument is none of these.
+
+    Example:
+
+    >>> model = keras_lip.applications.FullyConnected3((8, 8, 1), units=32)
+    >>> model.output_shape
+    (None, 10)
+
+    Reference:
+
+    - [Anil et al., 2019](https://arxiv.org/abs/1811.05381)
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), table 2
+    """
+    if not isinstance(input_shape, Sequence) or not input_shape:
+        raise ValueError(
+            "`input_shape` must be a tuple of positive integers, without a "
+            f"batch axis. Received: input_shape={input_shape!r}"
+        )
+    inputs = keras.Input(
+        [check_positive_integer("input_shape", size) for size in input_shape]
+    )
+    x = keras.layers.Flatten("channels_last")(inputs)
+    for _ in range(3):
+        x = OrthogonalDense(units, parametrization)(x)
+        x = make_activation(activation)(x)
+    outputs = make_head(head, classes, parametrization)(x)
+    return LipschitzModel(inputs, outputs, name=name)

@@ -1,0 +1,127 @@
+"""The convolutional networks of skew orthogonal convolutions."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_lip.applications.convolve import convolve
+from keras_lip.applications.convolve import downsample
+from keras_lip.applications.image_input import make_image_input
+from keras_lip.applications.options import make_activation
+from keras_lip.applications.options import make_head
+from keras_lip.layers.pooling.max_channel_pooling import MaxChannelPooling
+from keras_lip.layers.pooling.projection_pooling import ProjectionPooling
+from keras_lip.models.lipschitz_model import LipschitzModel
+from keras_lip.validation import check_known
+from keras_lip.validation import check_positive_integer
+
+_NUM_BLOCKS = 5
+
+
+def LipConvNet(
+    depth: int = 15,
+    input_shape: Sequence[int] = (32, 32, 3),
+    classes: int = 10,
+    convolution: str = "soc",
+    activation: str = "maxmin",
+    pooling: str = "max",
+    head: str = "unit_norm",
+    width: int = 32,
+    hidden_units: int = 4096,
+    padding_mode: str = "circular",
+    name: str | None = None,
+) -> LipschitzModel:
+    """Makes a LipConvNet: five blocks, each of half the sides of the last.
+
+    A convolution to `width` channels is followed by five blocks. In each,
+    `depth / 5 - 1` convolutions keep the channels and the size of the images,
+    invertible downsampling makes four times the channels on half the sides, a
+    convolution follows, and pooling leaves half of the channels. Windows are of
+    3 x 3, and of 1 x 1 for the last convolution. An image of 32 x 32 becomes a
+    vector of `32 * width` features, for the head.
+
+    Up to the head the network is 1-Lipschitz in the l2 norm, and preserves the
+    norm of gradients where the convolutions are orthogonal, but for the first,
+    which widens. `keras_lip.bounds.lipschitz_bound` is at most that of the
+    head, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
+    `"cpl"`, which it measures. The networks of the tables are
+    `pooling="max"` with the head `"unit_norm"`, and `pooling="projection"` with
+    `"curvature"`, which is certified by its curvature.
+
+    Args:
+        depth: Positive multiple of five, in the paper 5 to 40. Number of
+            convolutions after the first.
+        input_shape: Height, width and channels of an image. Sides must be
+            multiples of 32.
+        classes: Positive integer. Number of outputs.
+        convolution: `"soc"`, as in the paper, `"aol"`, `"bcop"`, `"cayley"`,
+            `"cpl"`, `"ossn"`, `"rko"`, `"sll"` or `"svcm"`.
+        activation: `"maxmin"`, as in the paper, `"householder"`, `"absolute"`,
+            `"groupsort"` (of pairs) or `"relu"`.
+        pooling: `"max"` or `"projection"`, of two halves of the channels, or
+            `"truncation"`, by a convolution to half of the channels and an
+            activation.
+        head: `"unit_norm"`, `"curvature"`, `"orthogonal"` or `"truncation"`.
+        width: Positive integer. Number of channels of the first convolution.
+        hidden_units: Positive integer, of the head `"curvature"`.
+        padding_mode: `"circular"`, or `"zeros"` as in the authors' code, which
+            leaves `"soc"` orthogonal, but not `"bcop"`; `"cayley"` needs the
+            former.
+        name: Name of the model.
+
+    Returns:
+        A `keras_lip.models.LipschitzModel`, not compiled.
+
+    Raises:
+        ValueError: If an argument is none of these, or the images do not fit.
+
+    Example:
+
+    >>> model = keras_lip.applications.LipConvNet(5, width=2)
+    >>> model.output_shape
+    (None, 10)
+
+    Reference:
+
+    - [Singla & Feizi, 2022](https://arxiv.org/abs/2211.08453), table 2, and
+      tables 3 and 4 for the results
+    """
+    num_repeats = _check_depth(depth) // _NUM_BLOCKS - 1
+    poolings: dict[str, Callable[[], keras.layers.Layer]] = {
+        "max": MaxChannelPooling,
+        "projection": ProjectionPooling,
+        "truncation": lambda: make_activation(activation),
+    }
+    check_known("pooling", pooling, poolings)
+    inputs = make_image_input(input_shape, 2**_NUM_BLOCKS)
+    filters = check_positive_integer("width", width)
+    x = convolve(inputs, convolution, filters, 3, padding_mode)
+    x = make_activation(activation)(x)
+    for block in range(_NUM_BLOCKS):
+        for _ in range(num_repeats):
+            x = convolve(x, convolution, filters, 3, padding_mode)
+            x = make_activation(activation)(x)
+        images = convolve(
+            downsample(x),
+            convolution,
+            (2 if pooling == "truncation" else 4) * filters,
+            1 if block == _NUM_BLOCKS - 1 else 3,
+            padding_mode,
+        )
+        x = poolings[pooling]()(images)
+        filters *= 2
+    x = keras.layers.Flatten("channels_last")(x)
+    outputs = make_head(head, classes, hidden_units=hidden_units)(x)
+    return LipschitzModel(inputs, outputs, name=name)
+
+
+def _check_depth(depth: Any) -> int:
+    depth = check_positive_integer("depth", depth)
+    if depth % _NUM_BLOCKS:
+        raise ValueError(
+            f"`depth` must be a multiple of {_NUM_BLOCKS}, the number of "
+            f"blocks. Received: depth={depth}"
+        )
+    return depth

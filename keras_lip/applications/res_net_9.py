@@ -1,0 +1,103 @@
+"""The residual network of orthogonal convolutions."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_lip.applications.convolve import convolve
+from keras_lip.applications.image_input import make_image_input
+from keras_lip.applications.options import make_activation
+from keras_lip.applications.options import make_head
+from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
+from keras_lip.layers.merging.convex_add import ConvexAdd
+from keras_lip.layers.pooling.scaled_average_pooling_2d import (
+    ScaledAveragePooling2D,
+)
+from keras_lip.models.lipschitz_model import LipschitzModel
+from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
+
+
+def ResNet9(
+    input_shape: Sequence[int] = (32, 32, 3),
+    classes: int = 10,
+    convolution: str = "cayley",
+    activation: str = "maxmin",
+    parametrization: str = "cayley",
+    head: str = "orthogonal",
+    width: int = 64,
+    units: int = 512,
+    padding_mode: str = "circular",
+    name: str | None = None,
+) -> LipschitzModel:
+    """Makes a network of eight convolutions, two pairs of them residual.
+
+    All convolutions have windows of 3 x 3. Those to `width`, `2 * width`,
+    `4 * width` and `8 * width` channels take turns with average pooling over
+    2 x 2, scaled to be 1-Lipschitz: behind the second, the third, the fourth
+    and the last. Behind the first pooling and the third two more keep the
+    channels; what goes in and what comes out of them is added up with trained
+    weights that sum to one. A dense layer of `units` and the head follow.
+
+    Up to the head the network is 1-Lipschitz in the l2 norm, and with the head
+    `"orthogonal"` as a whole: `keras_lip.bounds.lipschitz_bound` is at most
+    one, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
+    `"cpl"`, which it measures. Pooling and sums do not preserve the norm of
+    gradients.
+
+    Args:
+        input_shape: Height, width and channels of an image. Sides must be
+            multiples of 16.
+        classes: Positive integer. Number of outputs.
+        convolution: `"cayley"`, `"aol"`, `"bcop"`, `"cpl"`, `"ossn"`, `"rko"`,
+            `"sll"`, `"soc"` or `"svcm"`.
+        activation: `"maxmin"`, as in the paper, `"absolute"`, `"groupsort"`
+            (of pairs), `"householder"` or `"relu"`.
+        parametrization: Orthogonal parametrization of the dense layers.
+        head: `"orthogonal"`, as in the paper, `"unit_norm"`, `"curvature"` or
+            `"truncation"`.
+        width: Positive integer. Number of channels of the first convolution.
+        units: Positive integer. Number of units of the dense layer.
+        padding_mode: `"circular"`, as in the paper, or `"zeros"`.
+        name: Name of the model.
+
+    Returns:
+        A `keras_lip.models.LipschitzModel`, not compiled.
+
+    Raises:
+        ValueError: If an argument is none of these, or the images do not fit.
+
+    Example:
+
+    >>> model = keras_lip.applications.ResNet9((16, 16, 3), width=2, units=8)
+    >>> model.output_shape
+    (None, 10)
+
+    Reference:
+
+    - [Trockman & Kolter, 2021](https://arxiv.org/abs/2104.07167)
+    """
+
+    def block(x: Tensor, filters: int) -> Tensor:
+        x = convolve(x, convolution, filters, 3, padding_mode)
+        return make_activation(activation)(x)
+
+    def residual(x: Tensor, filters: int) -> Tensor:
+        return ConvexAdd()([x, block(block(x, filters), filters)])
+
+    width = check_positive_integer("width", width)
+    inputs = make_image_input(input_shape, 16)
+    x = _pool(block(block(inputs, width), 2 * width))
+    x = residual(x, 2 * width)
+    x = _pool(block(x, 4 * width))
+    x = _pool(block(x, 8 * width))
+    x = residual(x, 8 * width)
+    x = keras.layers.Flatten("channels_last")(_pool(x))
+    x = OrthogonalDense(units, parametrization)(x)
+    x = make_activation(activation)(x)
+    outputs = make_head(head, classes, parametrization)(x)
+    return LipschitzModel(inputs, outputs, name=name)
+
+
+def _pool(images: Tensor) -> Tensor:
+    return ScaledAveragePooling2D(2, data_format="channels_last")(images)

@@ -1,0 +1,100 @@
+"""Proven steps in place of estimated ones."""
+
+from collections.abc import Iterator
+from typing import Any
+from typing import TypeVar
+
+import keras
+from keras import ops
+
+from keras_lip.layers.residual.convex_potential_conv_2d import (
+    ConvexPotentialConv2D,
+)
+from keras_lip.layers.residual.convex_potential_dense import (
+    ConvexPotentialDense,
+)
+
+_Model = TypeVar("_Model", bound=keras.Model)
+_BLOCKS = (ConvexPotentialConv2D, ConvexPotentialDense)
+
+
+def fix_steps(model: _Model) -> _Model:
+    """Returns a copy whose convex potential blocks hold steps that are proven.
+
+    A convex potential block follows a step that it estimates, from a norm that
+    it estimates from below: the step is too long by a percent or so, and the
+    proven bound of the block as much above one, which a hundred blocks multiply
+    to a bound that certifies little. In the copy every
+    `keras_lip.layers.ConvexPotentialDense` and `ConvexPotentialConv2D` has a
+    fixed `step`: the one that runs, or the longest that is proven to be
+    non-expansive, whichever is shorter. Its bound is one up to the rounding of
+    its weights, and it needs no power iteration to run.
+
+    Use it after training, and certify and ship the copy. Trained further, its
+    steps stay what they are, and no longer fit its kernels.
+
+    Args:
+        model: A built functional or sequential model, or a subclassed one with
+            a `get_config` that holds those of its layers. It is left as it is.
+
+    Returns:
+        A model of the same class with the same weights, but for the states of
+        power iterations. It is not compiled.
+
+    Raises:
+        TypeError: If `model` is not a `keras.Model`.
+        ValueError: If the model is not built.
+
+    Example:
+
+    >>> block = keras_lip.layers.ConvexPotentialDense(8)
+    >>> model = keras_lip.models.LipschitzSequential([keras.Input((4,)), block])
+    >>> fixed = keras_lip.models.fix_steps(model)
+    >>> keras_lip.bounds.lipschitz_bound(fixed) < 1 + 1e-6
+    True
+
+    Reference:
+
+    - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), proposition 4
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be a `keras.Model`. "
+            f"Received: {model!r} of type `{type(model).__name__}`"
+        )
+    if not model.built:
+        raise ValueError(
+            f"Model '{model.name}' is not built. Call it on data, or give it "
+            "an input shape, first."
+        )
+    blocks = [layer for layer in _flatten(model) if isinstance(layer, _BLOCKS)]
+    steps = {layer.name: layer.proven_step() for layer in blocks}
+    config = _set_steps(model.get_config(), steps)
+    copy: _Model = type(model).from_config(config)
+    for old, new in zip(_flatten(model), _flatten(copy), strict=True):
+        # What follows in a block is the state of its power iteration.
+        kept = old.weights[: len(new.weights)]
+        new.set_weights([ops.convert_to_numpy(weight) for weight in kept])
+    return copy
+
+
+def _flatten(model: keras.Model) -> Iterator[Any]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _flatten(layer)
+        else:
+            yield layer
+
+
+def _set_steps(config: Any, steps: dict[str, float]) -> Any:
+    """Returns a configuration in which the blocks have these steps."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(_set_steps(part, steps) for part in config)
+    if not isinstance(config, dict):
+        return config
+    changed = {key: _set_steps(part, steps) for key, part in config.items()}
+    names = {cls.__name__ for cls in _BLOCKS}
+    if changed.get("class_name") in names and "config" in changed:
+        inner = changed["config"]
+        changed["config"] = {**inner, "step": steps[inner["name"]]}
+    return changed

@@ -1,0 +1,75 @@
+import keras
+from absl.testing import parameterized
+
+from keras_lip import bounds
+from keras_lip import models
+from keras_lip.applications.convolve import convolve
+from keras_lip.applications.convolve import downsample
+from tests.lipschitz_test_case import LipschitzTestCase
+
+KINDS = {
+    "aol": "AOLConv2D",
+    "bcop": "BCOPConv2D",
+    "cayley": "CayleyConv2D",
+    "cpl": "ConvexPotentialConv2D",
+    "ossn": "OSSNConv2D",
+    "rko": "RKOConv2D",
+    "sll": "SLLConv2D",
+    "soc": "SOCConv2D",
+    "svcm": "SVCMConv2D",
+}
+# Norms that are estimated from below: by this much at most on these kernels.
+ESTIMATES = {"cpl": 0.1, "ossn": 0.1, "svcm": 0.1}
+
+
+def make_model(convolution, channels, filters, kernel_size=2):
+    inputs = keras.Input((4, 4, channels))
+    outputs = convolve(inputs, convolution, filters, kernel_size, "circular")
+    return models.LipschitzModel(inputs, outputs)
+
+
+class ConvolveTest(LipschitzTestCase):
+    @parameterized.parameters(*KINDS.items())
+    def test_a_name_stands_for_a_convolution(self, convolution, kind):
+        residual = convolution in ("cpl", "sll")
+        for channels, filters, kinds in (
+            (2, 4, ["PadChannels"] * residual + [kind]),
+            (4, 4, [kind]),
+            (4, 2, [kind] + ["TruncateChannels"] * residual),
+        ):
+            model = make_model(convolution, channels, filters)
+            self.assertEqual(model.output_shape, (None, 4, 4, filters))
+            self.assertEqual(
+                [type(layer).__name__ for layer in model.layers[1:]], kinds
+            )
+        self.assertLessEqual(
+            bounds.lipschitz_bound(model),
+            1 + 1e-5 + ESTIMATES.get(convolution, 0.0),
+        )
+
+    def test_a_residual_block_has_a_hidden_channel_for_each_filter(self):
+        for channels, filters in ((2, 4), (4, 2)):
+            for layer in make_model("sll", channels, filters).layers:
+                if type(layer).__name__ == "SLLConv2D":
+                    self.assertEqual(layer.hidden_filters, filters)
+                    self.assertEqual(layer.input.shape[-1], 4)
+
+    @parameterized.parameters((1, 1), (2, 3), (3, 3), (4, 5))
+    def test_a_skew_convolution_has_an_odd_window(self, received, made):
+        layer = make_model("soc", 2, 2, received).layers[1]
+        self.assertEqual(layer.kernel_size, (made, made))
+        layer = make_model("rko", 2, 2, received).layers[1]
+        self.assertEqual(layer.kernel_size, (received, received))
+
+    def test_downsampling_makes_channels_of_two_by_two_pixels(self):
+        self.assertEqual(
+            tuple(downsample(keras.Input((4, 6, 3))).shape), (None, 2, 3, 12)
+        )
+
+    def test_an_unknown_convolution_is_refused(self):
+        with self.assertRaisesRegex(
+            ValueError,
+            "Unknown convolution: 'fft'. The known ones are: 'aol', 'bcop', "
+            "'cayley', 'cpl', 'ossn', 'rko', 'sll', 'soc', 'svcm'",
+        ):
+            make_model("fft", 2, 2)

@@ -1,0 +1,70 @@
+import keras
+import numpy as np
+
+from keras_lip.bounds import lipschitz_bound
+from keras_lip.layers import ConvexPotentialConv2D
+from keras_lip.layers import ConvexPotentialDense
+from keras_lip.layers import UnitNormDense
+from keras_lip.models import LipschitzModel
+from keras_lip.models import LipschitzSequential
+from keras_lip.models import fix_steps
+from keras_lip.models import materialize
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
+
+
+class FixStepsTest(LipschitzTestCase):
+    def make_model(self):
+        """A model whose estimates are far off."""
+        inner = LipschitzSequential(
+            [
+                keras.Input((6, 6, 2)),
+                ConvexPotentialConv2D(3, 3),
+                keras.layers.Flatten(),
+                ConvexPotentialDense(4, step=0.25),
+                ConvexPotentialDense(4),
+            ]
+        )
+        inputs = keras.Input((6, 6, 2))
+        model = LipschitzModel(inputs, UnitNormDense(2)(inner(inputs)))
+        dense = inner.layers[-1]
+        kernel = np.zeros((72, 4), "float32")
+        kernel[:2, :2] = np.diag([2.0, 1.0])
+        dense.kernel.assign(kernel)
+        dense.power_iteration_vector.assign(np.eye(72)[1:2])
+        return model
+
+    def test_bound_is_that_of_the_head_and_function_nearly_the_same(self):
+        model = self.make_model()
+        head = model.layers[-1].lipschitz_bound()
+        self.assertGreater(lipschitz_bound(model), 6 * head)
+        fixed = fix_steps(model)
+        self.assertIs(type(fixed), type(model))
+        self.assertAllClose(lipschitz_bound(fixed) / head, 1.0, 1e-5)
+        conv, _, given, dense = fixed.layers[1].layers
+        self.assertEqual(given.step, 0.25)
+        self.assertAllClose(dense.step, 2 / 2.0**2, 1e-5)
+        x = self.normal(3, 6, 6, 2)
+        # The stock form holds the same steps.
+        self.assertAllClose(fixed(x), materialize(model)(x), 1e-5)
+        self.assertEqual(
+            to_numpy(conv.kernel).tolist(),
+            to_numpy(model.layers[1].layers[0].kernel).tolist(),
+        )
+        # The original is left as it is.
+        self.assertIsNone(model.layers[1].layers[0].step)
+
+    def test_copy_is_saved_and_loaded(self):
+        fixed = fix_steps(self.make_model())
+        path = self.temporary_path("model.keras")
+        fixed.save(path)
+        loaded = keras.models.load_model(path)
+        x = self.normal(3, 6, 6, 2)
+        self.assertAllClose(loaded(x), fixed(x), 1e-6)
+        self.assertEqual(lipschitz_bound(loaded), lipschitz_bound(fixed))
+
+    def test_anything_but_a_built_model_is_refused(self):
+        with self.assertRaisesRegex(TypeError, "must be a `keras.Model`"):
+            fix_steps(ConvexPotentialDense(2))
+        with self.assertRaisesRegex(ValueError, "is not built"):
+            fix_steps(LipschitzSequential([ConvexPotentialDense(2)]))
