@@ -136,6 +136,17 @@ class TrainTest(LipschitzTestCase):
             result["certified"]["0.1"], report.certified_accuracy(0.1)
         )
         self.assertEqual(result["part"], "test")
+        results = load_example("results")
+        row = results.format_row({**result, "paper": {"clean": 97.5}}, "0.3")
+        clean, certified = result["clean"], result["certified"]["0.3"]
+        ours = f"{100 * clean:.2f} / {100 * certified:.2f}"
+        self.assertIn(f"| `small-bcop` | 0.3 | 97.50 / – | {ours} |", row)
+        with mock.patch("builtins.print") as printed:
+            results.main([str(output / "result.json"), "--radius", "0.3"])
+        unpublished = row.replace("97.50 / –", "–")
+        self.assertIn(unpublished, printed.call_args.args[0])
+        with mock.patch("sys.stderr"), self.assertRaises(SystemExit):
+            results.main([str(output / "result.json"), "--radius", "7"])
         evaluate = load_example("evaluate")
         with mock.patch("builtins.print"):
             evaluate.main(
