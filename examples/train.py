@@ -67,7 +67,7 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--dtype-policy",
         default="float32",
-        help="such as mixed_bfloat16, for what is not constrained",
+        help="of training, such as mixed_bfloat16; what is shipped is float32",
     )
     parser.add_argument(
         "--validation",
@@ -305,6 +305,19 @@ def evaluate(classifier, dataset, test, arguments):
     return report
 
 
+def finish(trained, recipe, dataset):
+    """Returns the classifier to certify and to ship.
+
+    It has neither loss nor optimizer, so that it loads anywhere. It computes in
+    float32, whatever training did, and holds steps that are proven, where
+    training estimates them.
+    """
+    keras.config.set_dtype_policy("float32")
+    classifier = build_network(recipe, dataset)
+    classifier.set_weights(trained.get_weights())
+    return kl.models.fix_steps(classifier)
+
+
 def save(model, path):
     """Saves a model, and leaves an older file whole until it is done."""
     partial = path.with_name("partial-" + path.name)
@@ -354,9 +367,7 @@ def main(arguments=None):
     model = make_trained(classifier, recipe, steps, epsilon)
     print(f"{arguments.recipe}: {classifier.count_params():,} parameters")
     start, seconds = fit(model, recipe, arguments, parts)
-    # A copy without loss and optimizer, which loads anywhere; what training
-    # estimates is proven in it.
-    classifier = kl.models.fix_steps(classifier)
+    classifier = finish(classifier, recipe, arguments.dataset)
     save(classifier, arguments.output / "model.keras")
 
     held_out = test if not arguments.validation else parts[1]

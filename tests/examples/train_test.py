@@ -125,9 +125,15 @@ class TrainTest(LipschitzTestCase):
 
     def test_result_is_that_of_the_saved_model(self):
         with self.make_small():
-            output = self.train("--epochs", "1", evaluate=True)
+            output = self.train(
+                *("--epochs", "1", "--dtype-policy", "mixed_bfloat16"),
+                evaluate=True,
+            )
         result = json.loads((output / "result.json").read_text())
         model = keras.models.load_model(output / "model.keras")
+        self.assertEqual(
+            {layer.compute_dtype for layer in model.layers}, {"float32"}
+        )
         images = load_example("image_data")
         _, (x, y) = images.load_images("digits")
         report = kl.certificates.certify(model, images.scale_images(x), y)
