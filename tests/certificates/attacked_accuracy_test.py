@@ -57,7 +57,8 @@ class AttackedAccuracyTest(LipschitzTestCase):
         self.assertEqual(accuracies, {0.0: 0.75, 0.1: 0.5, 0.2: 0.0})
 
     @parameterized.parameters(
-        ("l2", ["pgd", "deepfool", "ddn"]), ("linf", ["pgd", "deepfool", "fgsm"])
+        ("l2", ["pgd", "deepfool", "ddn"]),
+        ("linf", ["pgd", "deepfool", "fgsm"]),
     )
     def test_every_attack_can_be_run_alone(self, norm, names):
         model = keras.Sequential(

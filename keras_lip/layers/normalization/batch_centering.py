@@ -128,9 +128,11 @@ class BatchCentering(LipschitzLayer):
             dtype=self.dtype_policy,
         )
         layer.build(self.get_build_config()["input_shape"])
-        layer.moving_mean.assign(self.moving_mean)
+        # By way of the host: JAX would share the arrays, and delete them where
+        # a step of one of the models updates them.
+        layer.moving_mean.assign(ops.convert_to_numpy(self.moving_mean))
         if self.center:
-            layer.beta.assign(self.beta)
+            layer.beta.assign(ops.convert_to_numpy(self.beta))
         return layer
 
     def get_config(self) -> Config:
