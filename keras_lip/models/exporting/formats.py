@@ -1,0 +1,68 @@
+"""The formats that a model can be exported to."""
+
+import importlib.util
+from typing import NamedTuple
+
+import keras
+
+from keras_lip.validation import check_known
+
+
+class Format(NamedTuple):
+    """What a format needs.
+
+    Attributes:
+        suffix: What the path must end in. A SavedModel is a folder, of any
+            name.
+        backends: Keras backends that write it, the one to fall back on first.
+        packages: Packages of the extra `export` that write it, and that run
+            it.
+    """
+
+    suffix: str
+    backends: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
+FORMATS = {
+    "tf_saved_model": Format("", ("tensorflow",), ()),
+    "onnx": Format(".onnx", ("tensorflow", "torch"), ("onnx", "onnxruntime")),
+    "litert": Format(".tflite", ("tensorflow",), ("ai_edge_litert",)),
+    "openvino": Format(".xml", ("tensorflow",), ("openvino",)),
+    "torch": Format(".pt2", ("torch",), ()),
+}
+
+
+def find_backend(name: str) -> str:
+    """Returns the backend that shall write a format.
+
+    That is the active one, if it can. Keras on PyTorch writes no SavedModel,
+    and on JAX little else: a model of stock layers is then handed over to
+    another backend.
+
+    Args:
+        name: Name of the format.
+
+    Returns:
+        Name of a Keras backend.
+
+    Raises:
+        ValueError: If the format is not known.
+        ImportError: If a package is missing.
+    """
+    check_known("format", name, FORMATS)
+    chosen = FORMATS[name]
+    backend = keras.backend.backend()
+    if backend not in chosen.backends:
+        backend = chosen.backends[0]
+    packages = dict.fromkeys(chosen.packages, "export")
+    packages[backend] = backend
+    if name == "onnx" and backend == "tensorflow":
+        packages["tf2onnx"] = "export"
+    for package, extra in packages.items():
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(
+                f"The format {name!r} needs `{package}`. Install the extra "
+                f'`{extra}`: pip install "keras-lip[{extra}]"'
+            )
+    return backend
