@@ -7,7 +7,8 @@ robustness, lets a real attack check the proof, and writes
 
 - `model.keras`, the network, which loads wherever `keras_lip` is installed,
 - `stock_model.keras`, the same function made of `keras.layers` alone,
-- `report.html`, `report.json` and `certified_accuracy.png`.
+- `report.html`, `report.json` and `certified_accuracy.png`. The page shows, too,
+  what the network looks at, beside an ordinary one.
 
     python examples/quickstart.py                     # 8x8 digits, a minute
     python examples/quickstart.py --dataset mnist     # by TensorFlow Datasets
@@ -250,6 +251,12 @@ def main():
     }
     print(format_table(clean, {CERTIFIED: certified, **report.attacks}))
     print(f"Lipschitz bound, proven: {report.lipschitz_bound:.7f}")
+
+    # One image of each of the first four classes.
+    _, shown = np.unique(y_test, return_index=True)
+    report.saliency = kl.certificates.saliency_maps(
+        model, x_test[shown[:4]], ordinary=twin
+    )
 
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from keras_lip.certificates.audit_report import finite_or_text
 from keras_lip.certificates.report_files import draw_curves
 from keras_lip.certificates.report_files import render_page
 from keras_lip.certificates.report_files import write_file
+from keras_lip.certificates.saliency import Saliency
 from keras_lip.types import Array
 from keras_lip.validation import check_number
 from keras_lip.version import __version__
@@ -47,6 +48,8 @@ class CertificationReport:
             radii are known.
         largest_pair_bound: Float. The largest Lipschitz constant of a margin.
         audit: The `AuditReport` that the radii rest on, or `None`.
+        saliency: What `keras_lip.certificates.saliency_maps` returned, to show
+            in the page, or `None`.
     """
 
     model_name: str
@@ -65,6 +68,7 @@ class CertificationReport:
     worst_margin: Array | None = None
     largest_pair_bound: float = np.inf
     audit: AuditReport | None = None
+    saliency: Saliency | None = None
 
     @property
     def answered(self) -> Array:
@@ -206,7 +210,8 @@ class CertificationReport:
 
         Args:
             path: Path that ends in `.json`; in `.html`, for a page with the
-                table and the curves; or in `.png`, for the curves alone.
+                table, the curves and the saliency; or in `.png`, for the curves
+                alone.
             overwrite: Boolean. Whether an existing file may be replaced.
 
         Returns:

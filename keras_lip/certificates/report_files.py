@@ -61,7 +61,7 @@ def draw_curves(report: Any) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise _missing("matplotlib") from error
+        raise missing_package("matplotlib") from error
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     radii, accuracies = report.curve(400)
@@ -86,18 +86,26 @@ def render_page(report: Any, certified: list[tuple[float, float]]) -> str:
     try:
         import jinja2
     except ImportError as error:
-        raise _missing("jinja2") from error
+        raise missing_package("jinja2") from error
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined
     )
     template = environment.from_string(_TEMPLATE.read_text("utf-8"))
-    curve = base64.b64encode(draw_curves(report)).decode()
     return template.render(
-        report=report, certified=certified, curve=curve, version=__version__
+        report=report,
+        certified=certified,
+        curve=_encode(draw_curves(report)),
+        saliency=report.saliency and _encode(report.saliency.draw()),
+        version=__version__,
     )
 
 
-def _missing(package: str) -> ImportError:
+def _encode(picture: bytes) -> str:
+    return base64.b64encode(picture).decode()
+
+
+def missing_package(package: str) -> ImportError:
+    """Returns the error that names the extra to install."""
     return ImportError(
         f"This needs `{package}`. Install the extra `report`: "
         'pip install "keras-lip[report]"'
