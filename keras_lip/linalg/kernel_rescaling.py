@@ -35,7 +35,15 @@ def rescale_kernel(
     window = kernel.shape[:-2]
     kernel = split_phases(scale_to_one(kernel, axis=None), strides)
     *_, channels, filters = kernel.shape
-    if channels < filters // groups:
+    if channels == 1 and groups == 1:
+        # PyTorch has no gradient of a convolution with a single output, whose
+        # kernel is contiguous in two layouts. A channel of zeros changes
+        # nothing.
+        padding = [(0, 0)] * (len(kernel.shape) - 2) + [(0, 1), (0, 0)]
+        swapped = _swap_channels(ops.pad(kernel, padding), groups)
+        kernel = _swap_channels(_rescale_outputs(swapped, groups), groups)
+        kernel = kernel[..., :1, :]
+    elif channels < filters // groups:
         swapped = _rescale_outputs(_swap_channels(kernel, groups), groups)
         kernel = _swap_channels(swapped, groups)
     else:

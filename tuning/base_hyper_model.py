@@ -1,0 +1,186 @@
+"""What the searched families of networks share: compilation and training."""
+
+import abc
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+import keras_lip as kl
+from keras_lip.validation import check_number
+from keras_lip.validation import check_positive_integer
+from tuning import search_space
+from tuning.noisy_batches import NoisyBatches
+from tuning.stop_on_divergence import StopOnDivergence
+
+OBJECTIVE = "val_certified_accuracy"
+
+
+class BaseHyperModel(keras_tuner.HyperModel, abc.ABC):
+    """A family of certified classifiers that a search chooses from.
+
+    Subclasses implement `build_layers`. Loss, learning rate and noise are
+    declared here, since every family has them.
+
+    A model is measured once, when its training is over: the rate of learning
+    has fallen to zero by then, and the best epoch, which a validation part
+    would flatter, is no choice to be made.
+
+    Args:
+        input_shape: Tuple. Shape of one image, channels last.
+        classes: Integer of at least two.
+        epsilon: Positive float. Radius of the certified accuracy.
+        name: String or `None`, as in `keras_tuner.HyperModel`.
+        tunable: Boolean, as in `keras_tuner.HyperModel`.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        classes: int,
+        epsilon: float,
+        name: str | None = None,
+        tunable: bool = True,
+    ) -> None:
+        super().__init__(name=name, tunable=tunable)
+        _check_tensorboard()
+        self.input_shape = _check_image(input_shape)
+        self.classes = check_positive_integer("classes", classes)
+        if self.classes < 2:
+            raise ValueError(
+                "`classes` must be at least 2: certified accuracy compares "
+                f"classes. Received: classes={classes}"
+            )
+        self.epsilon = check_number("epsilon", epsilon, 0.0, open_low=True)
+
+    @abc.abstractmethod
+    def build_layers(self, hp: Any) -> list[keras.layers.Layer]:
+        """Declares the architecture and makes its layers, but for the head.
+
+        Args:
+            hp: A `keras_tuner.HyperParameters`.
+
+        Returns:
+            List of layers from images to vectors.
+        """
+
+    def declare_hyperparameters(self, hp: Any) -> None:
+        self.build_layers(hp)
+        search_space.choose_head(hp)
+        search_space.choose_loss(hp)
+        search_space.choose_learning_rate(hp)
+        search_space.choose_noise(hp)
+
+    def build(self, hp: Any) -> keras.Model:
+        layers = self.build_layers(hp)
+        head = search_space.choose_head(hp)
+        search_space.choose_noise(hp)
+        model = kl.models.LipschitzSequential(
+            [keras.Input(self.input_shape), *layers, head(self.classes)]
+        )
+        self._compile(hp, model, search_space.choose_learning_rate(hp))
+        return model
+
+    def fit(
+        self,
+        hp: Any,
+        model: keras.Model,
+        x: Any,
+        y: Any,
+        validation_data: tuple[Any, Any],
+        epochs: int = 30,
+        initial_epoch: int = 0,
+        batch_size: int = 64,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: Any = 0,
+    ) -> dict[str, float]:
+        """Trains a model, and measures it on the validation part.
+
+        The rate of learning rises for a twentieth of the steps and falls along
+        a cosine to zero, from `initial_epoch` on, so that a model that
+        Hyperband takes up again is measured at the end of a cosine as well.
+
+        Args:
+            hp: A `keras_tuner.HyperParameters`.
+            model: What `build` returned for it.
+            x: Array of images.
+            y: Array of class indices.
+            validation_data: Tuple of images and class indices.
+            epochs: Positive integer. The epoch to train to.
+            initial_epoch: Integer. The epoch to train from.
+            batch_size: Positive integer.
+            callbacks: Callbacks of the training.
+            verbose: As in `keras.Model.fit`.
+
+        Returns:
+            Dict of what is proven on the validation part: certified accuracy
+            and mean certifiable robustness, and of its accuracy.
+
+        Raises:
+            keras_tuner.errors.FailedTrialError: If the loss is not finite.
+        """
+        noise = search_space.choose_noise(hp)
+        batches = NoisyBatches(x, y, batch_size, noise, seed=initial_epoch)
+        rate = search_space.choose_learning_rate(hp)
+        steps = max(1, (epochs - initial_epoch) * len(batches))
+        self._compile(hp, model, _warm_up_and_decay(rate, steps))
+        model.fit(
+            batches,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            callbacks=[*callbacks, StopOnDivergence()],
+            verbose=verbose,
+        )
+        return self._certify(model, *validation_data)
+
+    def _certify(self, model: keras.Model, x: Any, y: Any) -> dict[str, float]:
+        # Its bounds are proven once; a metric would prove its own, twice.
+        report = kl.certificates.certify(model, x, y, [self.epsilon])
+        correct = report.prediction == report.label
+        robustness = np.where(correct, report.radius, -report.radius)
+        return {
+            OBJECTIVE: report.certified_accuracy(self.epsilon),
+            "val_accuracy": report.accuracy,
+            "val_mean_certifiable_robustness": float(np.mean(robustness)),
+        }
+
+    def _compile(self, hp: Any, model: keras.Model, learning_rate: Any) -> None:
+        model.compile(
+            keras.optimizers.Adam(learning_rate),
+            search_space.choose_loss(hp),
+            metrics=["accuracy"],
+        )
+
+
+def _warm_up_and_decay(rate: float, steps: int) -> Any:
+    rising = max(1, steps // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=rate / 100,
+        warmup_target=rate,
+        warmup_steps=rising,
+        decay_steps=max(1, steps - rising),
+    )
+
+
+def _check_image(input_shape: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(input_shape)
+    if len(shape) != 3:
+        raise ValueError(
+            "`input_shape` must be the shape of an image, (height, width, "
+            f"channels). Received: input_shape={input_shape}"
+        )
+    return tuple(check_positive_integer("input_shape", side) for side in shape)
+
+
+def _check_tensorboard() -> None:
+    """Refuses what keras-tuner would record as a failure of every trial."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(
+            "Under TensorFlow keras-tuner needs `tensorboard`. Install the "
+            'extra `tuning`: pip install "keras-lip[tuning]"'
+        )

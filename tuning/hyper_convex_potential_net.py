@@ -1,0 +1,89 @@
+"""Residual networks that are 1-Lipschitz by convexity, to search."""
+
+from typing import Any
+
+import keras
+
+import keras_lip as kl
+from tuning import search_space
+from tuning.base_hyper_model import BaseHyperModel
+
+
+class HyperConvexPotentialNet(BaseHyperModel):
+    """Residual networks: depth and width of convolutional and dense blocks.
+
+    Channels of zeros widen the image to the number of filters, once each block
+    of four pixels is one, and residual blocks follow: convolutions, then dense
+    blocks on the pixels as one vector. These are the four parameters of the
+    paper's Table 1, and `"sll"` blocks are there beside the paper's.
+
+    Args:
+        input_shape: Tuple. Shape of one image, channels last.
+        classes: Integer of at least two.
+        epsilon: Positive float. Radius of the certified accuracy.
+        name: String or `None`, as in `keras_tuner.HyperModel`.
+        tunable: Boolean, as in `keras_tuner.HyperModel`.
+
+    Raises:
+        ValueError: If a side of the image is odd, or it has more than four
+            channels.
+
+    Example:
+
+    >>> hyper_model = HyperConvexPotentialNet((32, 32, 3), 10, epsilon=36 / 255)
+
+    Reference:
+
+    - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), section 5
+    - [Araujo et al., 2023](https://arxiv.org/abs/2303.03169), for `"sll"`
+    """
+
+    def build_layers(self, hp: Any) -> list[keras.layers.Layer]:
+        self._check_input_shape()
+        block = hp.Choice("block", list(search_space.RESIDUAL_BLOCKS))
+        depth = hp.Choice(
+            "depth", list(search_space.RESIDUAL_DEPTHS), default=5
+        )
+        filters = hp.Choice("filters", list(search_space.FILTERS), default=32)
+        padding_mode = hp.Choice(
+            "padding_mode", list(search_space.PADDING_MODES)
+        )
+        dense_depth = hp.Choice(
+            "dense_depth", list(search_space.RESIDUAL_DENSE_DEPTHS), default=2
+        )
+        with hp.conditional_scope("dense_depth", [2, 5]):
+            units = hp.Choice("units", list(search_space.UNITS))
+
+        convolution, dense = {
+            "convex_potential": (
+                kl.layers.ConvexPotentialConv2D,
+                kl.layers.ConvexPotentialDense,
+            ),
+            "sll": (kl.layers.SLLConv2D, kl.layers.SLLDense),
+        }[block]
+        return [
+            kl.layers.InvertibleDownsampling2D(2, data_format="channels_last"),
+            kl.layers.PadChannels(filters),
+            *(
+                convolution(
+                    filters,
+                    3,
+                    padding_mode=padding_mode,
+                    data_format="channels_last",
+                )
+                for _ in range(depth)
+            ),
+            keras.layers.Flatten(data_format="channels_last"),
+            *(dense(units) for _ in range(dense_depth)),
+        ]
+
+    def _check_input_shape(self) -> None:
+        height, width, channels = self.input_shape
+        if height % 2 or width % 2 or 4 * channels > min(search_space.FILTERS):
+            raise ValueError(
+                "Blocks of two by two pixels become channels, of which there "
+                f"are {min(search_space.FILTERS)} at least: the sides must be "
+                "even, and the channels at most "
+                f"{min(search_space.FILTERS) // 4}. Received: "
+                f"input_shape={self.input_shape}"
+            )

@@ -1,0 +1,192 @@
+"""Searches for the network that certifies best.
+
+    python -m tuning.search --dataset digits
+    python -m tuning.search --dataset mnist --model convnet --tuner hyperband
+
+The same command goes on with a search that was interrupted.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+from typing import Any
+
+from keras_lip.validation import check_known
+from keras_lip.validation import check_number
+from keras_lip.validation import check_positive_integer
+
+
+def search(arguments: argparse.Namespace) -> int:
+    """Runs a search, and reports on it.
+
+    Args:
+        arguments: What `parse_arguments` returned.
+
+    Returns:
+        Integer. The status to exit with: zero if a model was found.
+
+    Raises:
+        ValueError: If an argument is out of range, or the project is that of
+            another search.
+    """
+    from tuning.data import load_data
+    from tuning.hyper_models import make_hyper_model
+    from tuning.lipschitz_tuner import LipschitzTuner
+    from tuning.make_oracle import make_oracle
+    from tuning.project import open_project
+    from tuning.watch_workers import watch_workers
+
+    check_arguments(arguments)
+    data = load_data(arguments.dataset, arguments.seed)
+    hypermodel = make_hyper_model(
+        arguments.model, data.input_shape, data.classes, arguments.epsilon
+    )
+    oracle = make_oracle(
+        arguments.tuner, arguments.trials, arguments.epochs, arguments.seed
+    )
+    project = arguments.project
+    open_project(project, _settings(arguments))
+    tuner = LipschitzTuner(
+        oracle,
+        hypermodel,
+        seed=arguments.seed,
+        heartbeat=arguments.worker_timeout / 6,
+        directory=project.parent,
+        project_name=project.name,
+    )
+    together = "KERASTUNER_ORACLE_IP" in os.environ
+    chief = "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+    if together and chief:
+        watch_workers(oracle, arguments.worker_timeout)
+    tuner.search(
+        data.x_train,
+        data.y_train,
+        validation_data=(data.x_val, data.y_val),
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        verbose=0,
+    )
+    if together and not chief:
+        return 0
+    return _report(arguments, data, hypermodel, oracle)
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    # More trials may be asked for later on.
+    names = ("dataset", "model", "tuner", "epsilon", "epochs", "batch_size")
+    settings = {name: getattr(arguments, name) for name in names}
+    return {**settings, "seed": arguments.seed}
+
+
+def _report(
+    arguments: argparse.Namespace, data: Any, hypermodel: Any, oracle: Any
+) -> int:
+    from tuning.plot_depth_and_width import plot_depth_and_width
+    from tuning.plot_parallel_coordinates import plot_parallel_coordinates
+    from tuning.report_best import report_best
+    from tuning.report_best import train_best
+    from tuning.trial_table import format_csv
+    from tuning.trial_table import format_markdown
+    from tuning.trial_table import tabulate_trials
+
+    project = arguments.project
+    rows = tabulate_trials(list(oracle.trials.values()))
+    (project / "trials.csv").write_text(format_csv(rows), "utf-8")
+    (project / "trials.md").write_text(format_markdown(rows), "utf-8")
+    print(format_markdown(rows))
+    completed = [row for row in rows if row["status"] == "COMPLETED"]
+    if not completed:
+        print(
+            f"All {len(rows)} trials failed, and there is no model to report. "
+            f"The reasons are in {project / 'trials.md'}.",
+            file=sys.stderr,
+        )
+        return 1
+    plot_parallel_coordinates(completed, project / "parallel_coordinates.png")
+    plot_depth_and_width(completed, project / "depth_and_width.png")
+
+    best = oracle.get_best_trials()[0]
+    number = int(best.trial_id) + 1
+    print(f"Training trial {number} anew, on the validation part as well ...")
+    model = train_best(
+        hypermodel,
+        best,
+        data,
+        arguments.refit_epochs,
+        arguments.batch_size,
+        arguments.seed,
+    )
+    report = report_best(model, best, data, arguments.epsilon, project)
+    print(f"Held-out part, of which the search has seen nothing:\n{report}")
+    names = ", ".join(sorted(path.name for path in project.iterdir()))
+    print(f"Written to {project}/: {names}")
+    return 0
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuses arguments that are out of range, before anything is loaded."""
+    from tuning.data import DATASETS
+    from tuning.hyper_models import MODELS
+    from tuning.make_oracle import TUNERS
+
+    check_known("dataset", arguments.dataset, DATASETS)
+    check_known("model", arguments.model, MODELS)
+    check_known("tuner", arguments.tuner, TUNERS)
+    check_number("epsilon", arguments.epsilon, 0.0, open_low=True)
+    for name in ("trials", "epochs", "batch_size"):
+        check_positive_integer(name, getattr(arguments, name))
+    check_number("worker_timeout", arguments.worker_timeout, 1.0)
+    check_number("seed", arguments.seed, 0)
+    arguments.refit_epochs = check_positive_integer(
+        "refit_epochs", arguments.refit_epochs or 6 * arguments.epochs
+    )
+    if arguments.project is None:
+        name = f"{arguments.dataset}_{arguments.model}_{arguments.tuner}"
+        arguments.project = pathlib.Path("tuning_results") / name
+
+
+def parse_arguments(command: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tuning.search",
+        description="Search for the network that certifies best.",
+    )
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--model", default="mlp")
+    parser.add_argument("--tuner", default="random")
+    parser.add_argument(
+        "--epsilon", type=float, default=0.3, help="radius, in the l2 norm"
+    )
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument(
+        "--refit-epochs",
+        type=int,
+        help="epochs of the best model; six times those of a trial",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--project", type=pathlib.Path, help="folder of the search"
+    )
+    parser.add_argument(
+        "--worker-timeout",
+        type=float,
+        default=60.0,
+        help="seconds after which the chief gives a silent worker up",
+    )
+    return parser.parse_args(command)
+
+
+def main(command: list[str] | None = None) -> int:
+    """Runs the command, with errors as one line."""
+    from tuning.run_command import run_command
+
+    return run_command(
+        lambda: search(parse_arguments(command)), "tuning.search"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

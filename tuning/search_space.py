@@ -1,0 +1,217 @@
+"""What is searched: every parameter, its values and when it applies.
+
+A function declares its parameters on `hp` and returns what they choose, as
+functions that make layers, a loss or an optimizer. A parameter that applies to
+one choice alone stands in the conditional scope of that choice: it is sampled
+where it has a meaning, and nowhere else. All scopes are entered on every call,
+so that one call declares the whole space.
+
+Each search starts with the defaults, which are a good recipe for digits.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+import keras_lip as kl
+
+MakeActivation = Callable[[], keras.layers.Layer]
+MakeDense = Callable[[int], list[keras.layers.Layer]]
+MakeConvolution = Callable[[int], list[keras.layers.Layer]]
+
+MLP_DEPTHS = (1, 2, 3, 4)
+UNITS = (64, 128, 192, 256)
+DENSE_LAYERS = ("orthogonal", "lipschitz", "sandwich")
+ORTHOGONAL_PARAMETRIZATIONS = (
+    "bjorck",
+    "cayley",
+    "cholesky",
+    "exponential",
+    "qr",
+)
+LIPSCHITZ_PARAMETRIZATIONS = ("aol", "spectral")
+
+FILTERS = (16, 32, 64)
+STAGES = (1, 2, 3)
+CONVOLUTIONS_PER_STAGE = (1, 2)
+CONVOLUTIONS = ("bcop", "rko", "aol", "soc", "cayley")
+BCOP_PARAMETRIZATIONS = ("cayley", "bjorck", "cholesky", "exponential", "qr")
+RKO_PARAMETRIZATIONS = ("bjorck", "cayley")
+PADDING_MODES = ("zeros", "circular")
+DOWNSAMPLINGS = ("invertible", "strides", "average", "l2_norm")
+DENSE_DEPTHS = (0, 1, 2)
+
+RESIDUAL_BLOCKS = ("convex_potential", "sll")
+RESIDUAL_DEPTHS = (2, 5, 10, 20)
+RESIDUAL_DENSE_DEPTHS = (0, 2, 5)
+
+# Every number of units and filters above is a multiple of the group size.
+GROUP_SIZE = 4
+ACTIVATIONS: dict[str, MakeActivation] = {
+    "max_min": kl.layers.MaxMin,
+    "group_sort": lambda: kl.layers.GroupSort(GROUP_SIZE),
+    "full_sort": kl.layers.FullSort,
+    "householder": kl.layers.Householder,
+    "absolute_value": kl.layers.AbsoluteValue,
+}
+HEADS: dict[str, Callable[[int], keras.layers.Layer]] = {
+    "unit_norm": kl.layers.UnitNormDense,
+    "orthogonal": kl.layers.OrthogonalDense,
+}
+
+LOSSES = ("crossentropy", "hinge", "hkr")
+TEMPERATURES = (1.0, 32.0)
+ALPHAS = (1.0, 100.0)
+MARGINS = (0.3, 3.0)
+LEARNING_RATES = (0.01, 0.1)
+NOISES = (0.0, 0.05, 0.1, 0.2)
+
+
+def choose_activation(hp: Any) -> MakeActivation:
+    """Declares the activation.
+
+    Args:
+        hp: A `keras_tuner.HyperParameters`.
+
+    Returns:
+        Function that makes an activation layer.
+    """
+    name = hp.Choice("activation", list(ACTIVATIONS))
+    return ACTIVATIONS[name or "max_min"]
+
+
+def choose_dense(hp: Any) -> MakeDense:
+    """Declares the kind of dense layers, their parametrization and activation.
+
+    Args:
+        hp: A `keras_tuner.HyperParameters`.
+
+    Returns:
+        Function of the number of units that makes a layer and its activation.
+    """
+    kind = hp.Choice("layer", list(DENSE_LAYERS))
+    with hp.conditional_scope("layer", ["orthogonal"]):
+        orthogonal = hp.Choice(
+            "orthogonal_parametrization", list(ORTHOGONAL_PARAMETRIZATIONS)
+        )
+    with hp.conditional_scope("layer", ["lipschitz"]):
+        lipschitz = hp.Choice(
+            "lipschitz_parametrization", list(LIPSCHITZ_PARAMETRIZATIONS)
+        )
+    # The activation of a sandwich layer is inside of it.
+    with hp.conditional_scope("layer", ["orthogonal", "lipschitz"]):
+        activation = choose_activation(hp)
+
+    def make(units: int) -> list[keras.layers.Layer]:
+        if kind == "sandwich":
+            return [kl.layers.SandwichDense(units)]
+        if kind == "lipschitz":
+            layer = kl.layers.LipschitzDense(units, lipschitz)
+        else:
+            layer = kl.layers.OrthogonalDense(units, orthogonal)
+        return [layer, activation()]
+
+    return make
+
+
+def choose_convolution(hp: Any) -> Callable[..., keras.layers.Layer]:
+    """Declares the kind of convolution and what applies to it.
+
+    Args:
+        hp: A `keras_tuner.HyperParameters`.
+
+    Returns:
+        Function of the number of filters, and of strides, that makes a layer.
+    """
+    kind = hp.Choice("convolution", list(CONVOLUTIONS))
+    with hp.conditional_scope("convolution", ["bcop"]):
+        bcop = hp.Choice("bcop_parametrization", list(BCOP_PARAMETRIZATIONS))
+    with hp.conditional_scope("convolution", ["rko"]):
+        rko = hp.Choice("rko_parametrization", list(RKO_PARAMETRIZATIONS))
+    # A convolution in the Fourier domain is circular by its nature.
+    with hp.conditional_scope("convolution", ["bcop", "rko", "aol", "soc"]):
+        padding_mode = hp.Choice("padding_mode", list(PADDING_MODES))
+    makers = {
+        "bcop": (kl.layers.BCOPConv2D, {"parametrization": bcop}),
+        "rko": (kl.layers.RKOConv2D, {"parametrization": rko}),
+        "aol": (kl.layers.AOLConv2D, {}),
+        "soc": (kl.layers.SOCConv2D, {}),
+        "cayley": (kl.layers.CayleyConv2D, {}),
+    }
+    layer, arguments = makers[kind]
+
+    def make(filters: int, strides: int = 1) -> keras.layers.Layer:
+        return layer(
+            filters,
+            3,
+            strides=strides,
+            padding_mode=padding_mode or "circular",
+            data_format="channels_last",
+            **arguments,
+        )
+
+    return make
+
+
+def choose_head(hp: Any) -> Callable[[int], keras.layers.Layer]:
+    """Declares the last layer.
+
+    Args:
+        hp: A `keras_tuner.HyperParameters`.
+
+    Returns:
+        Function of the number of classes that makes a layer.
+    """
+    return HEADS[hp.Choice("head", list(HEADS))]
+
+
+def choose_loss(hp: Any) -> keras.losses.Loss:
+    """Declares the loss and its temperature, alpha and margin.
+
+    Args:
+        hp: A `keras_tuner.HyperParameters`.
+
+    Returns:
+        A loss of class indices and logits.
+    """
+    kind = hp.Choice("loss", list(LOSSES))
+    with hp.conditional_scope("loss", ["crossentropy"]):
+        temperature = hp.Float(
+            "temperature", *TEMPERATURES, sampling="log", default=4.0
+        )
+    with hp.conditional_scope("loss", ["hinge", "hkr"]):
+        margin = hp.Float("margin", *MARGINS, sampling="log", default=1.0)
+    with hp.conditional_scope("loss", ["hkr"]):
+        alpha = hp.Float("alpha", *ALPHAS, sampling="log", default=10.0)
+    if kind == "hinge":
+        return kl.losses.MulticlassHinge(margin)
+    if kind == "hkr":
+        return kl.losses.MulticlassHKR(alpha, margin)
+    return kl.losses.TemperatureSparseCategoricalCrossentropy(temperature)
+
+
+def choose_learning_rate(hp: Any) -> float:
+    """Declares the largest rate of learning.
+
+    Args:
+        hp: A `keras_tuner.HyperParameters`.
+
+    Returns:
+        Float.
+    """
+    return hp.Float(
+        "learning_rate", *LEARNING_RATES, sampling="log", default=0.06
+    )
+
+
+def choose_noise(hp: Any) -> float:
+    """Declares the noise that is added to training images.
+
+    Args:
+        hp: A `keras_tuner.HyperParameters`.
+
+    Returns:
+        Float. Its standard deviation.
+    """
+    return hp.Choice("noise", list(NOISES), default=0.1)
