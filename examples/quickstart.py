@@ -7,8 +7,8 @@ robustness, lets a real attack check the proof, and writes
 
 - `model.keras`, the network, which loads wherever `keras_lip` is installed,
 - `stock_model.keras`, the same function made of `keras.layers` alone,
-- `report.html`, `report.json` and `certified_accuracy.png`. The page shows, too,
-  what the network looks at, beside an ordinary one.
+- `report.html`, `report.json` and `certified_accuracy.png`. The page shows as
+  well what the network looks at, beside an ordinary one.
 
     python examples/quickstart.py                     # 8x8 digits, a minute
     python examples/quickstart.py --dataset mnist     # by TensorFlow Datasets
@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 import keras_lip as kl
+from keras_lip.certificates.saliency_maps import saliency_maps
 
 RADII = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 CERTIFIED = "certified"
@@ -254,9 +255,7 @@ def main():
 
     # One image of each of the first four classes.
     _, shown = np.unique(y_test, return_index=True)
-    report.saliency = kl.certificates.saliency_maps(
-        model, x_test[shown[:4]], ordinary=twin
-    )
+    report.saliency = saliency_maps(model, x_test[shown[:4]], ordinary=twin)
 
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)

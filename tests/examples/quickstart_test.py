@@ -28,7 +28,9 @@ class QuickstartTest(LipschitzTestCase):
         with mock.patch("sys.argv", arguments), mock.patch("builtins.print"):
             script = load_script()
             script.main()
-        self.assertIn("<table>", (output / "report.html").read_text())
+        page = (output / "report.html").read_text()
+        self.assertIn("<table>", page)
+        self.assertIn("<h2>Saliency</h2>", page)
         self.assertEqual(
             sorted(path.name for path in output.iterdir()),
             [

@@ -2,6 +2,7 @@ import numpy as np
 from absl.testing import parameterized
 from keras import ops
 
+from keras_lip.autodiff import gradient
 from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
 from keras_lip.linalg import rescale_kernel
 from tests.lipschitz_test_case import LipschitzTestCase
@@ -22,6 +23,18 @@ class KernelRescalingTest(LipschitzTestCase):
         bound = convolution_norm_bound(to_numpy(rescaled), strides)
         self.assertLessEqual(bound, 1 + 1e-5)
         self.assertGreater(bound, 0.4)
+
+    def test_one_channel_of_many_filters_has_a_gradient(self):
+        # Of one input channel, w / (sum of the moduli of its correlations)^1/2.
+        kernel = np.array([1.0, 2.0], "float32").reshape(1, 1, 1, 2)
+        rescaled = rescale_kernel(ops.convert_to_tensor(kernel), (1, 1))
+        self.assertAllClose(rescaled, kernel / 5**0.5)
+        slopes = gradient(
+            lambda free: rescale_kernel(free, (1, 1))[..., 0],
+            ops.convert_to_tensor(kernel),
+        )
+        # Of w1 / (w1^2 + w2^2)^1/2.
+        self.assertAllClose(slopes[0, 0, 0], np.array([4.0, -2.0]) / 5**1.5)
 
     def test_output_channels_are_divided_as_in_theorem_2(self):
         # One channel and taps 1 and 2: the lags correlate to 2, 5 and 2.
