@@ -17,3 +17,5 @@ from keras_lip.certificates.falsified_certificate import (
     FalsifiedCertificate as FalsifiedCertificate,
 )
 from keras_lip.certificates.falsify import falsify as falsify
+from keras_lip.certificates.saliency import Saliency as Saliency
+from keras_lip.certificates.saliency_maps import saliency_maps as saliency_maps

@@ -1,0 +1,118 @@
+"""The picture of input gradients."""
+
+import io
+from typing import Any
+
+import numpy as np
+
+from keras_lip.certificates.report_files import missing_package
+from keras_lip.types import Array
+
+# Inches of a picture of one input, and of what stands beside and above it.
+_CELL = 0.95
+_MARGIN = 1.1
+_TITLES = 0.35
+
+# The gap between two inputs, in pictures.
+_GAP = 0.12
+
+
+def draw_saliency(saliency: Any) -> bytes:
+    """Draws each input, and beside it the gradients of every class.
+
+    Args:
+        saliency: A `keras_lip.certificates.saliency.Saliency`.
+
+    Returns:
+        The bytes of a PNG file.
+
+    Raises:
+        ValueError: If inputs are no images.
+        ImportError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise missing_package("matplotlib") from error
+    images = _to_images(saliency.inputs)
+    models, samples, classes = saliency.gradients.shape[:3]
+    columns = 1 + classes
+    # A row for each model, and a gap below each input.
+    heights = ([1.0] * models + [_GAP]) * samples
+    figure = Figure(
+        figsize=(_CELL * columns + _MARGIN, _CELL * sum(heights) + _TITLES),
+        layout=ConstrainedLayoutEngine(
+            w_pad=0.02, h_pad=0.02, wspace=0, hspace=0
+        ),
+    )
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    for sample in range(samples):
+        first = sample * (models + 1)
+        # The input stands once, beside the gradients of all models.
+        axes = _add_axes(figure, grid[first : first + models, 0])
+        axes.imshow(images[sample], cmap="gray", interpolation="nearest")
+        if sample == 0:
+            axes.set_title("input", fontsize=9)
+        for model in range(models):
+            row = [
+                _add_axes(figure, grid[first + model, 1 + index])
+                for index in range(classes)
+            ]
+            _draw_row(row, saliency, model, sample)
+            if first + model == 0:
+                for axes, name in zip(row, saliency.classes, strict=True):
+                    axes.set_title(f"class {name}", fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+def _draw_row(axes: list[Any], saliency: Any, model: int, sample: int) -> None:
+    """Draws the gradients of one model at one input, on a scale of theirs."""
+    gradients = saliency.gradients[model, sample]
+    maps = gradients.reshape(*gradients.shape[:3], -1).sum(axis=-1)
+    largest = max(float(np.abs(maps).max()), 1e-300)
+    answer = int(saliency.prediction[model, sample])
+    for each, values, name in zip(axes, maps, saliency.classes, strict=True):
+        each.imshow(
+            values / largest,
+            cmap="RdBu_r",
+            vmin=-1,
+            vmax=1,
+            interpolation="nearest",
+        )
+        if name == answer:
+            for spine in each.spines.values():
+                spine.set(visible=True, color="black", linewidth=2)
+    norms = np.linalg.norm(gradients.reshape(len(gradients), -1), axis=1)
+    axes[-1].yaxis.set_label_position("right")
+    axes[-1].set_ylabel(
+        f"{saliency.titles[model]}\nnorm {norms.max():.3g}",
+        fontsize=9,
+        rotation=0,
+        horizontalalignment="left",
+        verticalalignment="center",
+        labelpad=6,
+    )
+
+
+def _add_axes(figure: Any, cell: Any) -> Any:
+    axes = figure.add_subplot(cell)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color="#d8dee4", linewidth=0.8)
+    return axes
+
+
+def _to_images(inputs: Array) -> Array:
+    """Returns inputs as images that matplotlib shows, in [0, 1]."""
+    shape = inputs.shape[1:]
+    if len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,)):
+        raise ValueError(
+            "To be drawn, inputs must be images of one channel or three, with "
+            f"channels last. Received: inputs of shape {shape}"
+        )
+    low, high = inputs.min(), inputs.max()
+    images = (inputs - low) / max(high - low, 1e-300)
+    return images[..., 0] if shape[2:] == (1,) else images

@@ -1,0 +1,70 @@
+"""The calls of a graph, and who makes and uses which tensor."""
+
+import collections
+import dataclasses
+from typing import Any
+
+import keras
+
+from keras_lip.graph import run_graph
+from keras_lip.types import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a layer or operation, on symbolic tensors."""
+
+    operation: Any
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class CallGraph:
+    """The calls of a graph, nested models as one call.
+
+    Args:
+        graph: What `keras_lip.graph.get_graph` returned.
+
+    Attributes:
+        calls: List of `Call`, in the order in which they are run.
+        outputs: List of the output tensors of the graph.
+        makers: Dict of the calls by the `id` of each tensor that they make.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self.calls: list[Call] = []
+        self.outputs: list[Tensor] = run_graph(
+            graph, graph.inputs, self._record
+        )
+        self.makers = {
+            id(tensor): call for call in self.calls for tensor in call.outputs
+        }
+        self._uses = collections.Counter(
+            id(tensor)
+            for tensors in (*(call.inputs for call in self.calls), self.outputs)
+            for tensor in tensors
+        )
+
+    def find_maker(self, tensor: Tensor) -> Any:
+        """Returns what makes a tensor, `None` for an input of the graph."""
+        call = self.makers.get(id(tensor))
+        return None if call is None else call.operation
+
+    def count_uses(self, tensor: Tensor) -> int:
+        """Counts how often a tensor is passed on, or returned."""
+        return self._uses[id(tensor)]
+
+    def _record(
+        self,
+        operation: Any,
+        outputs: list[Tensor],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> list[Tensor]:
+        inputs = [
+            value
+            for value in keras.tree.flatten([args, kwargs])
+            if isinstance(value, keras.KerasTensor)
+        ]
+        self.calls.append(Call(operation, inputs, outputs))
+        return outputs

@@ -1,0 +1,93 @@
+"""Refusals of what has no Lipschitz counterpart, by name."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_lip.bounds.activation_bound import activation_bound
+from keras_lip.bounds.propagate_bound import propagate_bound
+from keras_lip.bounds.read_kernel import read_weight
+from keras_lip.models.converting.options import CONVOLUTIONS
+from keras_lip.models.converting.options import Options
+from keras_lip.models.converting.survey import KERNEL_LAYERS
+from keras_lip.models.converting.survey import Survey
+
+# Their bounds are known, but of their trained kernels, which may be anything.
+_WITHOUT_COUNTERPART = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+
+
+def check_layers(survey: Survey, options: Options) -> None:
+    """Refuses a model with layers that cannot be converted, naming all.
+
+    Args:
+        survey: The `Survey` of the model.
+        options: The `Options` of the conversion.
+
+    Raises:
+        ValueError: If there is such a layer, with the reasons.
+    """
+    reasons = []
+    for layer in survey.layers:
+        why = _why_refused(layer, survey, options)
+        if why is not None:
+            kind = type(layer).__name__
+            reasons.append(f"\n- '{layer.name}' of type `{kind}`: {why}")
+    if reasons:
+        raise ValueError(
+            "These layers have no Lipschitz counterpart. Replace them in the "
+            "stock model, and train it, before it is converted:"
+            + "".join(reasons)
+        )
+
+
+def _why_refused(layer: Any, survey: Survey, options: Options) -> str | None:
+    """Says why a layer cannot be converted, `None` if it can."""
+    if id(layer) in survey.dropped:
+        return None
+    try:
+        known = propagate_bound.find_norms(layer)
+        if type(layer) is keras.layers.Activation:
+            activation_bound(layer.activation, 1.0)
+        if type(layer) in KERNEL_LAYERS and id(layer) not in survey.bare:
+            activation_bound(layer.activation, 1.0)
+    except ValueError as error:
+        return str(error)
+    if type(layer) in _WITHOUT_COUNTERPART:
+        return "no layer of `keras_lip.layers` has a kernel of its shape."
+    if "l2" not in known:
+        return f"its bound holds in {' or '.join(known)}, not in l2."
+    if not all(
+        np.isfinite(read_weight(weight)).all()
+        for weight in getattr(layer, "weights", [])
+    ):
+        return "its weights are not finite."
+    if type(layer) in KERNEL_LAYERS[1:]:
+        return _why_no_convolution(layer, options.convolution)
+    return None
+
+
+def _why_no_convolution(layer: Any, name: str) -> str | None:
+    makers = {
+        known
+        for known, classes in CONVOLUTIONS.items()
+        if type(layer) in classes
+    }
+    if name not in makers:
+        return (
+            f"there is no such layer of {name!r}. Pass a `convolution` of "
+            f"{sorted(makers)}."
+        )
+    if layer.padding == "causal":
+        return 'its padding is "causal". Use "same" or "valid".'
+    if getattr(layer, "output_padding", None) is not None:
+        return "it has an `output_padding`."
+    if name in ("ossn", "svcm") and layer.groups > 1:
+        return f"{name!r} has no groups. Pass another `convolution`."
+    return None

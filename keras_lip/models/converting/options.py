@@ -1,0 +1,65 @@
+"""What a conversion makes of the layers of Keras."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from keras_lip.layers import AOLConv1D
+from keras_lip.layers import AOLConv2D
+from keras_lip.layers import AOLConv2DTranspose
+from keras_lip.layers import OSSNConv2D
+from keras_lip.layers import RKOConv1D
+from keras_lip.layers import RKOConv2D
+from keras_lip.layers import RKOConv2DTranspose
+from keras_lip.layers import SVCMConv2D
+from keras_lip.parametrizations import Parametrization
+from keras_lip.validation import check_known
+
+# The convolutions whose free kernel has the shape of the stock kernel.
+CONVOLUTIONS: dict[str, dict[type, Any]] = {
+    "aol": {
+        keras.layers.Conv1D: AOLConv1D,
+        keras.layers.Conv2D: AOLConv2D,
+        keras.layers.Conv2DTranspose: AOLConv2DTranspose,
+    },
+    "ossn": {keras.layers.Conv2D: OSSNConv2D},
+    "rko": {
+        keras.layers.Conv1D: RKOConv1D,
+        keras.layers.Conv2D: RKOConv2D,
+        keras.layers.Conv2DTranspose: RKOConv2DTranspose,
+    },
+    "svcm": {keras.layers.Conv2D: SVCMConv2D},
+}
+
+_OTHER_CONVOLUTIONS = ("bcop", "cayley", "soc")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The arguments of `keras_lip.models.from_keras`, checked.
+
+    Attributes:
+        convolution: Name of the convolution.
+        parametrization: The `keras_lip.parametrizations.Parametrization` of
+            dense layers.
+        activation: `"keep"` or `"maxmin"`.
+        unit_norm_head: Boolean. Whether a last dense layer becomes a
+            `UnitNormDense`.
+    """
+
+    convolution: str
+    parametrization: Parametrization
+    activation: str
+    unit_norm_head: bool
+
+    def __post_init__(self) -> None:
+        if self.convolution in _OTHER_CONVOLUTIONS:
+            raise ValueError(
+                f"A trained kernel cannot start a {self.convolution!r} "
+                "convolution, whose free weights are no kernel of its shape. "
+                f"Pass one of {sorted(CONVOLUTIONS)}. Received: "
+                f"convolution={self.convolution!r}"
+            )
+        check_known("convolution", self.convolution, CONVOLUTIONS)
+        check_known("activation", self.activation, ("keep", "maxmin"))
