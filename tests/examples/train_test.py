@@ -1,6 +1,7 @@
 import csv
 import importlib
 import json
+import os
 import pathlib
 import sys
 from unittest import mock
@@ -86,7 +87,12 @@ class TrainTest(LipschitzTestCase):
                 raise Stopped
             save(callback, epoch, logs)
 
-        with self.make_small():
+        # It would last for all tests that follow.
+        script = load_example("train")
+        with (
+            self.make_small(),
+            mock.patch.object(script, "make_deterministic") as deterministic,
+        ):
             whole = self.train(*arguments, name="whole")
             with mock.patch.object(checkpoints, "on_epoch_end", stop):
                 with self.assertRaises(Stopped):
@@ -100,6 +106,7 @@ class TrainTest(LipschitzTestCase):
             self.weights(whole), self.weights(parts), strict=True
         ):
             self.assertAllClose(one, other, 0)
+        self.assertEqual(deterministic.call_count, 3)
         self.assertIn("after 2 of 3", self.printed)
         logs = []
         for output in (whole, parts):
@@ -107,6 +114,26 @@ class TrainTest(LipschitzTestCase):
                 logs.append(list(csv.DictReader(file)))
         self.assertEqual(logs[0], logs[1])
         self.assertEqual([row["epoch"] for row in logs[1]], ["0", "1", "2"])
+
+    def test_backend_is_asked_to_sum_in_one_order(self):
+        script = load_example("train")
+        backend = keras.backend.backend()
+        if backend == "jax":
+            with mock.patch.dict("os.environ", XLA_FLAGS="--flag"):
+                script.make_deterministic()
+                self.assertEqual(
+                    os.environ["XLA_FLAGS"],
+                    "--flag --xla_gpu_deterministic_ops=true",
+                )
+            return
+        name = {
+            "tensorflow": "tensorflow.config.experimental"
+            ".enable_op_determinism",
+            "torch": "torch.use_deterministic_algorithms",
+        }[backend]
+        with mock.patch(name) as ask, mock.patch.dict("os.environ"):
+            script.make_deterministic()
+        ask.assert_called_once()
 
     def test_damaged_checkpoint_is_refused_and_the_older_one_taken(self):
         with self.make_small():
