@@ -19,9 +19,7 @@ import argparse
 import csv
 import dataclasses
 import json
-import os
 import pathlib
-import platform
 import shlex
 import sys
 import time
@@ -30,6 +28,8 @@ import keras
 import numpy as np
 from checkpoints import Checkpoints
 from checkpoints import restore
+from device import describe_hardware
+from device import make_deterministic
 from image_data import DATASETS
 from image_data import ImageBatches
 from image_data import load_images
@@ -97,31 +97,6 @@ def parse_arguments(arguments=None):
 
 
 """
-## One seed, one result
-
-The order of samples, and what is done to them, follow from the seed and the
-number of the epoch alone. What remains is the order in which a device sums.
-"""
-
-
-def make_deterministic():
-    """Has the backend sum in the same order every time."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-    elif backend == "torch":
-        import torch
-
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    elif backend == "jax":
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = flags + " --xla_gpu_deterministic_ops=true"
-
-
-"""
 ## The model that is trained
 
 is the classifier, but where the last layer is a `CurvatureHead`: its loss takes
@@ -162,6 +137,10 @@ def network_input(classifier):
 
 """
 ## The run
+
+The order of samples, and what is done to them, follow from the seed and the
+number of the epoch alone. What remains is the order in which a device sums,
+which `--deterministic` fixes.
 """
 
 
@@ -323,27 +302,6 @@ def save(model, path):
     partial = path.with_name("partial-" + path.name)
     model.save(partial)
     partial.replace(path)
-
-
-def describe_hardware():
-    """Returns the device that ran, and the cores beside it."""
-    backend = keras.backend.backend()
-    name = platform.machine()
-    if backend == "jax":
-        import jax
-
-        name = jax.devices()[0].device_kind
-    elif backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            name = torch.cuda.get_device_name()
-    elif backend == "tensorflow":
-        import tensorflow as tf
-
-        if tf.config.list_physical_devices("GPU"):
-            name = tf.test.gpu_device_name()
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def main(arguments=None):

@@ -13,6 +13,7 @@ from keras_lip.layers.residual.convex_potential_conv_2d import (
 from keras_lip.layers.residual.convex_potential_dense import (
     ConvexPotentialDense,
 )
+from keras_lip.types import Config
 
 _Model = TypeVar("_Model", bound=keras.Model)
 _BLOCKS = (ConvexPotentialConv2D, ConvexPotentialDense)
@@ -28,14 +29,15 @@ def fix_steps(model: _Model) -> _Model:
     `keras_lip.layers.ConvexPotentialDense` and `ConvexPotentialConv2D` has a
     fixed `step`: the one that runs, or the longest that is proven to be
     non-expansive, whichever is shorter. Its bound is one up to the rounding of
-    its weights, and it needs no power iteration to run.
+    its weights, and it needs no power iteration to run. The blocks inside of a
+    `ConvexPotentialExpansion` follow their estimates as before.
 
     Use it after training, and certify and ship the copy. Trained further, its
     steps stay what they are, and no longer fit its kernels.
 
     Args:
-        model: A built functional or sequential model, or a subclassed one with
-            a `get_config` that holds those of its layers. It is left as it is.
+        model: A built functional or sequential model, which may hold others.
+            It is left as it is.
 
     Returns:
         A model of the same class with the same weights, but for the states of
@@ -43,7 +45,8 @@ def fix_steps(model: _Model) -> _Model:
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
-        ValueError: If the model is not built.
+        ValueError: If the model is not built, or it or a model inside is
+            neither functional nor sequential.
 
     Example:
 
@@ -67,15 +70,41 @@ def fix_steps(model: _Model) -> _Model:
             f"Model '{model.name}' is not built. Call it on data, or give it "
             "an input shape, first."
         )
-    blocks = [layer for layer in _flatten(model) if isinstance(layer, _BLOCKS)]
-    steps = {layer.name: layer.proven_step() for layer in blocks}
-    config = _set_steps(model.get_config(), steps)
-    copy: _Model = type(model).from_config(config)
+    copy: _Model = type(model).from_config(_fix(model))
     for old, new in zip(_flatten(model), _flatten(copy), strict=True):
         # What follows in a block is the state of its power iteration.
         kept = old.weights[: len(new.weights)]
         new.set_weights([ops.convert_to_numpy(weight) for weight in kept])
     return copy
+
+
+def _fix(model: keras.Model) -> Config:
+    """Returns the configuration of a model, with the steps of its blocks."""
+    config: Config = model.get_config()
+    layers = {layer.name: layer for layer in model.layers}
+    entries = config.get("layers")
+    if entries is None:
+        raise ValueError(
+            f"Model '{model.name}' must be functional or sequential, so that "
+            "its layers can be copied one by one. Received: type "
+            f"`{type(model).__name__}`"
+        )
+    return {
+        **config,
+        "layers": [
+            _fix_entry(entry, layers.get(entry["config"]["name"]))
+            for entry in entries
+        ],
+    }
+
+
+def _fix_entry(entry: Config, layer: Any) -> Config:
+    if isinstance(layer, keras.Model):
+        return {**entry, "config": _fix(layer)}
+    if isinstance(layer, _BLOCKS):
+        step = {"step": layer.proven_step()}
+        return {**entry, "config": {**entry["config"], **step}}
+    return entry
 
 
 def _flatten(model: keras.Model) -> Iterator[Any]:
@@ -84,17 +113,3 @@ def _flatten(model: keras.Model) -> Iterator[Any]:
             yield from _flatten(layer)
         else:
             yield layer
-
-
-def _set_steps(config: Any, steps: dict[str, float]) -> Any:
-    """Returns a configuration in which the blocks have these steps."""
-    if isinstance(config, (list, tuple)):
-        return type(config)(_set_steps(part, steps) for part in config)
-    if not isinstance(config, dict):
-        return config
-    changed = {key: _set_steps(part, steps) for key, part in config.items()}
-    names = {cls.__name__ for cls in _BLOCKS}
-    if changed.get("class_name") in names and "config" in changed:
-        inner = changed["config"]
-        changed["config"] = {**inner, "step": steps[inner["name"]]}
-    return changed

@@ -13,6 +13,15 @@ from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
 
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.block = ConvexPotentialDense(2)
+
+    def call(self, inputs):
+        return self.block(inputs)
+
+
 class FixStepsTest(LipschitzTestCase):
     def make_model(self):
         """A model whose estimates are far off."""
@@ -54,6 +63,17 @@ class FixStepsTest(LipschitzTestCase):
         # The original is left as it is.
         self.assertIsNone(model.layers[1].layers[0].step)
 
+    def test_blocks_of_one_name_keep_steps_of_their_own(self):
+        inputs = outputs = keras.Input((4,))
+        for scale in (1.0, 2.0):
+            block = ConvexPotentialDense(4, name="block")
+            inner = LipschitzSequential([keras.Input((4,)), block])
+            block.kernel.assign(scale * np.eye(4))
+            outputs = inner(outputs)
+        fixed = fix_steps(LipschitzModel(inputs, outputs))
+        steps = [inner.layers[0].step for inner in fixed.layers[1:]]
+        self.assertAllClose(steps, [2.0, 0.5], 1e-5)
+
     def test_copy_is_saved_and_loaded(self):
         fixed = fix_steps(self.make_model())
         path = self.temporary_path("model.keras")
@@ -66,5 +86,9 @@ class FixStepsTest(LipschitzTestCase):
     def test_anything_but_a_built_model_is_refused(self):
         with self.assertRaisesRegex(TypeError, "must be a `keras.Model`"):
             fix_steps(ConvexPotentialDense(2))
+        subclassed = Subclassed()
+        subclassed(np.ones((1, 4)))
+        with self.assertRaisesRegex(ValueError, "functional or sequential"):
+            fix_steps(subclassed)
         with self.assertRaisesRegex(ValueError, "is not built"):
             fix_steps(LipschitzSequential([ConvexPotentialDense(2)]))
