@@ -1,3 +1,4 @@
+from keras_lip.certificates.adversarials import Adversarials as Adversarials
 from keras_lip.certificates.attacked_accuracy import (
     attacked_accuracy as attacked_accuracy,
 )
@@ -17,5 +18,8 @@ from keras_lip.certificates.falsified_certificate import (
     FalsifiedCertificate as FalsifiedCertificate,
 )
 from keras_lip.certificates.falsify import falsify as falsify
+from keras_lip.certificates.find_adversarials import (
+    find_adversarials as find_adversarials,
+)
 from keras_lip.certificates.saliency import Saliency as Saliency
 from keras_lip.certificates.saliency_maps import saliency_maps as saliency_maps

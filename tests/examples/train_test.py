@@ -1,8 +1,6 @@
 import csv
-import importlib
 import json
 import os
-import pathlib
 import sys
 from unittest import mock
 
@@ -12,16 +10,9 @@ import pytest
 from absl.testing import parameterized
 
 import keras_lip as kl
+from tests.examples.load_example import load_example
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
-
-EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
-
-
-def load_example(name):
-    """Imports an example as a script does: beside its neighbours."""
-    with mock.patch.object(sys, "path", [str(EXAMPLES), *sys.path]):
-        return importlib.import_module(name)
 
 
 class Stopped(BaseException):

@@ -1,0 +1,199 @@
+"""# Serve a certified classifier over HTTP
+
+    python examples/serve.py digits.onnx --attack quickstart/model.keras
+
+serves a model that `keras_lip.models.export` wrote, with
+
+- `POST /certify`: `{"inputs": [...]}` to `label`, certified `radius` and
+  `logits` of each. Requests of many clients are run as batches,
+- `POST /attack`: the nearest image of another class that an attack finds, on
+  the Keras model of `--attack`, where one is given,
+- `GET /healthz`: that it runs, what it serves and how much it has done,
+- `GET /`: a page on which one draws a digit and sees all of this.
+
+Classes and radii come from ONNX Runtime and the certificate inside of the
+model; Keras is loaded for attacks alone. What is no batch of finite numbers of
+the right shape is answered by an error of the client's, 4xx, that says what was
+expected; where more waits than can be run, by 503.
+
+The radius is that of the input as it is rounded to single precision.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import pathlib
+import sys
+
+import fastapi
+import uvicorn
+from fastapi.responses import HTMLResponse
+from serving.attacked_model import AttackedModel
+from serving.micro_batches import MicroBatches
+from serving.micro_batches import Overloaded
+from serving.served_model import ServedModel
+
+PAGE = pathlib.Path(__file__).parent / "serving" / "page.html"
+
+# What one client may ask for.
+MAX_BYTES = 8 * 2**20
+MAX_INPUTS = 1024
+SECONDS_TO_SEND = 20
+WAITING_ATTACKS = 4
+
+BUSY = fastapi.HTTPException(
+    503, "Too many requests wait. Try again later.", {"Retry-After": "1"}
+)
+
+
+async def read_request(request, model, most):
+    """Returns the inputs of a request, or raises what answers it."""
+    body, size = bytearray(), 0
+    try:
+        async with asyncio.timeout(SECONDS_TO_SEND):
+            # A body that is too large is read to its end, and forgotten:
+            # a client that still sends would not see the answer.
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= MAX_BYTES:
+                    body += chunk
+    except TimeoutError:
+        raise fastapi.HTTPException(
+            408, f"A request must be sent in {SECONDS_TO_SEND} seconds."
+        ) from None
+    if size > MAX_BYTES:
+        raise fastapi.HTTPException(
+            413, f"A request may have {MAX_BYTES} bytes. Received: {size}"
+        )
+    try:
+        return await asyncio.to_thread(parse_inputs, body, model, most)
+    except ValueError as error:
+        raise fastapi.HTTPException(422, str(error)) from None
+
+
+def parse_inputs(body, model, most):
+    """Returns the inputs in a body, or raises what is wrong with it."""
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise fastapi.HTTPException(
+            400, 'The body must be JSON: {"inputs": [...]}'
+        ) from None
+    if not isinstance(values, dict) or set(values) != {"inputs"}:
+        raise ValueError("The body must be an object with the key `inputs`.")
+    return model.read_inputs(values["inputs"], most)
+
+
+"""
+## The service
+"""
+
+
+def make_app(model, attacked=None):
+    """Returns the service of a `ServedModel`.
+
+    Args:
+        model: `ServedModel`.
+        attacked: `AttackedModel` or `None`.
+    """
+    batches = MicroBatches(model.run)
+    attacking = asyncio.Semaphore(1)
+    waiting_attacks = 0
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        task = asyncio.create_task(batches.serve())
+        yield
+        task.cancel()
+
+    app = fastapi.FastAPI(title="Certified classification", lifespan=lifespan)
+
+    @app.get("/", response_class=HTMLResponse)
+    def page():
+        return PAGE.read_text()
+
+    @app.get("/healthz")
+    def healthz():
+        certificate = model.certificate
+        return {
+            "status": "ok",
+            "input_shape": model.input_shape,
+            "norm": certificate["norm"],
+            "lipschitz_bound": certificate["lipschitz_bound"],
+            "sha256": certificate["sha256"],
+            "attack": attacked is not None,
+            "batches": batches.batches,
+            "inputs": batches.inputs,
+        }
+
+    @app.post("/certify")
+    async def certify(request: fastapi.Request):
+        inputs = await read_request(request, model, MAX_INPUTS)
+        try:
+            outputs = await batches.submit(inputs)
+        except Overloaded:
+            raise BUSY from None
+        return {
+            "norm": model.certificate["norm"],
+            **{name: array.tolist() for name, array in outputs.items()},
+        }
+
+    @app.post("/attack")
+    async def attack(request: fastapi.Request):
+        nonlocal waiting_attacks
+        if attacked is None:
+            raise fastapi.HTTPException(
+                404, "No model to attack is served: start with `--attack`."
+            )
+        inputs = await read_request(request, model, most=1)
+        if waiting_attacks >= WAITING_ATTACKS:
+            raise BUSY
+        waiting_attacks += 1
+        try:
+            async with attacking:
+                return await asyncio.to_thread(attacked.find_nearest, inputs)
+        finally:
+            waiting_attacks -= 1
+
+    return app
+
+
+def parse_arguments(arguments=None):
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description="Serve a certified classifier over HTTP."
+    )
+    parser.add_argument(
+        "artifact", type=pathlib.Path, help="the .onnx file of an export"
+    )
+    parser.add_argument(
+        "--attack",
+        type=pathlib.Path,
+        metavar="MODEL",
+        help="the .keras file of the same model, to attack on the page",
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--threads", type=int, default=1, help="of a batch")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Serves until it is stopped."""
+    arguments = parse_arguments(arguments)
+    model = ServedModel(arguments.artifact, arguments.threads)
+    attacked = None
+    if arguments.attack:
+        attacked = AttackedModel(arguments.attack, model)
+    uvicorn.run(
+        make_app(model, attacked),
+        host=arguments.host,
+        port=arguments.port,
+        log_level="warning",
+        limit_concurrency=256,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
