@@ -87,7 +87,8 @@ def find_adversarials(
             nearer = (predict(found) != labels) & (away < distances)
             nearest[nearer], distances[nearer] = found[nearer], away[nearer]
         parts.append((nearest, predict(nearest), distances))
-    return Adversarials(*map(np.concatenate, zip(*parts, strict=True)), norm)
+    inputs, labels, distances = map(np.concatenate, zip(*parts, strict=True))
+    return Adversarials(inputs, labels, distances, norm)
 
 
 def _approach(predict: Any, start: Array, end: Array, labels: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import keras
 from keras import ops
 
 from keras_lip.types import Tensor
@@ -33,7 +34,10 @@ def pad_circular(images: Tensor, padding: Padding) -> Tensor:
                 f"shape {tuple(images.shape)}. Use a smaller kernel, or "
                 '`padding_mode="zeros"`.'
             )
-        if size is None or before + after > size:
+        # Of a stock model, which may be exported: `torch.export` knows no split
+        # at places that are tensors.
+        symbolic = isinstance(images, keras.KerasTensor)
+        if symbolic or size is None or before + after > size:
             head = _slice(images, axis, None, after)
             tail = _slice(images, axis, -before, None) if before else images
             whole = [images]

@@ -138,7 +138,7 @@ class ExportTest(LipschitzTestCase):
         ("onnx", make_convolutional),
         ("litert", make_dense),
         ("openvino", make_convolutional),
-        ("torch", make_dense),
+        ("torch", make_convolutional),
     )
     @pytest.mark.slow
     def test_artifact_certifies_without_this_library(self, name, make):

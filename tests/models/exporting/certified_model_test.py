@@ -4,6 +4,7 @@ from absl.testing import parameterized
 
 from keras_lip import certificates
 from keras_lip import layers
+from keras_lip import parametrizations
 from keras_lip.bounds import rounding
 from keras_lip.certificates.curvature_certifier import CurvatureCertifier
 from keras_lip.certificates.curvature_margins import CurvatureMargins
@@ -300,6 +301,45 @@ class CertifiedModelTest(LipschitzTestCase):
             least = np.maximum(exact - share * size, 0) / bounds.trunk_bound
             self.assertTrue(np.all(found <= least + 1e-6))
             self.assertAllClose(found, least, atol=delta)
+
+    def test_error_of_features_counts_that_the_head_does_not_see(self):
+        model = make_curvature(3)
+        bounds = find_pair_bounds(model)
+        trunk = keras.Sequential(model.layers[:2])
+        # What the trunk leaves out moves no feature, but makes inputs long.
+        matrix = to_numpy(trunk(np.eye(6))) - to_numpy(trunk(np.zeros((1, 6))))
+        left_out = np.linalg.svd(matrix)[0][:, -1]
+        x = self.inputs_of(model)
+        tolerance, far = 2.0**-14, 400.0
+        near = self.run_exported(model, x, tolerance)["radius"]
+        moved = self.run_exported(
+            model, (x + far * left_out).astype("float32"), tolerance
+        )["radius"]
+        # The trunk stretches by three, which cancels in the radius.
+        self.assertAllClose(bounds.trunk_bound, 3.0, 1e-4)
+        self.assertGreater(np.median(moved), 0)
+        loss = near - moved
+        self.assertAllClose(
+            loss[moved > 0], (tolerance * far), rtol=0.05, atol=1e-3
+        )
+
+    def test_model_is_exported_as_it_runs(self):
+        # An estimate is far too low: the bound says so, and no kernel is
+        # divided by it.
+        estimated = layers.LipschitzDense(
+            8, parametrizations.Spectral(inference_iterations=1)
+        )
+        model = keras.Sequential(
+            [keras.Input((6,)), estimated, layers.UnitNormDense(4)]
+        )
+        _, _, right = np.linalg.svd(to_numpy(estimated.free_kernel))
+        estimated.non_trainable_weights[0].assign(right[3:4])
+        self.assertGreater(estimated.lipschitz_bound(), 1.1)
+        x = self.inputs_of(model)
+        found = self.run_exported(model, x)
+        self.assertAllClose(found["logits"], model(x), atol=1e-5)
+        proven = certificates.certified_radius(model, x)
+        self.assertTrue(np.all(found["radius"] <= proven))
 
     def test_share_of_the_tolerance_is_that_of_the_worst_logit(self):
         model = make_head()
