@@ -136,7 +136,7 @@ class ExportTest(LipschitzTestCase):
     @parameterized.parameters(
         ("tf_saved_model", make_dense),
         ("onnx", make_convolutional),
-        ("litert", make_dense),
+        ("litert", make_convolutional),
         ("openvino", make_convolutional),
         ("torch", make_convolutional),
     )

@@ -24,6 +24,7 @@ from keras_lip.models.exporting.radius_operations import least_radius
 from keras_lip.models.exporting.radius_operations import lookup_rows
 from keras_lip.models.exporting.radius_operations import norm_floor
 from keras_lip.models.exporting.radius_operations import norm_slack
+from keras_lip.models.exporting.radius_operations import softplus
 from keras_lip.models.exporting.radius_operations import vector_norm
 from keras_lip.types import Array
 from keras_lip.types import Tensor
@@ -97,7 +98,7 @@ class CurvatureRadius:
         """
         head = self._classes
         hidden = _dense(features, head.hidden_kernel, head.hidden_bias)
-        logits = _dense(ops.softplus(hidden), head.kernel, head.bias)
+        logits = _dense(softplus(hidden), head.kernel, head.bias)
         labels = find_label(logits)
         hot = ops.one_hot(labels, len(head.bias), dtype="float32")
         length = vector_norm(features)

@@ -37,6 +37,15 @@ def find_label(logits: Tensor) -> Tensor:
     return ops.cast(ops.minimum(first, float(classes - 1)), "int32")
 
 
+def softplus(x: Tensor) -> Tensor:
+    """Returns `log(1 + exp(x))`, which no converter writes so.
+
+    The exponential of what is large is infinite.
+    """
+    small = ops.log1p(ops.exp(ops.negative(ops.abs(x))))
+    return ops.add(ops.relu(x), small)
+
+
 def vector_norm(x: Tensor) -> Tensor:
     """Returns the l2 norms along the last axis, as `(..., 1)`."""
     return ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))
