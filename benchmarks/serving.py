@@ -1,8 +1,7 @@
 """What load the service of `examples/serve.py` bears, measured by Locust.
 
     python examples/serve.py digits.onnx
-    locust -f benchmarks/serving.py --headless --users 8 --run-time 60s \\
-        --host http://127.0.0.1:8000
+    locust -f benchmarks/serving.py --headless -u 8 -t 60s -H http://127.0.0.1:8000
 
 Each of the users sends one random input after another and reads its answer.
 Locust prints requests, failures, throughput and percentiles of the time to the

@@ -39,6 +39,7 @@ from recipes import build_loss
 from recipes import build_network
 from recipes import build_optimizer
 from recipes import load_recipe
+from whole_files import write_whole
 
 import keras_lip as kl
 
@@ -162,7 +163,7 @@ def open_output(arguments, run):
     output, file = arguments.output, arguments.output / "run.json"
     if not file.exists():
         output.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(run, indent=2))
+        write_json(file, run)
         return
     if not arguments.resume:
         raise SystemExit(
@@ -176,6 +177,12 @@ def open_output(arguments, run):
             f"{output} holds another run: {', '.join(differ)} differ. Pass the "
             "same arguments, or another --output."
         )
+
+
+def write_json(path, values):
+    """Writes a file of JSON, whole or not at all."""
+    text = json.dumps(values, indent=2)
+    write_whole(path, lambda partial: partial.write_text(text))
 
 
 def make_callbacks(arguments, recipe, first_epoch):
@@ -297,13 +304,6 @@ def finish(trained, recipe, dataset):
     return kl.models.fix_steps(classifier)
 
 
-def save(model, path):
-    """Saves a model, and leaves an older file whole until it is done."""
-    partial = path.with_name("partial-" + path.name)
-    model.save(partial)
-    partial.replace(path)
-
-
 def main(arguments=None):
     """Trains, certifies, attacks and writes."""
     arguments = parse_arguments(arguments)
@@ -326,7 +326,7 @@ def main(arguments=None):
     print(f"{arguments.recipe}: {classifier.count_params():,} parameters")
     start, seconds = fit(model, recipe, arguments, parts)
     classifier = finish(classifier, recipe, arguments.dataset)
-    save(classifier, arguments.output / "model.keras")
+    write_whole(arguments.output / "model.keras", classifier.save)
 
     held_out = test if not arguments.validation else parts[1]
     report = evaluate(classifier, arguments.dataset, held_out, arguments)
@@ -359,7 +359,7 @@ def main(arguments=None):
         },
         "paper": recipe.paper,
     }
-    (arguments.output / "result.json").write_text(json.dumps(result, indent=2))
+    write_json(arguments.output / "result.json", result)
     print(f"Written to {arguments.output}/")
 
 

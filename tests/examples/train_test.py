@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import sys
@@ -140,6 +141,49 @@ class TrainTest(LipschitzTestCase):
                 path.write_bytes(b"")
             with self.assertRaisesRegex(SystemExit, "No checkpoint"):
                 self.train("--epochs", "2", "--resume")
+
+    # The log of the run that is stopped stays open.
+    @pytest.mark.filterwarnings(
+        "ignore::pytest.PytestUnraisableExceptionWarning"
+    )
+    def test_full_disk_loses_no_more_than_the_epoch(self):
+        save = keras.Model.save_weights
+
+        def fill(model, path, *args, **kwargs):
+            save(model, path, *args, **kwargs)
+            if "00002" in str(path):
+                # What was written last is lost.
+                os.truncate(path, os.path.getsize(path) // 2)
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        with self.make_small():
+            with (
+                mock.patch.object(keras.Model, "save_weights", fill),
+                self.assertRaisesRegex(OSError, "No space"),
+            ):
+                self.train("--epochs", "2")
+            output = self.train("--epochs", "2", "--resume")
+        self.assertIn("Refused", self.printed)
+        self.assertIn("after 1 of 2", self.printed)
+        self.weights(output)
+
+    def test_file_is_replaced_by_a_whole_one_alone(self):
+        write_whole = load_example("whole_files").write_whole
+        self.folder.mkdir()
+        path = self.folder / "model.keras"
+        path.write_text("old")
+
+        def fail(partial):
+            partial.write_text("ne")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with self.assertRaisesRegex(OSError, "No space"):
+            write_whole(path, fail)
+        self.assertEqual(path.read_text(), "old")
+        self.assertEqual(list(self.folder.iterdir()), [path])
+        write_whole(path, lambda partial: partial.write_text("new"))
+        self.assertEqual(path.read_text(), "new")
+        self.assertEqual(list(self.folder.iterdir()), [path])
 
     def test_result_is_that_of_the_saved_model(self):
         with self.make_small():
