@@ -289,7 +289,11 @@ def main(arguments=None):
         model, images[attacked], labels[attacked], published, audit=audit
     )
     summary = kl.certificates.falsify(
-        model, images[attacked], labels[attacked], part
+        model,
+        images[attacked],
+        labels[attacked],
+        part,
+        steps=arguments.attack_steps,
     )
     print(summary)
     empirical = kl.bounds.lipschitz_lower_bound(model, images[:64])
