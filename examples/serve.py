@@ -24,12 +24,11 @@ import asyncio
 import contextlib
 import json
 import pathlib
-import sys
 
 import fastapi
 import uvicorn
 from fastapi.responses import HTMLResponse
-from serving.attacked_model import AttackedModel
+from serving.attacker import Attacker
 from serving.micro_batches import MicroBatches
 from serving.micro_batches import Overloaded
 from serving.served_model import ServedModel
@@ -90,12 +89,12 @@ def parse_inputs(body, model, most):
 """
 
 
-def make_app(model, attacked=None):
+def make_app(model, attacker=None):
     """Returns the service of a `ServedModel`.
 
     Args:
         model: `ServedModel`.
-        attacked: `AttackedModel` or `None`.
+        attacker: `Attacker` or `None`.
     """
     batches = MicroBatches(model.run)
     attacking = asyncio.Semaphore(1)
@@ -122,7 +121,7 @@ def make_app(model, attacked=None):
             "norm": certificate["norm"],
             "lipschitz_bound": certificate["lipschitz_bound"],
             "sha256": certificate["sha256"],
-            "attack": attacked is not None,
+            "attack": attacker is not None,
             "batches": batches.batches,
             "inputs": batches.inputs,
         }
@@ -142,7 +141,7 @@ def make_app(model, attacked=None):
     @app.post("/attack")
     async def attack(request: fastapi.Request):
         nonlocal waiting_attacks
-        if attacked is None:
+        if attacker is None:
             raise fastapi.HTTPException(
                 404, "No model to attack is served: start with `--attack`."
             )
@@ -152,7 +151,7 @@ def make_app(model, attacked=None):
         waiting_attacks += 1
         try:
             async with attacking:
-                return await asyncio.to_thread(attacked.find_nearest, inputs)
+                return await asyncio.to_thread(attacker.find_nearest, inputs)
         finally:
             waiting_attacks -= 1
 
@@ -183,11 +182,11 @@ def main(arguments=None):
     """Serves until it is stopped."""
     arguments = parse_arguments(arguments)
     model = ServedModel(arguments.artifact, arguments.threads)
-    attacked = None
+    attacker = None
     if arguments.attack:
-        attacked = AttackedModel(arguments.attack, model)
+        attacker = Attacker(arguments.attack, model)
     uvicorn.run(
-        make_app(model, attacked),
+        make_app(model, attacker),
         host=arguments.host,
         port=arguments.port,
         log_level="warning",
@@ -196,4 +195,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -61,9 +61,9 @@ class ServeTest(LipschitzTestCase):
         self.model = self.serve.ServedModel(self.path)
         self.images = self.rng.uniform(0, 1, (5, *SHAPE)).astype("float32")
 
-    def client(self, attacked=None):
+    def client(self, attacker=None):
         """Returns a client of a service that runs for the length of a test."""
-        client = TestClient(self.serve.make_app(self.model, attacked))
+        client = TestClient(self.serve.make_app(self.model, attacker))
         self.enterContext(client)
         return client
 
@@ -146,8 +146,8 @@ class ServeTest(LipschitzTestCase):
         self.assertEqual(raised.exception.status_code, 408)
 
     def test_attack_finds_what_the_certificate_allows(self):
-        attacked = self.serve.AttackedModel(self.keras_path, self.model)
-        client = self.client(attacked)
+        attacker = self.serve.Attacker(self.keras_path, self.model)
+        client = self.client(attacker)
         certified = self.certify(client, self.images[:1]).json()
         answer = self.certify(client, self.images[:1], "/attack").json()
         self.assertTrue(answer["found"])
@@ -226,10 +226,10 @@ class ServeTest(LipschitzTestCase):
         other = self.folder / "other.keras"
         make_classifier().save(other)
         with self.assertRaisesRegex(SystemExit, "hashes differ"):
-            self.serve.AttackedModel(other, self.model)
+            self.serve.Attacker(other, self.model)
         other.write_bytes(b"nothing")
         with self.assertRaisesRegex(SystemExit, "no Keras model"):
-            self.serve.AttackedModel(other, self.model)
+            self.serve.Attacker(other, self.model)
 
     def test_server_outlives_bad_clients_and_its_page_draws(self):
         port, server = self.start_server()

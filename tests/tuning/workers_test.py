@@ -18,6 +18,11 @@ _LIMIT = 240.0
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="Processes and files are no matter of the backend, and JAX compiles "
+    "for a minute. TensorFlow and PyTorch run it.",
+)
 class WorkersTest(LipschitzTestCase):
     def setUp(self):
         super().setUp()

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-class AttackedModel:
+class Attacker:
     """The Keras model that an artifact was exported from.
 
     Args:
