@@ -12,6 +12,8 @@ from keras_lip.certificates.batches import iterate_batches
 from keras_lip.certificates.foolbox_attacks import make_attacks
 from keras_lip.certificates.foolbox_attacks import to_foolbox_model
 from keras_lip.certificates.foolbox_attacks import to_native
+from keras_lip.certificates.input_bounds import check_bounds
+from keras_lip.certificates.input_bounds import check_inside
 from keras_lip.certificates.labels import to_sparse_labels
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.types import Array
@@ -59,8 +61,8 @@ def attacked_accuracy(
 
     Raises:
         ImportError: If the extra `attacks` is not installed.
-        ValueError: If an argument is out of range, or labels are missing or of
-            the wrong shape.
+        ValueError: If an argument is out of range, an input is out of `bounds`,
+            or labels are missing or of the wrong shape.
 
     Reference:
 
@@ -71,12 +73,15 @@ def attacked_accuracy(
     batch_size = check_positive_integer("batch_size", batch_size)
     known = make_attacks(check_norm(norm), steps)
     chosen = _choose({**known.bounded, **known.minimal}, attacks)
+    bounds = check_bounds(bounds)
     target = to_foolbox_model(model, bounds)
     classes = model.output_shape[-1]
     survivors: list[Any] = []
     for inputs, labels in iterate_batches(x, y, batch_size):
         if labels is None:
             raise ValueError("`y` must be given to measure an accuracy.")
+        # As the attacks see them.
+        check_inside(inputs.astype("float32"), bounds)
         labels = to_sparse_labels(labels, classes)
         native = to_native(inputs, labels)
         robust = _predict(model, native[0]) == labels

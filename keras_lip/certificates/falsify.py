@@ -16,6 +16,8 @@ from keras_lip.certificates.falsified_certificate import FalsifiedCertificate
 from keras_lip.certificates.foolbox_attacks import make_attacks
 from keras_lip.certificates.foolbox_attacks import to_foolbox_model
 from keras_lip.certificates.foolbox_attacks import to_native
+from keras_lip.certificates.input_bounds import check_bounds
+from keras_lip.certificates.input_bounds import check_inside
 from keras_lip.certificates.margin_ascent import ascend_margins
 from keras_lip.certificates.match_report import check_data
 from keras_lip.certificates.match_report import check_length
@@ -23,7 +25,6 @@ from keras_lip.certificates.match_report import check_model
 from keras_lip.certificates.perturbation_ball import PerturbationBall
 from keras_lip.certificates.perturbation_ball import batch_norms
 from keras_lip.types import Array
-from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
 
 # Attacks stay this much inside of the radius.
@@ -111,7 +112,7 @@ def falsify(
     - [Rauber et al., 2020](https://doi.org/10.21105/joss.02607), foolbox
     """
     check_model(report, model)
-    bounds = _check_bounds(bounds)
+    bounds = None if bounds is None else check_bounds(bounds)
     steps = check_positive_integer("steps", steps)
     batch_size = check_positive_integer("batch_size", batch_size)
     attacked = AttackedModel(model)
@@ -121,7 +122,8 @@ def falsify(
         center = inputs.astype("float64")
         part = slice(start, start + len(inputs))
         check_data(report, part, attacked(center), labels)
-        _check_inside(center, bounds)
+        if bounds is not None:
+            check_inside(center, bounds)
         ball = _make_ball(report, part, center, bounds)
         found = _attack_batch(attacked, target, report, part, ball, steps)
         nearest = min(nearest, found)
@@ -219,21 +221,3 @@ def _name_attacks(norm: str, attacks: bool) -> tuple[str, ...]:
     kinds = make_attacks(norm, 1) if attacks else ()
     theirs = (name for kind in kinds for name in kind)
     return "margin ascent", *theirs
-
-
-def _check_bounds(bounds: tuple[float, float] | None) -> Any:
-    if bounds is None:
-        return None
-    low, high = (check_number("bounds", value) for value in bounds)
-    return low, check_number("bounds", high, low)
-
-
-def _check_inside(center: Array, bounds: tuple[float, float] | None) -> None:
-    if bounds is None:
-        return
-    if np.min(center) < bounds[0] or np.max(center) > bounds[1]:
-        raise ValueError(
-            "Inputs must lie within `bounds`. Received: "
-            f"bounds={bounds}, inputs from {np.min(center)} to "
-            f"{np.max(center)}"
-        )

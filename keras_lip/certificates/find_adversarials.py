@@ -12,6 +12,8 @@ from keras_lip.certificates.batches import iterate_batches
 from keras_lip.certificates.foolbox_attacks import make_attacks
 from keras_lip.certificates.foolbox_attacks import to_foolbox_model
 from keras_lip.certificates.foolbox_attacks import to_native
+from keras_lip.certificates.input_bounds import check_bounds
+from keras_lip.certificates.input_bounds import check_inside
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.perturbation_ball import batch_norms
 from keras_lip.types import Array
@@ -51,7 +53,8 @@ def find_adversarials(
 
     Raises:
         ImportError: If the extra `attacks` is not installed.
-        ValueError: If an argument is out of range, or an input is not finite.
+        ValueError: If an argument is out of range, or an input is not finite or
+            out of `bounds`.
 
     Example:
 
@@ -65,6 +68,7 @@ def find_adversarials(
     steps = check_positive_integer("steps", steps)
     batch_size = check_positive_integer("batch_size", batch_size)
     attacks = make_attacks(check_norm(norm), steps).minimal
+    bounds = check_bounds(bounds)
     target = to_foolbox_model(model, bounds)
 
     def predict(inputs: Array) -> Array:
@@ -74,6 +78,7 @@ def find_adversarials(
     parts = []
     for inputs, _ in iterate_batches(x, None, batch_size):
         inputs = inputs.astype("float32")
+        check_inside(inputs, bounds)
         labels = predict(inputs)
         nearest, distances = inputs.copy(), np.full(len(inputs), np.inf)
         for attack in attacks.values():

@@ -96,6 +96,10 @@ class AttackedAccuracyTest(LipschitzTestCase):
             attack(model, x, y, attacks=["fgsm"])
         with self.assertRaisesRegex(ValueError, "`attacks` must be a list"):
             attack(model, x, y, attacks="pgd")
+        with self.assertRaisesRegex(ValueError, "within `bounds`.*to 2.0"):
+            attack(model, x + 2, y)
+        with self.assertRaisesRegex(ValueError, "`bounds` must be"):
+            attack(model, x, y, bounds=(1.0, 0.0))
         with self.assertRaisesRegex(ValueError, "`y` must be given"):
             attack(model, x)
         with mock.patch.dict(sys.modules, {"foolbox": None}):
