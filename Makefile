@@ -31,7 +31,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.test
-	KERAS_BACKEND=$* $(BIN)/pytest -q -n $(JOBS)
+	KERAS_BACKEND=$* $(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
 smoke: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
