@@ -38,11 +38,12 @@ def find_label(logits: Tensor) -> Tensor:
 
 
 def softplus(x: Tensor) -> Tensor:
-    """Returns `log(1 + exp(x))`, which no converter writes so.
+    """Returns `log(1 + exp(x))`, up to `2^-23` and what a sum rounds.
 
-    The exponential of what is large is infinite.
+    One of the converters writes Keras's own in just that way, where the
+    exponential of what is large is infinite, and another has no `log1p`.
     """
-    small = ops.log1p(ops.exp(ops.negative(ops.abs(x))))
+    small = ops.log(ops.add(ops.exp(ops.negative(ops.abs(x))), 1.0))
     return ops.add(ops.relu(x), small)
 
 
