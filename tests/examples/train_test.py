@@ -167,24 +167,6 @@ class TrainTest(LipschitzTestCase):
         self.assertIn("after 1 of 2", self.printed)
         self.weights(output)
 
-    def test_file_is_replaced_by_a_whole_one_alone(self):
-        write_whole = load_example("whole_files").write_whole
-        self.folder.mkdir()
-        path = self.folder / "model.keras"
-        path.write_text("old")
-
-        def fail(partial):
-            partial.write_text("ne")
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        with self.assertRaisesRegex(OSError, "No space"):
-            write_whole(path, fail)
-        self.assertEqual(path.read_text(), "old")
-        self.assertEqual(list(self.folder.iterdir()), [path])
-        write_whole(path, lambda partial: partial.write_text("new"))
-        self.assertEqual(path.read_text(), "new")
-        self.assertEqual(list(self.folder.iterdir()), [path])
-
     def test_result_is_that_of_the_saved_model(self):
         with self.make_small():
             output = self.train(
