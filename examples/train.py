@@ -281,7 +281,8 @@ def evaluate(classifier, dataset, test, arguments):
     if count:
         report.attacks[f"attacked, first {count}"] = (
             kl.certificates.attacked_accuracy(
-                # The same function, up to rounding, with kernels made once.
+                # Kernels are made once. An estimated norm is the proven one here,
+                # which moves logits by as much as the estimate is off.
                 kl.models.materialize(classifier),
                 images[:count],
                 labels[:count],
