@@ -36,13 +36,17 @@ COLUMNS = {
 }
 
 
-def make_network(depth):
+def make_network(depth, written_out):
     """Returns a network of so many convex potential layers."""
+    blocks = [
+        kl.layers.ConvexPotentialConv2D(16, 3)
+        for _ in range(depth if written_out else 1)
+    ]
     return kl.models.LipschitzSequential(
         [
             keras.Input((28, 28, 1)),
             kl.layers.InvertibleDownsampling2D(4),
-            *(kl.layers.ConvexPotentialConv2D(16, 3) for _ in range(depth)),
+            *(blocks if written_out else [kl.layers.LayerStack(blocks, depth)]),
             keras.layers.Flatten(),
             kl.layers.UnitNormDense(10),
         ]
@@ -73,7 +77,7 @@ def clock(action):
     return result, time.perf_counter() - began
 
 
-def measure(depth, steps, batch_size, data_dir):
+def measure(depth, written_out, steps, batch_size, data_dir):
     """Returns what a network of one depth costs, and reaches."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -85,7 +89,7 @@ def measure(depth, steps, batch_size, data_dir):
     keras.utils.set_random_seed(0)
     order = np.random.default_rng(0).permutation(len(x))[: steps * batch_size]
     x, y = x[order], y[order]
-    model, build = clock(lambda: make_network(depth))
+    model, build = clock(lambda: make_network(depth, written_out))
     schedule = keras.optimizers.schedules.CosineDecay(
         1e-4, steps, warmup_target=2e-2, warmup_steps=steps // 10
     )
@@ -141,6 +145,11 @@ def parse_arguments():
     parser.add_argument(
         "--depths", type=int, nargs="+", default=[100, 300, 1000]
     )
+    parser.add_argument(
+        "--written-out",
+        action="store_true",
+        help="as many layers, in place of one `LayerStack`",
+    )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--data-dir")
@@ -152,7 +161,12 @@ def parse_arguments():
 def main():
     """Measures each depth in a process of its own, and prints the table."""
     arguments = parse_arguments()
-    settings = arguments.steps, arguments.batch_size, arguments.data_dir
+    settings = (
+        arguments.written_out,
+        arguments.steps,
+        arguments.batch_size,
+        arguments.data_dir,
+    )
     if arguments.one:
         print(json.dumps(measure(arguments.one, *settings)))
         return
@@ -163,7 +177,9 @@ def main():
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(format_table(rows[-1:]).splitlines()[-1], flush=True)
     table = (
-        f"{keras.backend.backend()}, {arguments.steps} steps of "
+        f"{keras.backend.backend()}, "
+        f"{'written out' if arguments.written_out else 'LayerStack'}, "
+        f"{arguments.steps} steps of "
         f"{arguments.batch_size} images\n\n{format_table(rows)}\n"
     )
     print(table)

@@ -8,6 +8,7 @@ import keras
 
 from keras_lip.applications.image_input import check_image_shape
 from keras_lip.applications.options import make_head
+from keras_lip.layers.core.layer_stack import LayerStack
 from keras_lip.layers.pooling.scaled_average_pooling_2d import (
     ScaledAveragePooling2D,
 )
@@ -60,6 +61,7 @@ def stack_blocks(
     input_shape: Any,
     classes: int,
     head: str,
+    scan_blocks: bool,
     name: str | None,
 ) -> LipschitzSequential:
     """Stacks blocks on images, pools them, and stacks dense blocks.
@@ -71,6 +73,8 @@ def stack_blocks(
         input_shape: Shape of an image.
         classes: Positive integer. Number of outputs.
         head: Name of the last layer.
+        scan_blocks: Boolean. Whether the blocks of each kind are a
+            `LayerStack`.
         name: Name of the model, or `None`.
 
     Returns:
@@ -81,11 +85,20 @@ def stack_blocks(
         [
             keras.Input(check_image_shape(input_shape, _POOL_SIZE)),
             PadChannels(size.channels),
-            *(make_image_block() for _ in range(size.depth)),
+            *_repeat(make_image_block, size.depth, scan_blocks),
             pooling,
             keras.layers.Flatten("channels_last"),
-            *(make_dense_block() for _ in range(size.linear_depth)),
+            *_repeat(make_dense_block, size.linear_depth, scan_blocks),
             make_head(head, classes),
         ],
         name=name,
     )
+
+
+def _repeat(
+    make_block: Callable[[], keras.layers.Layer], depth: int, scan_blocks: bool
+) -> list[keras.layers.Layer]:
+    """Returns so many blocks, or one loop over them."""
+    if scan_blocks:
+        return [LayerStack(make_block(), depth)]
+    return [make_block() for _ in range(depth)]

@@ -25,6 +25,7 @@ def ConvexPotentialNet(
     step: float | None = None,
     padding_mode: str = "zeros",
     head: str = "unit_norm",
+    scan_blocks: bool = False,
     name: str | None = None,
 ) -> LipschitzSequential:
     """Makes a residual network of convex potential layers (CPL).
@@ -73,6 +74,9 @@ def ConvexPotentialNet(
         head: `"unit_norm"`, as in the paper; `"truncation"`, its first version,
             which keeps the first `classes` features; `"orthogonal"` or
             `"curvature"`.
+        scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
+            `keras_lip.layers.LayerStack`, which is compiled once however deep
+            the network is. The function is the same.
         name: Name of the model.
 
     Returns:
@@ -109,5 +113,6 @@ def ConvexPotentialNet(
         input_shape,
         classes,
         head,
+        scan_blocks,
         name,
     )

@@ -20,6 +20,7 @@ def SLLNet(
     hidden_units: int = 2048,
     padding_mode: str = "zeros",
     head: str = "unit_norm",
+    scan_blocks: bool = False,
     name: str | None = None,
 ) -> LipschitzSequential:
     """Makes a residual network of SDP-based Lipschitz layers (SLL).
@@ -45,6 +46,9 @@ def SLLNet(
         padding_mode: `"zeros"`, as in the authors' code, or `"circular"`.
         head: `"unit_norm"`, as in the paper, `"truncation"`, `"orthogonal"` or
             `"curvature"`.
+        scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
+            `keras_lip.layers.LayerStack`, which is compiled once however deep
+            the network is. The function is the same.
         name: Name of the model.
 
     Returns:
@@ -80,5 +84,6 @@ def SLLNet(
         input_shape,
         classes,
         head,
+        scan_blocks,
         name,
     )

@@ -27,6 +27,7 @@ from keras_lip.layers.convolutional.rko_conv_2d_transpose import (
 from keras_lip.layers.convolutional.soc_conv_2d import SOCConv2D as SOCConv2D
 from keras_lip.layers.convolutional.svcm_conv_2d import SVCMConv2D as SVCMConv2D
 from keras_lip.layers.core.curvature_head import CurvatureHead as CurvatureHead
+from keras_lip.layers.core.layer_stack import LayerStack as LayerStack
 from keras_lip.layers.core.linf_dense import LinfDense as LinfDense
 from keras_lip.layers.core.lipschitz_dense import (
     LipschitzDense as LipschitzDense,

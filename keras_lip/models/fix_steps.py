@@ -5,14 +5,16 @@ from typing import Any
 from typing import TypeVar
 
 import keras
-from keras import ops
+import numpy as np
 
+from keras_lip.layers.core.layer_stack import LayerStack
 from keras_lip.layers.residual.convex_potential_conv_2d import (
     ConvexPotentialConv2D,
 )
 from keras_lip.layers.residual.convex_potential_dense import (
     ConvexPotentialDense,
 )
+from keras_lip.types import Array
 from keras_lip.types import Config
 
 _Model = TypeVar("_Model", bound=keras.Model)
@@ -29,8 +31,9 @@ def fix_steps(model: _Model) -> _Model:
     `keras_lip.layers.ConvexPotentialDense` and `ConvexPotentialConv2D` has a
     fixed `step`: the one that runs, or the longest that is proven to be
     non-expansive, whichever is shorter. Its bound is one up to the rounding of
-    its weights, and it needs no power iteration to run. The blocks inside of a
-    `ConvexPotentialExpansion` follow their estimates as before.
+    its weights, and it needs no power iteration to run. In a
+    `keras_lip.layers.LayerStack` each block gets a step of its own. The blocks
+    inside of a `ConvexPotentialExpansion` follow their estimates as before.
 
     Use it after training, and certify and ship the copy. Trained further, its
     steps stay what they are, and no longer fit its kernels.
@@ -72,10 +75,27 @@ def fix_steps(model: _Model) -> _Model:
         )
     copy: _Model = type(model).from_config(_fix(model))
     for old, new in zip(_flatten(model), _flatten(copy), strict=True):
-        # What follows in a block is the state of its power iteration.
-        kept = old.weights[: len(new.weights)]
-        new.set_weights([ops.convert_to_numpy(weight) for weight in kept])
+        if isinstance(old, LayerStack):
+            new.assign_blocks(
+                [
+                    array
+                    for layer in block.layers
+                    for array in _fixed_weights(layer)
+                ]
+                for block in old.blocks()
+            )
+        else:
+            new.set_weights(_fixed_weights(old))
     return copy
+
+
+def _fixed_weights(layer: Any) -> list[Array]:
+    """Returns the weights of a layer, with a proven step in a block."""
+    weights: list[Array] = layer.get_weights()
+    if isinstance(layer, _BLOCKS):
+        # Their last weight is the step, or what it is estimated with.
+        weights[-1] = np.asarray(layer.proven_step())
+    return weights
 
 
 def _fix(model: keras.Model) -> Config:
@@ -101,10 +121,19 @@ def _fix(model: keras.Model) -> Config:
 def _fix_entry(entry: Config, layer: Any) -> Config:
     if isinstance(layer, keras.Model):
         return {**entry, "config": _fix(layer)}
+    changes: Config = {}
     if isinstance(layer, _BLOCKS):
-        step = {"step": layer.proven_step()}
-        return {**entry, "config": {**entry["config"], **step}}
-    return entry
+        changes["step"] = layer.proven_step()
+    elif isinstance(layer, LayerStack):
+        # Each block has its own step, in its weights.
+        block = next(layer.blocks())
+        changes["layers"] = [
+            _fix_entry(inner, part)
+            for inner, part in zip(
+                entry["config"]["layers"], block.layers, strict=True
+            )
+        ]
+    return {**entry, "config": {**entry["config"], **changes}}
 
 
 def _flatten(model: keras.Model) -> Iterator[Any]:

@@ -4,6 +4,8 @@ import numpy as np
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.layers import ConvexPotentialConv2D
 from keras_lip.layers import ConvexPotentialDense
+from keras_lip.layers import LayerStack
+from keras_lip.layers import MaxMin
 from keras_lip.layers import UnitNormDense
 from keras_lip.models import LipschitzModel
 from keras_lip.models import LipschitzSequential
@@ -73,6 +75,28 @@ class FixStepsTest(LipschitzTestCase):
         fixed = fix_steps(LipschitzModel(inputs, outputs))
         steps = [inner.layers[0].step for inner in fixed.layers[1:]]
         self.assertAllClose(steps, [2.0, 0.5], 1e-5)
+
+    def test_each_block_of_a_stack_gets_its_own_step(self):
+        stack = LayerStack([ConvexPotentialDense(4), MaxMin()], depth=2)
+        model = LipschitzSequential([keras.Input((4,)), stack])
+        kernel, _, vector = stack.weights
+        kernel.assign(
+            np.stack([np.diag([2.0, 1, 1, 1]), np.diag([1.0, 1, 1, 0.5])])
+        )
+        # The first block has a step that is four times too long.
+        vector.assign(np.eye(4)[[1, 2]][:, None])
+        self.assertAllClose(lipschitz_bound(model), 7.0, 1e-5)
+        fixed = fix_steps(model)
+        self.assertEqual(lipschitz_bound(fixed), 1.0)
+        written = fixed.layers[0].unstack()
+        steps = [to_numpy(layer.fixed_step) for layer in written.layers[::2]]
+        self.assertAllClose(steps, [0.5, 2.0], 1e-5)
+        x = self.normal(3, 4)
+        self.assertAllClose(fixed(x), materialize(model)(x), 1e-5)
+        # It still is when it is saved: a configuration has one step for all.
+        path = self.temporary_path("model.keras")
+        fixed.save(path)
+        self.assertAllClose(keras.models.load_model(path)(x), fixed(x), 0, 0)
 
     def test_copy_is_saved_and_loaded(self):
         fixed = fix_steps(self.make_model())

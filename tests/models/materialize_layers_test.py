@@ -40,6 +40,7 @@ CASES = (
     ("InvertibleUpsampling2D", (2,), (4, 4, 8)),
     ("L2NormPooling2D", (2,), IMAGE),
     ("LayerCentering", (), VECTOR),
+    ("LayerStack", lambda: (layers.OrthogonalDense(6), 2), VECTOR),
     ("LinfDense", (5,), VECTOR),
     ("LipschitzConcatenate", (), [VECTOR, VECTOR]),
     ("LipschitzDense", (5,), VECTOR),

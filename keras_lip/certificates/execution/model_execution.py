@@ -17,6 +17,7 @@ from keras_lip.certificates.execution.execution import start_execution
 from keras_lip.graph import get_graph
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
+from keras_lip.layers.core.layer_stack import LayerStack
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.types import Array
 from keras_lip.types import Tensor
@@ -38,6 +39,7 @@ class ModelExecution:
         self.model = model
         self._machine = Machine(arithmetic)
         self._blocks: dict[int, tuple[Any, float | None]] = {}
+        self._stacks: dict[int, keras.Model] = {}
 
     def __call__(self, x: Array) -> Execution:
         """Returns the execution of the output at a batch of inputs.
@@ -62,6 +64,10 @@ class ModelExecution:
                     refuse(layer, f"it is called with `{name}`", self._machine)
         if isinstance(layer, keras.Model):
             return self._run(layer, args[0])
+        if isinstance(layer, LayerStack):
+            if id(layer) not in self._stacks:
+                self._stacks[id(layer)] = layer.unstack()
+            return self._run(self._stacks[id(layer)], args[0])
         if isinstance(layer, LipschitzLayer):
             self._machine.check_dtype(layer)
             return self._apply_block(layer, args)

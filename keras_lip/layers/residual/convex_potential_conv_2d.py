@@ -11,6 +11,7 @@ from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
 from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
+from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.operators import ConvolutionOperator
@@ -44,9 +45,9 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     at inference, `max(1, h |K|^2 - 1)`, and a materialized layer holds a step
     that is proven short enough.
 
-    A `step` that is given is kept, whatever becomes of `K` (relaxed training).
-    Where it is longer than `2 / |K|^2`, the bound is `h |K|^2 - 1`, above one,
-    and a materialized layer keeps it.
+    A `step` that is given is kept, whatever becomes of `K` (relaxed training),
+    as a non-trainable weight. Where it is longer than `2 / |K|^2`, the bound is
+    `h |K|^2 - 1`, above one, and a materialized layer keeps it.
 
     Args:
         hidden_filters: Positive integer. Number of channels of `K x`.
@@ -105,6 +106,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         if self.step is not None:
+            self.fixed_step = add_fixed_step(self, self.step)
             return
         first = self.data_format == "channels_first"
         sides = input_shape[2:] if first else input_shape[1:-1]
@@ -120,7 +122,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     def compute_step(self, training: bool = False) -> Tensor:
         """Returns the step `h` that runs; in training, moves the image on."""
         if self.step is not None:
-            return ops.convert_to_tensor(self.step, self.compute_dtype)
+            return ops.convert_to_tensor(self.fixed_step)
         return estimate_step(
             ConvolutionOperator(),
             self.kernel,

@@ -11,6 +11,7 @@ from keras_lip.bounds.rounding import multiply_up
 from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
+from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.operators import DenseOperator
@@ -37,7 +38,8 @@ class ConvexPotentialDense(BaseHiddenDense):
     of the step that runs at inference, `max(1, h |W|^2 - 1)`, and a
     materialized layer holds a step that is proven short enough.
 
-    A `step` that is given is kept, whatever becomes of `W` (relaxed training).
+    A `step` that is given is kept, whatever becomes of `W` (relaxed training),
+    as a non-trainable weight.
     The layer is cheaper, as nothing is estimated, and free to leave the
     1-Lipschitz functions: where the step is longer than `2 / |W|^2`, the bound
     is `h |W|^2 - 1`, above one, and a materialized layer keeps it.
@@ -97,6 +99,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         self.kernel = self.add_kernel("kernel", (input_dim, self.hidden_units))
         self.bias = self.add_bias(self.hidden_units)
         if self.step is not None:
+            self.fixed_step = add_fixed_step(self, self.step)
             return
         self.power_iteration_vector = self.add_weight(
             name="power_iteration_vector",
@@ -109,7 +112,7 @@ class ConvexPotentialDense(BaseHiddenDense):
     def compute_step(self, training: bool = False) -> Tensor:
         """Returns the step `h` that runs; in training, moves the vector on."""
         if self.step is not None:
-            return ops.convert_to_tensor(self.step, self.compute_dtype)
+            return ops.convert_to_tensor(self.fixed_step)
         return estimate_step(
             DenseOperator(), self.kernel, self.power_iteration_vector, training
         )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -16,6 +17,27 @@ _TRAINING_ITERATIONS = 1
 _INFERENCE_ITERATIONS = 100
 
 LARGEST_STEP = float(np.finfo("float32").max)
+
+
+def add_fixed_step(layer: keras.layers.Layer, step: float) -> Any:
+    """Adds a step that is given, as a weight that is not trained.
+
+    As a weight the blocks of a `LayerStack` may each have their own.
+
+    Args:
+        layer: The layer, while it is being built.
+        step: Float.
+
+    Returns:
+        Variable of shape `()`, which mixed precision leaves as it is.
+    """
+    return layer.add_weight(
+        name="fixed_step",
+        shape=(),
+        initializer=keras.initializers.Constant(step),
+        trainable=False,
+        autocast=False,
+    )
 
 
 def longest_step(norm_bound: float) -> float:

@@ -70,7 +70,7 @@ class ConvexPotentialDenseTest(LipschitzTestCase):
     def test_fixed_step_needs_no_estimate(self):
         layer = layers.ConvexPotentialDense(6, step=1.0)
         layer.build((None, 5))
-        self.assertEmpty(layer.non_trainable_weights)
+        self.assertEqual(layer.non_trainable_weights, [layer.fixed_step])
         layer.kernel.assign(1e-3 * self.normal(5, 6))
         self.assertEqual(layer.lipschitz_bound(), 1.0)
 

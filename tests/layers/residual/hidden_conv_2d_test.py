@@ -156,7 +156,7 @@ class ConvexPotentialConv2DTest(ConvolutionTestCase):
         self.assertGreater(values.max(), 2)
         self.assertGreaterEqual(layer.lipschitz_bound(), values.max())
         self.assertLess(layer.lipschitz_bound(), 1.2 * values.max())
-        self.assertLen(layer.weights, 2)
+        self.assertLen(layer.trainable_weights, 2)
         with self.assertRaisesRegex(ValueError, "`step` must be"):
             layers.ConvexPotentialConv2D(4, 3, step=0.0)
 

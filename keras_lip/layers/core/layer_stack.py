@@ -1,0 +1,363 @@
+"""Many blocks of one kind, run as a loop."""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.bounds.bound import Bound
+from keras_lip.bounds.lipschitz_bound import output_bound
+from keras_lip.bounds.methods import note_method
+from keras_lip.bounds.norms import NORMS
+from keras_lip.bounds.propagate_bound import propagate_bound
+from keras_lip.bounds.rounding import multiply_up
+from keras_lip.deep_recursion import deep_recursion
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.to_keras_model import to_keras_model
+from keras_lip.scan import Step
+from keras_lip.scan import scan
+from keras_lip.types import Array
+from keras_lip.types import Config
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
+
+
+class _Untracked:
+    """Keeps layers from Keras, which would count their weights."""
+
+    def __init__(self, layers: Any) -> None:
+        self.layers = layers
+
+
+@keras.saving.register_keras_serializable(package="keras_lip")
+class LayerStack(LipschitzLayer):
+    """Applies `depth` blocks of one kind, one after the other.
+
+    The function is that of as many layers written out, each with weights of its
+    own. The weights of all blocks are kept in one tensor for each weight of a
+    block, of shape `(depth, ...)`, and the blocks run as a loop: JAX and
+    TensorFlow trace and compile a single block, in a time that does not depend
+    on the depth, where that of written out layers grows faster than it. PyTorch
+    compiles nothing, and gains nothing.
+
+    The bound is the product of the bounds of all blocks, of the weights that
+    run, in the norms that all of its layers have a bound in. A materialized
+    stack is a model of all blocks written out.
+
+    Callbacks do not look inside of a stack: `keras_lip.callbacks.SVCMClipping`
+    and `BjorckScheduler` do nothing to its layers, and `LipschitzMonitor` logs
+    one bound for all.
+
+    Args:
+        layers: A layer, or a list of layers that make up a block. They are
+            patterns: their arguments count, not their weights. Each must have a
+            Lipschitz bound, and a block must not change the shape of its
+            inputs. An initializer with a `seed` starts all blocks alike.
+        depth: Positive integer. Number of blocks.
+        **kwargs: Passed to `keras.layers.Layer`. `dtype` defaults to that of
+            the layers, which all blocks then compute in.
+
+    Raises:
+        TypeError: If `layers` holds something else than layers.
+        ValueError: If `depth` is not a positive integer; if there is no layer,
+            or one without a Lipschitz bound, or they have no norm in common, or
+            differ in dtype; or, when it is built, if a block changes the shape
+            of its inputs, has no weights, draws random numbers, or regularizes
+            its outputs.
+
+    Input shape:
+        What the first layer of a block takes.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> block = keras_lip.layers.ConvexPotentialDense(8)
+    >>> stack = keras_lip.layers.LayerStack(block, depth=100)
+    >>> tuple(stack(np.ones((2, 3))).shape)
+    (2, 3)
+    >>> tuple(stack.weights[0].shape)
+    (100, 3, 8)
+
+    Reference:
+
+    - [Bradbury et al., 2018](https://docs.jax.dev/en/latest/_autosummary/jax.lax.scan.html),
+      `jax.lax.scan`
+    """
+
+    guarantee = "that of its blocks"
+
+    def __init__(
+        self,
+        layers: keras.layers.Layer | Sequence[keras.layers.Layer],
+        depth: int,
+        **kwargs: Any,
+    ) -> None:
+        listed = list(layers) if isinstance(layers, list | tuple) else [layers]
+        for layer in listed:
+            if not isinstance(layer, keras.layers.Layer) or isinstance(
+                layer, keras.Model
+            ):
+                raise TypeError(
+                    "`layers` must be a layer or a list of layers that are not "
+                    f"models. Received: {layer!r} of type "
+                    f"`{type(layer).__name__}`"
+                )
+        if not listed:
+            raise ValueError("`layers` must hold at least one layer.")
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = _find_dtype(listed)
+        super().__init__(**kwargs)
+        self.depth = check_positive_integer("depth", depth)
+        self.norms = _find_norms(listed)
+        self._patterns = _Untracked(listed)
+
+    def build(self, input_shape: Shape) -> None:
+        inputs = keras.Input(batch_shape=input_shape, dtype=self.compute_dtype)
+        block = keras.Sequential([inputs, *self._make_layers()])
+        self._check_block(block, tuple(input_shape))
+        self._block = _Untracked(block)
+        columns = zip(
+            *(self._initial_weights() for _ in range(self.depth)), strict=True
+        )
+        self._stacked = [
+            self.add_weight(
+                name=weight.path.replace("/", "_"),
+                shape=(self.depth, *weight.shape),
+                dtype=weight.dtype,
+                initializer=_start_from(column),
+                regularizer=_sum_each(weight.regularizer),
+                constraint=_map_each(weight.constraint),
+                trainable=weight.trainable,
+                autocast=False,
+            )
+            for weight, column in zip(block.weights, columns, strict=True)
+        ]
+        self._is_state = [not weight.trainable for weight in block.weights]
+        # JAX compiles a loop anew for every function that it has not met.
+        self._steps = {
+            training: self._make_step(training) for training in (False, True)
+        }
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        moving = bool(training and self.trainable)
+        pairs = list(zip(self._stacked, self._is_state, strict=True))
+        states = [weight for weight, is_state in pairs if is_state and moving]
+        outputs, moved = scan(
+            self._steps[moving],
+            inputs,
+            # On PyTorch a state that moves would move in the gradient as well.
+            [
+                ops.copy(weight)
+                if is_state and moving
+                else ops.convert_to_tensor(weight)
+                for weight, is_state in pairs
+            ],
+            [ops.convert_to_tensor(state) for state in states],
+        )
+        for state, value in zip(states, moved, strict=True):
+            state.assign(value)
+        return outputs
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def lipschitz_bound(self) -> float:
+        total = dict.fromkeys(self.norms, 1.0)
+        for block in self.blocks():
+            for norm in self.norms:
+                bound = output_bound(block, norm)
+                total[norm] = multiply_up(total[norm], bound)
+                _note_methods(bound)
+        return max(total.values())
+
+    def blocks(self) -> Iterator[keras.Sequential]:
+        """Yields each block, with its weights.
+
+        It is one model every time, which holds the weights of the first block
+        first and those of the last one at the end. Use it before the next one
+        is asked for; what it is changed to is not kept.
+        """
+        block = self._block.layers
+        stacked = [ops.convert_to_numpy(weight) for weight in self._stacked]
+        for values in zip(*stacked, strict=True):
+            block.set_weights(values)
+            yield block
+
+    def assign_blocks(self, blocks: Iterable[list[Array]]) -> None:
+        """Sets the weights of all blocks.
+
+        Args:
+            blocks: For each block the list of its weights, in the order of
+                `get_weights()` of a block.
+        """
+        columns = zip(*blocks, strict=True)
+        for weight, column in zip(self._stacked, columns, strict=True):
+            weight.assign(np.stack(column))
+
+    def unstack(self) -> keras.Sequential:
+        """Returns the built stack as a model of its layers, written out.
+
+        Returns:
+            A `keras.Sequential` of `depth` times the layers of a block, with
+            copies of their weights. The number of a block is added to the names
+            of its layers.
+        """
+        written: list[keras.layers.Layer] = []
+        weights: list[list[Array]] = []
+        for index, block in enumerate(self.blocks()):
+            written += self._make_layers(f"_{index}")
+            weights += [layer.get_weights() for layer in block.layers]
+        shape = self.get_build_config()["input_shape"]
+        inputs = keras.Input(batch_shape=shape, dtype=self.compute_dtype)
+        with deep_recursion():
+            model = keras.Sequential([inputs, *written], name=self.name)
+        for layer, values in zip(written, weights, strict=True):
+            layer.set_weights(values)
+        return model
+
+    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+        return to_keras_model(self.unstack(), audited)
+
+    def get_config(self) -> Config:
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "layers": [serialize(layer) for layer in self._patterns.layers],
+            "depth": self.depth,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> "LayerStack":
+        deserialize = keras.saving.deserialize_keras_object
+        layers = [deserialize(layer) for layer in config["layers"]]
+        return cls(**{**config, "layers": layers})
+
+    def _make_layers(self, suffix: str = "") -> list[keras.layers.Layer]:
+        """Returns the layers of a new block, in the dtype of the stack."""
+        return [
+            type(layer).from_config(
+                {
+                    **layer.get_config(),
+                    "name": layer.name + suffix,
+                    "dtype": self.dtype_policy,
+                }
+            )
+            for layer in self._patterns.layers
+        ]
+
+    def _initial_weights(self) -> list[Any]:
+        """Returns the weights of a new block, which it starts from."""
+        layers = self._make_layers()
+        for layer, built in zip(layers, self._block.layers.layers, strict=True):
+            layer.build(built.input.shape)
+        return [weight for layer in layers for weight in layer.weights]
+
+    def _check_block(self, block: keras.Sequential, shape: Shape) -> None:
+        if block.output_shape != shape:
+            raise ValueError(
+                f"The blocks of layer '{self.name}' must not change the shape "
+                f"of their inputs. Received: input shape {shape}, output shape "
+                f"{block.output_shape}"
+            )
+        if not block.weights:
+            raise ValueError(
+                f"The blocks of layer '{self.name}' have no weights, by which "
+                "a loop tells them apart. Write them out as layers of their "
+                f"own. Received: {[layer.name for layer in block.layers]}"
+            )
+        for layer in block.layers:
+            if len(layer.variables) != len(layer.weights):
+                why = "draws random numbers, or keeps metrics"
+            elif layer.activity_regularizer is not None:
+                why = "regularizes its outputs"
+            else:
+                continue
+            raise ValueError(
+                f"Layer '{layer.name}' of the blocks of layer '{self.name}' "
+                f"{why}, which a loop over blocks does not keep apart. Leave "
+                "it out, or write the blocks out as layers of their own."
+            )
+
+    def _make_step(self, training: bool) -> Step:
+        block = self._block.layers
+
+        def step(
+            carry: Tensor, slices: list[Tensor]
+        ) -> tuple[Tensor, list[Tensor]]:
+            mapping = list(zip(block.weights, slices, strict=True))
+            with keras.StatelessScope(state_mapping=mapping) as scope:
+                outputs = block(carry, training=training)
+            moved = [
+                scope.get_current_value(weight)
+                for weight, is_state in zip(
+                    block.weights, self._is_state, strict=True
+                )
+                if is_state and training
+            ]
+            return outputs, moved
+
+        return step
+
+
+def _find_dtype(layers: list[keras.layers.Layer]) -> Any:
+    """Returns the dtype policy of all layers."""
+    names = {layer.dtype_policy.name for layer in layers}
+    if len(names) != 1:
+        raise ValueError(
+            "`layers` must be of one dtype policy, or `dtype` say which. "
+            f"Received: policies {sorted(names)}"
+        )
+    return layers[0].dtype_policy
+
+
+def _find_norms(layers: list[keras.layers.Layer]) -> tuple[str, ...]:
+    """Returns the norms that all layers have a bound in."""
+    known = [propagate_bound.find_norms(layer) for layer in layers]
+    norms = tuple(norm for norm in NORMS if all(norm in each for each in known))
+    if not norms:
+        raise ValueError(
+            "`layers` must have a Lipschitz bound in a norm in common. "
+            f"Received: bounds in the norms {known}"
+        )
+    return norms
+
+
+def _start_from(column: tuple[Any, ...]) -> Callable[..., Tensor]:
+    """Returns an initializer that stacks the weights of new blocks."""
+
+    def initialize(shape: Shape, dtype: Any = None) -> Tensor:
+        arrays = [ops.convert_to_numpy(weight) for weight in column]
+        return ops.convert_to_tensor(np.stack(arrays), dtype)
+
+    return initialize
+
+
+def _sum_each(function: Any) -> Any:
+    """Returns a regularizer that sums that of each block."""
+    mapped = _map_each(function)
+    return mapped and (lambda stacked: ops.sum(mapped(stacked)))
+
+
+def _map_each(function: Any) -> Any:
+    """Returns a function of the weights of all blocks, for one of one's."""
+    return function and (
+        lambda stacked: ops.vectorized_map(
+            function, ops.convert_to_tensor(stacked)
+        )
+    )
+
+
+def _note_methods(bound: Bound) -> None:
+    """Writes down how the layers of a block were bounded."""
+    for method in bound.methods:
+        note_method(method)
+    for inner in bound.inputs:
+        _note_methods(inner)
