@@ -3,6 +3,7 @@
 This is one of the few files that branch on the backend.
 """
 
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,15 @@ from keras_lip.types import Tensor
 # turn writes.
 Step = Callable[[Tensor, list[Tensor]], tuple[Tensor, list[Tensor]]]
 
+_scanning: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "scanning", default=False
+)
+
+
+def is_scanning() -> bool:
+    """Whether what runs now is the step of a `scan`."""
+    return _scanning.get()
+
 
 def scan(
     step: Step, carry: Tensor, reads: list[Tensor], writes: list[Tensor]
@@ -23,8 +33,9 @@ def scan(
 
     Gradients pass through the loop. On JAX and TensorFlow the step is traced,
     and compiled, once. `keras.ops.scan` does the same, but on TensorFlow it
-    writes nothing that is not of the carry's shape, and XLA cannot
-    differentiate it.
+    writes nothing that is not of the carry's shape and XLA cannot
+    differentiate it, and on PyTorch the time of its gradient grows with the
+    square of the length.
 
     Args:
         step: Function of `(carry, slices)`, where `slices` are those of `reads`
@@ -40,10 +51,16 @@ def scan(
         The last carry, and a list of tensors of the shapes of `writes`: what
         the turns wrote, stacked.
     """
-    if keras.backend.backend() == "tensorflow":
-        return _scan_in_tensorflow(step, carry, reads, writes)
-    carry, written = ops.scan(step, carry, reads)
-    return carry, written
+    token = _scanning.set(True)
+    try:
+        if keras.backend.backend() == "tensorflow":
+            return _scan_in_tensorflow(step, carry, reads, writes)
+        if keras.backend.backend() == "torch":
+            return _scan_in_torch(step, carry, reads, writes)
+        carry, written = ops.scan(step, carry, reads)
+        return carry, written
+    finally:
+        _scanning.reset(token)
 
 
 def _scan_in_tensorflow(
@@ -77,3 +94,14 @@ def _scan_in_tensorflow(
         parallel_iterations=1,
     )
     return carry, [array.stack() for array in targets]
+
+
+def _scan_in_torch(
+    step: Step, carry: Tensor, reads: list[Tensor], writes: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    rows = []
+    # Of a tensor that is indexed, each gradient is as large as the whole.
+    for slices in zip(*map(ops.unstack, reads), strict=True):
+        carry, written = step(carry, list(slices))
+        rows.append(written)
+    return carry, [ops.stack(column) for column in zip(*rows, strict=True)]

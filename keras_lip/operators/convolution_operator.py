@@ -7,6 +7,7 @@ from keras import ops
 from keras_lip.operators.circular_padding import Padding
 from keras_lip.operators.circular_padding import crop_images
 from keras_lip.operators.circular_padding import pad_circular
+from keras_lip.operators.convolve import convolve
 from keras_lip.operators.linear_operator import LinearOperator
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -40,13 +41,8 @@ class ConvolutionOperator(LinearOperator):
             self.check_sides(inputs.shape[1:-1])
             inputs = pad_circular(inputs, self.circular_padding(kernel))
             padding = "valid"
-        return ops.conv(
-            inputs,
-            kernel,
-            strides=self.strides,
-            padding=padding,
-            dilation_rate=self.dilation_rate,
-            data_format="channels_last",
+        return convolve(
+            inputs, kernel, self.strides, padding, self.dilation_rate
         )
 
     def adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:
@@ -57,12 +53,12 @@ class ConvolutionOperator(LinearOperator):
         """
         if max(self.strides) == 1:
             # Backends convolve faster than they transpose a convolution.
-            return ops.conv(
+            return convolve(
                 self.pad_adjoint(kernel, outputs),
                 adjoint_kernel(kernel),
-                padding="valid",
-                dilation_rate=self.dilation_rate,
-                data_format="channels_last",
+                self.strides,
+                "valid",
+                self.dilation_rate,
             )
         if self.is_circular:
             outputs = pad_circular(outputs, self.adjoint_padding(kernel))

@@ -43,8 +43,9 @@ class LayerStack(LipschitzLayer):
     own. The weights of all blocks are kept in one tensor for each weight of a
     block, of shape `(depth, ...)`, and the blocks run as a loop: JAX and
     TensorFlow trace and compile a single block, in a time that does not depend
-    on the depth, where that of written out layers grows faster than it. PyTorch
-    compiles nothing, and gains nothing.
+    on the depth, where that of layers written out grows faster than it. PyTorch
+    compiles nothing, and gains nothing. On JAX on CPUs the convolutions of a
+    stack have no derivatives in forward mode (`jax.jvp`).
 
     The bound is the product of the bounds of all blocks, of the weights that
     run, in the norms that all of its layers have a bound in. A materialized

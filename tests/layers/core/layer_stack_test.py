@@ -44,8 +44,8 @@ class LayerStackTest(LipschitzTestCase):
 
     @parameterized.named_parameters(
         (
-            "estimates",
-            layers.ConvexPotentialConv2D(
+            "images",
+            layers.SLLConv2D(
                 3, 3, kernel_regularizer="l2", bias_initializer="random_normal"
             ),
             (5, 4, 2),
@@ -110,16 +110,19 @@ class LayerStackTest(LipschitzTestCase):
         self.assertAllClose(bounds.lipschitz_bound(model), 6.0, 1e-9)
         self.assertAllClose(model(np.eye(2)), kernels[0] @ kernels[1])
 
-    def test_bound_is_of_the_slowest_block_alone_where_one_is_broken(self):
+    @parameterized.parameters(*range(DEPTH))
+    def test_bound_sees_the_step_that_is_too_long(self, index):
         model = make_model(layers.ConvexPotentialDense(2, step=2.0), (2,))
-        steps = [1.0, 0.5, 0.5]
+        steps = np.full(DEPTH, 0.5)
+        # Twice what the kernel allows.
+        steps[index] = 1.0
         model.layers[0].assign_blocks(
             [2 * np.eye(2), np.zeros(2), step] for step in steps
         )
-        # The first block has a step of twice what its kernel allows.
         self.assertAllClose(bounds.lipschitz_bound(model), 3.0, 1e-9)
+        # Where units are active, the blocks turn inputs round.
         x = np.array([[1.0, 0.0]])
-        self.assertAllClose(model(x), [[-3.0 * -1.0 * -1.0, 0.0]])
+        self.assertAllClose(model(x), [[-3.0 if index == 0 else -1.0, 0.0]])
 
     def test_a_weight_that_is_not_finite_bounds_nothing(self):
         model = make_model(layers.ConvexPotentialDense(2), (2,))
@@ -166,7 +169,7 @@ class LayerStackTest(LipschitzTestCase):
         self.assertAllClose(*losses, 1e-5)
 
     def test_certificates_are_those_of_the_layers_written_out(self):
-        block = layers.ConvexPotentialConv2D(2, 3)
+        block = layers.ConvexPotentialConv2D(2, 3, step=0.2)
         model = models.LipschitzSequential(
             [
                 keras.Input((4, 4, 2)),
@@ -196,7 +199,7 @@ class LayerStackTest(LipschitzTestCase):
 
     def test_a_deep_stack_is_saved_loaded_and_materialized(self):
         block = layers.ConvexPotentialDense(2, step=0.01)
-        model = make_model(block, (3,), depth=1000)
+        model = make_model(block, (3,), depth=100)
         x = self.normal(2, 3)
         path = self.temporary_path("model.keras")
         model.save(path)
