@@ -1,6 +1,7 @@
 """The networks of convex potential layers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras_lip.applications.blocks import get_size
 from keras_lip.applications.blocks import stack_blocks
@@ -25,6 +26,7 @@ def ConvexPotentialNet(
     step: float | None = None,
     padding_mode: str = "zeros",
     head: str = "unit_norm",
+    bias_initializer: Any = "zeros",
     scan_blocks: bool = False,
     name: str | None = None,
 ) -> LipschitzSequential:
@@ -52,8 +54,13 @@ def ConvexPotentialNet(
     exceeds that of the head by one or two percent for each convolutional block
     that is not trained yet, so that the bound of a deep network is loose.
     `SLLNet` estimates nothing. The model that `keras_lip.models.materialize`
-    returns holds steps that are proven short enough. Very deep networks train
-    without normalization or clipping of gradients.
+    returns holds steps that are proven short enough.
+
+    Very deep networks train without normalization or clipping of gradients.
+    With biases of zero half of the hidden units are active at first, and each
+    block contracts: hundreds of them take all images to nearly the same point,
+    from where training does not start. With biases below zero, such as
+    `keras.initializers.Constant(-0.5)`, blocks start near the identity.
 
     Args:
         size: `"S"`, `"M"`, `"L"` or `"XL"`: what the numbers are that are not
@@ -74,6 +81,7 @@ def ConvexPotentialNet(
         head: `"unit_norm"`, as in the paper; `"truncation"`, its first version,
             which keeps the first `classes` features; `"orthogonal"` or
             `"curvature"`.
+        bias_initializer: Initializer of the biases of all blocks.
         scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
             `keras_lip.layers.LayerStack`, which is compiled once however deep
             the network is. The function is the same.
@@ -108,8 +116,11 @@ def ConvexPotentialNet(
             step=step,
             padding_mode=padding_mode,
             data_format="channels_last",
+            bias_initializer=bias_initializer,
         ),
-        lambda: ConvexPotentialDense(hidden_units, step=step),
+        lambda: ConvexPotentialDense(
+            hidden_units, step=step, bias_initializer=bias_initializer
+        ),
         input_shape,
         classes,
         head,

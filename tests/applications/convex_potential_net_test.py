@@ -1,4 +1,5 @@
-import pytest
+import keras
+import numpy as np
 from absl.testing import parameterized
 
 from keras_lip import bounds
@@ -82,7 +83,41 @@ class ConvexPotentialNetTest(ApplicationTestCase):
         self.assertAlmostEqual(bounds.lipschitz_bound(model), 1.0, delta=1e-6)
         self.assertIsInstance(model.layers[-1], layers.TruncateChannels)
 
-    @pytest.mark.slow
+    @parameterized.parameters(ConvexPotentialNet, SLLNet)
+    def test_a_loop_over_blocks_is_the_same_network(self, make):
+        model = make(**SMALL, scan_blocks=True)
+        kinds = [type(layer).__name__ for layer in model.layers]
+        self.assertEqual(
+            kinds,
+            [
+                "PadChannels",
+                "LayerStack",
+                "ScaledAveragePooling2D",
+                "Flatten",
+                "LayerStack",
+                "UnitNormDense",
+            ],
+        )
+        written = make(**SMALL)
+        self.assertEqual(model.count_params(), written.count_params())
+        weights = []
+        for layer in model.layers:
+            if isinstance(layer, layers.LayerStack):
+                for block in layer.unstack().layers:
+                    weights += block.get_weights()
+            else:
+                weights += layer.get_weights()
+        written.set_weights(weights)
+        x = self.normal(3, *model.input_shape[1:])
+        self.assertAllClose(model(x), written(x), 1e-5)
+
+    def test_biases_start_where_they_are_told_to(self):
+        start = keras.initializers.Constant(-0.5)
+        model = ConvexPotentialNet(**SMALL, bias_initializer=start)
+        for index in (1, 5):
+            bias = model.layers[index].bias
+            self.assertAllClose(bias, np.full(bias.shape, -0.5))
+
     def test_a_thousand_blocks(self):
         model = ConvexPotentialNet(
             input_shape=(4, 4, 2),
@@ -94,8 +129,10 @@ class ConvexPotentialNetTest(ApplicationTestCase):
             hidden_units=2,
             step=0.01,
             head="truncation",
+            scan_blocks=True,
         )
-        self.assertLen(model.layers, 1000 + 5)
+        self.assertLen(model.layers, 6)
+        self.assertEqual(model.layers[1].depth, 1000)
         self.assertAlmostEqual(bounds.lipschitz_bound(model), 1.0, delta=1e-5)
 
     @parameterized.parameters(ConvexPotentialNet, SLLNet)
