@@ -12,7 +12,7 @@ from tests.lipschitz_test_case import to_numpy
 
 BLOCKS = 1000
 WIDTH = 32
-STEPS = 100
+STEPS = 20
 
 # The blocks are Euler steps of a flow over the time of one, so that the sum of
 # what they do does not depend on their number. The gradient of a block's kernel

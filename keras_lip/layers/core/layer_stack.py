@@ -295,7 +295,9 @@ class LayerStack(LipschitzLayer):
         ) -> tuple[Tensor, list[Tensor]]:
             mapping = list(zip(block.weights, slices, strict=True))
             with keras.StatelessScope(state_mapping=mapping) as scope:
-                outputs = block(carry, training=training)
+                outputs = carry
+                for layer in block.layers:
+                    outputs = layer(outputs, training=training)
             moved = [
                 scope.get_current_value(weight)
                 for weight, is_state in zip(
