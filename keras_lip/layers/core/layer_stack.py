@@ -48,8 +48,9 @@ class LayerStack(LipschitzLayer):
     stack have no derivatives in forward mode (`jax.jvp`).
 
     The bound is the product of the bounds of all blocks, of the weights that
-    run, in the norms that all of its layers have a bound in. A materialized
-    stack is a model of all blocks written out.
+    run, in the norms that all of its layers have a bound in: where that is more
+    than one, the largest of the products. A materialized stack is a model of
+    all blocks written out.
 
     Callbacks do not look inside of a stack: `keras_lip.callbacks.SVCMClipping`
     and `BjorckScheduler` do nothing to its layers, and `LipschitzMonitor` logs
@@ -119,6 +120,8 @@ class LayerStack(LipschitzLayer):
         self.depth = check_positive_integer("depth", depth)
         self.norms = _find_norms(listed)
         self._patterns = _Untracked(listed)
+        # Of its own, so that nobody changes them later.
+        self._patterns = _Untracked(self._make_layers())
 
     def build(self, input_shape: Shape) -> None:
         inputs = keras.Input(batch_shape=input_shape, dtype=self.compute_dtype)

@@ -103,9 +103,8 @@ class LayerStackTest(LipschitzTestCase):
         )
         model = make_model(keras.layers.Dense(2, use_bias=False), (2,), 2)
         self.assertEqual(model.layers[0].norms, ("l2", "linf"))
-        # Of norm 2 and 3 in l2, and 4 and 3 in linf.
-        kernels = [np.full((2, 2), 1.0), np.diag([3.0, 0.0])]
-        kernels[0][0] = 1.0
+        # Of norm sqrt(2) and 3 in l2, and 2 and 3 in linf.
+        kernels = [np.array([[1.0, 0.0], [1.0, 0.0]]), np.diag([3.0, 0.0])]
         model.layers[0].assign_blocks([kernel] for kernel in kernels)
         self.assertAllClose(bounds.lipschitz_bound(model), 6.0, 1e-9)
         self.assertAllClose(model(np.eye(2)), kernels[0] @ kernels[1])
@@ -196,6 +195,13 @@ class LayerStackTest(LipschitzTestCase):
         self.assertEqual(
             row.method, certificates.audit(written).layers[0].method
         )
+
+    def test_what_becomes_of_the_pattern_does_not_matter(self):
+        block = layers.ConvexPotentialDense(3)
+        model = make_model(block, (4,))
+        block.activation = keras.activations.tanh
+        x = self.normal(5, 4)
+        self.assertAllClose(model.layers[0].unstack()(x), model(x), 1e-5)
 
     def test_a_deep_stack_is_saved_loaded_and_materialized(self):
         block = layers.ConvexPotentialDense(2, step=0.01)
