@@ -119,9 +119,8 @@ class LayerStack(LipschitzLayer):
         super().__init__(**kwargs)
         self.depth = check_positive_integer("depth", depth)
         self.norms = _find_norms(listed)
-        self._patterns = _Untracked(listed)
-        # Of its own, so that nobody changes them later.
-        self._patterns = _Untracked(self._make_layers())
+        # Copies, which nobody else can change later.
+        self._patterns = _Untracked(_copy_layers(listed, self.dtype_policy))
 
     def build(self, input_shape: Shape) -> None:
         inputs = keras.Input(batch_shape=input_shape, dtype=self.compute_dtype)
@@ -245,17 +244,8 @@ class LayerStack(LipschitzLayer):
         return cls(**{**config, "layers": layers})
 
     def _make_layers(self, suffix: str = "") -> list[keras.layers.Layer]:
-        """Returns the layers of a new block, in the dtype of the stack."""
-        return [
-            type(layer).from_config(
-                {
-                    **layer.get_config(),
-                    "name": layer.name + suffix,
-                    "dtype": self.dtype_policy,
-                }
-            )
-            for layer in self._patterns.layers
-        ]
+        """Returns the layers of a new block."""
+        return _copy_layers(self._patterns.layers, self.dtype_policy, suffix)
 
     def _initial_weights(self) -> list[Any]:
         """Returns the weights of a new block, which it starts from."""
@@ -311,6 +301,22 @@ class LayerStack(LipschitzLayer):
             return outputs, moved
 
         return step
+
+
+def _copy_layers(
+    layers: list[keras.layers.Layer], dtype: Any, suffix: str = ""
+) -> list[keras.layers.Layer]:
+    """Returns new layers of the same arguments, in one dtype."""
+    return [
+        type(layer).from_config(
+            {
+                **layer.get_config(),
+                "name": layer.name + suffix,
+                "dtype": dtype,
+            }
+        )
+        for layer in layers
+    ]
 
 
 def _find_dtype(layers: list[keras.layers.Layer]) -> Any:
