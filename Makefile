@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BACKEND ?= tensorflow
 JOBS ?= 2
+MINUTES ?= 30
 ARGS ?=
 
 VENV := .venv
@@ -16,7 +17,7 @@ PACKAGES_tensorflow := tensorflow-cpu>=2.18
 PACKAGES_jax := jax>=0.5
 PACKAGES_torch := torch==2.13.0
 
-.PHONY: quickstart test lint smoke benchmarks clean $(addprefix test-,$(BACKENDS))
+.PHONY: quickstart test lint smoke fuzz benchmarks clean $(addprefix test-,$(BACKENDS))
 
 quickstart: $(VENV)/.quickstart-$(BACKEND)
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
@@ -41,6 +42,11 @@ smoke: $(VENV)/.test
 		--units 16 --batch-sizes 8 --rounds 1
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/layers.py --batch-size 1 --rounds 1
+
+# Random networks, and attacks on what is certified of them, for a while.
+fuzz: $(VENV)/.test
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python -m tests.random_networks.campaign --minutes $(MINUTES)
 
 # Tables of what constraints cost, on a quiet machine.
 benchmarks: $(VENV)/.test

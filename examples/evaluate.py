@@ -277,8 +277,7 @@ def main(arguments=None):
     attacked = slice(0, arguments.attacked_samples)
     report.attacks.update(
         run_attacks(
-            # Kernels are made once. An estimated norm is the proven one here,
-            # which moves logits by as much as the estimate is off.
+            # The same function, whose kernels are made once.
             kl.models.materialize(model),
             images[attacked],
             labels[attacked],

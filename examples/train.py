@@ -281,8 +281,7 @@ def evaluate(classifier, dataset, test, arguments):
     if count:
         report.attacks[f"attacked, first {count}"] = (
             kl.certificates.attacked_accuracy(
-                # Kernels are made once. An estimated norm is the proven one,
-                # which moves logits by as much as the estimate is off.
+                # The same function, whose kernels are made once.
                 kl.models.materialize(classifier),
                 images[:count],
                 labels[:count],

@@ -90,6 +90,12 @@ def get_operation(tensor: Tensor) -> Any:
     return tensor._keras_history.operation
 
 
+def has_open_sizes(model: Any) -> bool:
+    """Whether a model takes inputs of several shapes, beside the batch."""
+    shape = getattr(model, "input_shape", None)
+    return isinstance(shape, tuple) and None in shape[1:]
+
+
 def is_hooked(layer: Any) -> bool:
     """Whether torch runs something else around, or instead of, a layer."""
     names = ("_forward_hooks", "_forward_pre_hooks")
@@ -173,3 +179,38 @@ def _functional_class() -> Any:
     inputs = keras.Input((1,), name="probe_input")
     outputs = keras.layers.Identity(name="probe_layer")(inputs)
     return type(keras.Model(inputs, outputs, name="probe"))
+
+
+def trace_layer(layer: Any, shapes: list[Any], dtype: str) -> Any:
+    """Runs the `call` of a layer on symbolic tensors.
+
+    Args:
+        layer: A built layer.
+        shapes: The shapes of its inputs, without samples.
+        dtype: Name of the dtype of its inputs.
+
+    Returns:
+        A `keras.Function`.
+    """
+    inputs = [
+        keras.KerasTensor((None, *shape), dtype=dtype) for shape in shapes
+    ]
+    argument = inputs[0] if len(inputs) == 1 else inputs
+    kwargs = {}
+    if "training" in inspect.signature(layer.call).parameters:
+        kwargs["training"] = False
+    inner = list(layer._flatten_layers(include_self=False))
+    nodes = [
+        (nodes, len(nodes))
+        for operation in inner
+        for nodes in (operation._inbound_nodes, operation._outbound_nodes)
+    ]
+    try:
+        outputs = layer.call(argument, **kwargs)
+        if any(outputs is tensor for tensor in inputs):
+            outputs = keras.layers.Identity()(outputs)
+        return keras.Function(inputs, outputs)
+    finally:
+        # The trace leaves the layers as it found them.
+        for added, length in nodes:
+            del added[length:]

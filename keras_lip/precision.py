@@ -1,33 +1,16 @@
-"""Full precision on every backend: float64, and float32 as it is defined.
+"""Full precision on every backend: float32 as it is defined.
 
 This is one of the few files that branch on the backend.
 """
 
 import contextlib
+import functools
+import threading
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
 import keras
-
-
-@contextlib.contextmanager
-def float64_scope() -> Iterator[None]:
-    """Makes a context in which what is computed from float64 is float64.
-
-    Outside of it JAX rounds float64 tensors to float32, and so do some
-    operations of Keras, such as `keras.ops.matmul`, on JAX and on torch. What
-    is computed from float32 is not rounded further.
-
-    Raises:
-        RuntimeError: If the installed Keras cannot be kept from rounding.
-    """
-    with full_precision_scope(), _float64_backend(), _float64_promotion():
-        if keras.backend.result_type("float64", "float64") != "float64":
-            raise RuntimeError(
-                f"Keras {keras.__version__} rounds float64 to float32 in a way "
-                "that this library does not know how to prevent."
-            )
-        yield
 
 
 @contextlib.contextmanager
@@ -54,20 +37,59 @@ def _jax_full_precision() -> contextlib.AbstractContextManager[Any]:
     return jax.default_matmul_precision("highest")
 
 
-@contextlib.contextmanager
-def _tensorflow_full_precision() -> Iterator[None]:
+class _SharedSwitch:
+    """Holds settings of the whole process off while any thread needs it.
+
+    The first thread that comes in sets them and the last that leaves sets them
+    back: one that leaves earlier would turn them on under the others.
+
+    Args:
+        read: Function without arguments that returns the settings.
+        write: Function that takes settings and makes them hold.
+        exact: The settings of full precision.
+    """
+
+    def __init__(
+        self, read: Callable[[], Any], write: Callable[[Any], None], exact: Any
+    ) -> None:
+        self._read, self._write, self._exact = read, write, exact
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: Any = None
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        with self._lock:
+            if not self._users:
+                self._before = self._read()
+                self._write(self._exact)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._write(self._before)
+
+
+@functools.cache
+def _tensorflow_switch() -> _SharedSwitch:
     from tensorflow.config import experimental
 
-    before = experimental.tensor_float_32_execution_enabled()
-    experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        experimental.enable_tensor_float_32_execution(before)
+    return _SharedSwitch(
+        experimental.tensor_float_32_execution_enabled,
+        experimental.enable_tensor_float_32_execution,
+        False,
+    )
 
 
-@contextlib.contextmanager
-def _torch_full_precision() -> Iterator[None]:
+def _tensorflow_full_precision() -> contextlib.AbstractContextManager[None]:
+    return _tensorflow_switch().hold()
+
+
+@functools.cache
+def _torch_switch() -> _SharedSwitch:
     import torch
 
     backends = torch.backends
@@ -84,39 +106,46 @@ def _torch_full_precision() -> Iterator[None]:
     else:
         # PyTorch before 2.9.
         places.append(backends.cudnn)
-    before = [getattr(place, name) for place in places]
-    try:
-        for place in places:
-            setattr(place, name, exact)
-        with (
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
-        ):
-            yield
-    finally:
-        for place, value in zip(places, before, strict=True):
+
+    def write(values: list[Any]) -> None:
+        for place, value in zip(places, values, strict=True):
             setattr(place, name, value)
 
-
-def _float64_backend() -> contextlib.AbstractContextManager[Any]:
-    if keras.backend.backend() == "jax":
-        import jax
-
-        if hasattr(jax, "enable_x64"):
-            return jax.enable_x64(True)
-        return jax.experimental.enable_x64()
-    return contextlib.nullcontext()
+    return _SharedSwitch(
+        lambda: [getattr(place, name) for place in places],
+        write,
+        [exact] * len(places),
+    )
 
 
 @contextlib.contextmanager
-def _float64_promotion() -> Iterator[None]:
-    # Keras has no switch for this: it looks the dtype of a result up in a table
-    # that has float32 for float64, except on TensorFlow.
-    names = keras.backend.result_type.__globals__
-    table = names.get("BIT64_TO_BIT32_DTYPE", {})
-    before = dict(table)
-    table["float64"] = "float64"
-    try:
+def _torch_full_precision() -> Iterator[None]:
+    import torch
+
+    # Autocasts are a matter of the thread.
+    with (
+        _torch_switch().hold(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
         yield
-    finally:
-        table.update(before)
+
+
+def is_accelerated() -> bool:
+    """Whether the backend computes on something else than the processor."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return len(tf.config.list_logical_devices()) > len(
+            tf.config.list_logical_devices("CPU")
+        )
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() != "cpu")
+    if backend == "torch":
+        import torch
+
+        return bool(torch.accelerator.is_available())
+    return True

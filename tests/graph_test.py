@@ -8,6 +8,7 @@ from keras_lip.graph import get_graph
 from keras_lip.graph import get_operation
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
+from keras_lip.graph import trace_layer
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
@@ -235,6 +236,42 @@ class GetGraphTest(LipschitzTestCase):
         for model in traced, Loud([first, second], first + second):
             with self.assertRaisesRegex(ValueError, "inputs of several shapes"):
                 get_graph(model)
+
+
+class TraceLayerTest(LipschitzTestCase):
+    def test_call_of_a_layer_is_traced_at_inference(self):
+        class Custom(layers.Layer):
+            def __init__(self):
+                super().__init__()
+                self.dense = layers.Dense(2)
+                self.seen = []
+
+            def call(self, inputs, training=None):
+                self.seen.append((tuple(inputs.shape), training))
+                return self.dense(inputs) + 1.0
+
+        layer = Custom()
+        layer(np.zeros((4, 3)))
+        layer.seen.clear()
+        before = len(layer.dense._inbound_nodes)
+        graph = trace_layer(layer, [(5, 3)], "float32")
+        self.assertEqual(layer.seen, [((None, 5, 3), False)])
+        self.assertEqual(graph.outputs[0].shape, (None, 5, 2))
+        _, steps = trace(graph, "x")
+        self.assertEqual(len(steps), 2)
+        # The trace leaves the layers as it found them.
+        self.assertLen(layer.dense._inbound_nodes, before)
+
+    def test_layer_of_several_inputs_is_traced_on_a_list(self):
+        class Difference(layers.Layer):
+            def call(self, inputs):
+                first, second = inputs
+                return first - second
+
+        graph = trace_layer(Difference(), [(3,), (3,)], "float64")
+        self.assertEqual([x.dtype for x in graph.inputs], ["float64"] * 2)
+        _, steps = trace(graph, "a", "b")
+        self.assertEqual(steps, [("subtract", ("a", "b"), {})])
 
 
 class MatchInputsTest(LipschitzTestCase):

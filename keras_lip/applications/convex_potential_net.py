@@ -53,8 +53,8 @@ def ConvexPotentialNet(
     below: `keras_lip.bounds.lipschitz_bound` is of the steps that run, and
     exceeds that of the head by one or two percent for each convolutional block
     that is not trained yet, so that the bound of a deep network is loose.
-    `SLLNet` estimates nothing. The model that `keras_lip.models.materialize`
-    returns holds steps that are proven short enough.
+    `SLLNet` estimates nothing. `keras_lip.models.fix_steps` returns a model of
+    steps that are proven short enough.
 
     Very deep networks train without normalization or clipping of gradients.
     With biases of zero half of the hidden units are active at first, and each

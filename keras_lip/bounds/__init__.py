@@ -1,4 +1,3 @@
-from keras_lip.bounds import rules as rules
 from keras_lip.bounds.lipschitz_bound import lipschitz_bound as lipschitz_bound
 from keras_lip.bounds.lipschitz_lower_bound import (
     lipschitz_lower_bound as lipschitz_lower_bound,

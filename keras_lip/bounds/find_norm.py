@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from keras_lip.bounds.norms import NORMS
-from keras_lip.bounds.norms import check_norm
-from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.bounds.visit_layers import visit_layers
+from keras_lip.program.freezing.registry import find_norms
+from keras_lip.proofs.norms import NORMS
+from keras_lip.proofs.norms import check_norm
 
 
 def find_norm(model: Any, norm: str | None = None) -> str:
@@ -28,7 +28,7 @@ def find_norm(model: Any, norm: str | None = None) -> str:
     # The layers that leave a norm out, by norm.
     without: dict[str, Any] = {}
     for layer in visit_layers(model):
-        known = propagate_bound.find_norms(layer)
+        known = find_norms(layer)
         for name in wanted:
             if name not in known:
                 without.setdefault(name, layer)

@@ -2,32 +2,21 @@
 
 from collections.abc import Callable
 
-import keras
 import numpy as np
-from keras import ops
 
-from keras_lip.autodiff import gradient
-from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.types import Array
-from keras_lip.types import Tensor
-
-# Keras multiplies float64 matrices in float32, except on TensorFlow.
-_EPSILONS = {
-    "bfloat16": 2.0**-7,
-    "float16": 2.0**-10,
-    "float32": 2.0**-23,
-    "float64": 2.0**-23,
-}
 
 
 def search_stretch(
-    function: Callable[[Tensor], Tensor],
-    x: Tensor,
+    function: Callable[[Array], Array],
+    pull_back: Callable[[Array, Array], Array],
+    x: Array,
     directions: Array,
     length: float,
     steps: int,
     norm: str = "l2",
-    epsilon: float | None = None,
+    epsilon: float = 2.0**-23,
+    dtype: str = "float64",
 ) -> float:
     """Estimates a Lipschitz constant, from below, by gradient ascent.
 
@@ -36,44 +25,35 @@ def search_stretch(
 
     Args:
         function: Function of a batch that treats samples one by one.
-        x: Tensor of inputs.
+        pull_back: Function of inputs and weights that returns the gradients of
+            the weighted sum of outputs.
+        x: Array of inputs.
         directions: Array of the same shape. Where to look first.
         length: Float. Distance of the partners.
         steps: Positive integer.
         norm: `"l2"` or `"linf"`, of inputs and outputs.
-        epsilon: Float. Relative precision of the function. Defaults to that of
-            the dtype of its outputs, as Keras computes.
+        epsilon: Float. Relative precision of the function.
+        dtype: Name of the dtype that the function rounds its inputs to.
 
     Returns:
         Float. The largest stretch found, less what a few roundings of the
         outputs may have added to it.
     """
-    outputs = ops.stop_gradient(function(x))
-    before = read_weight(outputs)
-    # A model may round more than its own dtype says, in one of its layers.
-    dtype = keras.backend.standardize_dtype(outputs.dtype)
-    rounding = 4 * (_EPSILONS[dtype] if epsilon is None else epsilon)
+    x = x.astype(dtype).astype("float64")
+    before = function(x)
+    rounding = 4 * epsilon
     best = 0.0
     for _ in range(steps):
         directions = _normalize(directions, norm)
-        partners = ops.convert_to_tensor(x) + ops.convert_to_tensor(
-            directions * length, dtype=x.dtype
-        )
-        images = read_weight(function(partners))
+        # The distance that is really taken, in the function's precision.
+        partners = (x + directions * length).astype(dtype).astype("float64")
+        images = function(partners)
         change = images - before
         apart = _norms(change, norm)
         apart -= rounding * (_norms(images, norm) + _norms(before, norm))
-        # The distance that was really taken, in the function's precision.
-        distance = _norms(read_weight(partners) - read_weight(x), norm)
+        distance = _norms(partners - x, norm)
         best = max(best, float(np.max(apart / np.maximum(distance, 1e-30))))
-        weights = ops.convert_to_tensor(
-            _ascend(change, norm), dtype=outputs.dtype
-        )
-
-        def weigh(y: Tensor, weights: Tensor = weights) -> Tensor:
-            return ops.sum(ops.multiply(function(y), weights))
-
-        directions = read_weight(gradient(weigh, partners))
+        directions = pull_back(partners, _ascend(change, norm))
         directions = np.where(np.isfinite(directions), directions, 0.0)
     return best
 

@@ -19,6 +19,8 @@ def visit_layers(layer: Any) -> list[Any]:
     Raises:
         ValueError: If the `call` of a subclassed model cannot be traced.
     """
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return [layer, *visit_layers(layer.layer)]
     if not isinstance(layer, keras.Model):
         return [layer]
     if not layer.built:

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.norms import check_norm
 from keras_lip.certificates.batches import iterate_batches
 from keras_lip.certificates.foolbox_attacks import make_attacks
 from keras_lip.certificates.foolbox_attacks import to_foolbox_model
@@ -16,6 +15,7 @@ from keras_lip.certificates.input_bounds import check_bounds
 from keras_lip.certificates.input_bounds import check_inside
 from keras_lip.certificates.labels import to_sparse_labels
 from keras_lip.certificates.margins import predict_labels
+from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Array
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number

@@ -1,49 +1,63 @@
 """Audit of a model, layer by layer."""
 
 import math
-from typing import Any
 
 import keras
+import numpy as np
 
-from keras_lip.bounds.bound import Bound
-from keras_lip.bounds.lipschitz_bound import output_bound
-from keras_lip.bounds.rounding import divide_up
+from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.search_stretch import search_stretch
 from keras_lip.certificates.audit_report import AuditedLayer
 from keras_lip.certificates.audit_report import AuditReport
-from keras_lip.certificates.fingerprint import fingerprint
-from keras_lip.certificates.layer_estimate import layer_estimate
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
-from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program import Program
+from keras_lip.program import freeze
+from keras_lip.program.program import Origin
+from keras_lip.program.program import ProgramBounds
+from keras_lip.proofs.rounding import divide_up
+from keras_lip.types import Shape
 from keras_lip.validation import check_positive_integer
 
 # What rounding in float64 may add to an estimate.
 _TOLERANCE = 1e-9
+
+# What stands for a size that is not known when the model is built.
+_UNKNOWN_SIZE = 16
+
+# How far apart the inputs are that are compared, and the rounding errors of a
+# layer in float64, thousands of units.
+_LENGTH = 1e-1
+_EPSILON = 2.0**-40
 
 
 def audit(
     model: keras.Model,
     norm: str | None = None,
     steps: int | None = 10,
+    input_shape: Shape | None = None,
 ) -> AuditReport:
     """Proves a bound for every layer of a model, and checks each from below.
 
-    Every layer, preprocessing included, is measured on the weights that now
-    run, in float64 and rounded up, and the bounds are joined as the graph joins
-    the layers. Beside each bound stands an estimate from below, which comes
-    from running the layer in float64 and uses nothing of the proof. A bound
-    below an estimate would be a mistake of this library: it is raised.
+    The model is frozen: what it computes at inference is read once, as numbers.
+    Every layer, preprocessing included, is bounded in float64 and rounded up,
+    and the bounds are joined as the graph joins the layers. Beside each bound
+    stands an estimate from below, which comes from running the layer in float64
+    and uses nothing of the proof. A bound below an estimate would be a mistake
+    of this library: it is raised.
 
     Args:
         model: A built model with one input and one output.
         norm: `"l2"` or `"linf"`. Defaults to the norm that the guarantees of
             all layers hold in, l2 where they hold in both.
         steps: Positive integer. Steps of each estimate; `None` for none.
+        input_shape: Tuple, the shape of one input, for a model that leaves
+            sizes open. Defaults to bounds that hold for inputs of any size.
 
     Returns:
         An `AuditReport`: printed, a table of layers; `to_json()`; and for
-        `certify(..., audit=report)`, which uses it as long as the model is the
-        one that was audited.
+        `certify(..., audit=report)`, which uses it as long as the model
+        computes what was audited.
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
@@ -62,17 +76,20 @@ def audit(
     """
     if steps is not None:
         steps = check_positive_integer("steps", steps)
-    return report_audit(model, output_bound(model, norm), steps)
+    shape = None if input_shape is None else (None, *input_shape)
+    program = freeze(model, shape)
+    return audit_program(program, find_norm(model, norm), model.name, steps)
 
 
-def report_audit(
-    model: keras.Model, output: Bound, steps: int | None
+def audit_program(
+    program: Program, norm: str, name: str, steps: int | None
 ) -> AuditReport:
-    """Reports the bounds that a model's output came through.
+    """Proves a bound for every layer that a program was read from.
 
     Args:
-        model: The model, as it was bounded.
-        output: The bound of its output.
+        program: The `Program`.
+        norm: `"l2"` or `"linf"`.
+        name: Name of the model.
         steps: Positive integer or `None`, as in `audit`.
 
     Returns:
@@ -81,74 +98,113 @@ def report_audit(
     Raises:
         RuntimeError: If a bound lies below an estimate.
     """
-    nodes = _order(output)
-    magnitude = sum(abs(_logarithm(node)) for node in nodes)
-    return AuditReport(
-        model_name=model.name,
-        norm=output.norm,
-        lipschitz_bound=float(output),
-        layers=tuple(_describe(node, magnitude, steps) for node in nodes),
-        sha256=fingerprint(model),
-        pair_bounds=_find_pairs(output),
+    bounds = program.bounds(norm)
+    magnitude = sum(
+        abs(_logarithm(bounds, origin)) for origin in program.origins
     )
-
-
-def _order(output: Bound) -> list[Bound]:
-    """Returns the bounds that an output depends on, each after its inputs."""
-    ordered: list[Bound] = []
-    seen: set[int] = set()
-    # Without recursion: a model may have thousands of layers.
-    stack = [(output, False)]
-    while stack:
-        bound, ready = stack.pop()
-        if ready:
-            ordered.append(bound)
-        elif id(bound) not in seen and bound.layer is not None:
-            seen.add(id(bound))
-            stack.append((bound, True))
-            stack += [(value, False) for value in reversed(bound.inputs)]
-    return ordered
+    return AuditReport(
+        model_name=name,
+        norm=norm,
+        lipschitz_bound=bounds.output,
+        layers=tuple(
+            _describe(program, bounds, number, magnitude, steps)
+            for number in range(len(program.origins))
+        ),
+        input_shape=program.input_shapes[0] or (),
+        sha256=program.digest,
+        pair_bounds=_find_pairs(program, bounds),
+    )
 
 
 def _describe(
-    bound: Bound, magnitude: float, steps: int | None
+    program: Program,
+    bounds: ProgramBounds,
+    number: int,
+    magnitude: float,
+    steps: int | None,
 ) -> AuditedLayer:
-    layer = bound.layer
-    constant = _constant(bound)
-    estimate = None if steps is None else layer_estimate(bound, steps)
+    origin = program.origins[number]
+    constant = _constant(bounds, origin)
+    methods = {
+        method: None
+        for index, step in enumerate(program.steps, start=program.num_inputs)
+        if step.origin == number
+        for method in bounds.methods[index]
+    }
+    estimate = None
+    if steps is not None:
+        estimate = _estimate(program, origin, steps, bounds.norm)
     if estimate is not None and estimate > constant * (1 + _TOLERANCE):
         raise RuntimeError(
-            f"Layer '{layer.name}' of type `{type(layer).__name__}` stretches "
+            f"Layer '{origin.name}' of type `{origin.kind}` stretches "
             f"a distance by {estimate!r}, more than the bound {constant!r} "
-            f"({', '.join(bound.methods) or 'theorem'}). This is a mistake in "
+            f"({', '.join(methods) or 'theorem'}). This is a mistake in "
             "the bound: do not rely on it, and report it."
         )
-    ours = isinstance(layer, LipschitzLayer)
     return AuditedLayer(
-        name=layer.name,
-        kind=type(layer).__name__,
-        guarantee=layer.guarantee if ours else "none",
+        name=origin.name,
+        kind=origin.kind,
+        guarantee=origin.guarantee,
         bound=constant,
-        method=", ".join(bound.methods) or "theorem",
+        method=", ".join(methods) or "theorem",
         estimate=estimate,
-        share=_logarithm(bound) / magnitude if magnitude > 0 else 0.0,
-        total=float(bound),
+        share=_logarithm(bounds, origin) / magnitude if magnitude > 0 else 0.0,
+        total=bounds.values[origin.output],
     )
 
 
-def _constant(bound: Bound) -> float:
+def _constant(bounds: ProgramBounds, origin: Origin) -> float:
     """Returns the factor by which bounds grow in a layer."""
-    inputs = max(bound.inputs, default=1.0)
-    return 0.0 if bound == inputs == 0 else divide_up(bound, inputs)
+    output = bounds.values[origin.output]
+    inputs = max((bounds.values[i] for i in origin.inputs), default=1.0)
+    return 0.0 if output == inputs == 0 else divide_up(output, inputs)
 
 
-def _logarithm(bound: Bound) -> float:
-    constant = _constant(bound)
+def _logarithm(bounds: ProgramBounds, origin: Origin) -> float:
+    constant = _constant(bounds, origin)
     return math.log(constant) if 0 < constant < math.inf else 0.0
 
 
-def _find_pairs(output: Bound) -> PairBounds | Any:
+def _estimate(
+    program: Program, origin: Origin, steps: int, norm: str
+) -> float | None:
+    """Estimates, from below, by how much a layer may stretch distances.
+
+    What the layer computes is run in float64 on random inputs and on partners
+    that gradient ascent moves to where the outputs part. Nothing that the proof
+    of the bound computes is used, so that an estimate above the bound uncovers
+    a mistake in either.
+
+    Returns:
+        Float; or `None` for a layer of several inputs, or one of which nothing
+        is known but its bound.
+    """
+    if len(set(origin.inputs)) != 1:
+        return None
+    part = program.part(origin.inputs[0], origin.output)
+    shape = program.shape_of(origin.inputs[0])
+    if part is None or shape is None:
+        return None
+    sizes = [size or _UNKNOWN_SIZE for size in shape]
+    points, directions = np.random.default_rng(0).normal(size=(2, 2, *sizes))
     try:
-        return bound_pairs(output)
+        found = search_stretch(
+            part.run,
+            lambda x, weights: part.gradient(weights, x)[0],
+            points,
+            directions,
+            _LENGTH,
+            steps,
+            norm,
+            _EPSILON,
+        )
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _find_pairs(program: Program, bounds: ProgramBounds) -> PairBounds | None:
+    try:
+        return bound_pairs(program, bounds)
     except ValueError:
         return None

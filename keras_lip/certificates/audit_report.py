@@ -70,7 +70,10 @@ class AuditReport:
         norm: `"l2"` or `"linf"`, of inputs and outputs.
         lipschitz_bound: Float. Proven bound of the whole model.
         layers: Tuple of `AuditedLayer`, in the order of the graph.
-        sha256: String. Digest of the architecture and of all weights.
+        input_shape: Tuple, the shape of one input, `None` where a size is left
+            open.
+        sha256: String. Digest of what the model computes: its operations and
+            all numbers in them.
         pair_bounds: The constants of the margins, or `None` if the model is no
             classifier of logits.
     """
@@ -79,6 +82,7 @@ class AuditReport:
     norm: str
     lipschitz_bound: float
     layers: tuple[AuditedLayer, ...]
+    input_shape: tuple[int | None, ...]
     sha256: str
     pair_bounds: PairBounds | None = dataclasses.field(repr=False)
 
@@ -91,6 +95,7 @@ class AuditReport:
             "numpy_version": np.__version__,
             "model_name": self.model_name,
             "sha256": self.sha256,
+            "input_shape": list(self.input_shape),
             "norm": self.norm,
             "lipschitz_bound": finite_or_text(self.lipschitz_bound),
             "layers": [

@@ -6,7 +6,6 @@ import pathlib
 
 import numpy as np
 
-from keras_lip.bounds.rounding import divide_down
 from keras_lip.certificates.abstention_curve import AbstentionCurve
 from keras_lip.certificates.abstention_curve import trace_abstention
 from keras_lip.certificates.audit_report import AuditReport
@@ -15,6 +14,7 @@ from keras_lip.certificates.report_files import draw_curves
 from keras_lip.certificates.report_files import render_page
 from keras_lip.certificates.report_files import write_file
 from keras_lip.certificates.saliency import Saliency
+from keras_lip.proofs.rounding import divide_down
 from keras_lip.types import Array
 from keras_lip.validation import check_number
 from keras_lip.version import __version__

@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from keras_lip.certificates.attacked_model import ROUNDING
 from keras_lip.certificates.attacked_model import AttackedModel
 from keras_lip.certificates.certification_report import CertificationReport
 from keras_lip.certificates.falsified_certificate import FalsifiedCertificate
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.perturbation_ball import PerturbationBall
-from keras_lip.certificates.perturbation_ball import batch_norms
 from keras_lip.types import Array
 
 # How far beyond a radius an answer is looked for to change.
@@ -65,10 +63,10 @@ class CertifiedClaims:
         finite = np.isfinite(points.reshape(len(points), -1)).all(axis=1)
         finite = finite.reshape(-1, *[1] * (points.ndim - 1))
         points = np.where(finite, points, self._ball.center)
-        logits = self._model(points)
+        logits, errors = self._model.evaluate(points)
         surplus = least_margins(logits, self._label)
         surplus = surplus - self._report.abstain_below
-        changed = (surplus < -self._errors(points, logits)) & (self._radius > 0)
+        changed = (surplus < -errors) & (self._radius > 0)
         distances = self._ball.distances(points)
         within = distances < self._radius * (1 - _TOLERANCE)
         if np.any(changed & within):
@@ -111,11 +109,6 @@ class CertifiedClaims:
             changed = self.check(self._ball.scale(steps, middle))
             low = np.where(changed, low, middle)
             high = np.where(changed, middle, high)
-
-    def _errors(self, points: Array, logits: Array) -> Array:
-        """Returns by how much margins may be off that float64 computes."""
-        magnitude = self._report.lipschitz_bound * batch_norms(points, "l2")
-        return ROUNDING * (magnitude + batch_norms(logits, "l2"))
 
     def _remember(self, points: Array, surplus: Array) -> None:
         worse = surplus < self._least

@@ -1,6 +1,5 @@
 """One model's certificates, batch by batch."""
 
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -9,19 +8,21 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_lip.bounds.lipschitz_bound import output_bound
-from keras_lip.certificates.audit import report_audit
+from keras_lip.bounds.find_norm import find_norm
+from keras_lip.certificates.audit import audit_program
 from keras_lip.certificates.audit_report import AuditReport
 from keras_lip.certificates.batches import iterate_batches
-from keras_lip.certificates.execution import ExecutionCertifier
-from keras_lip.certificates.fingerprint import fingerprint
+from keras_lip.certificates.execution_certifier import ExecutionCertifier
 from keras_lip.certificates.labels import to_sparse_labels
-from keras_lip.certificates.margins import Margins
 from keras_lip.certificates.margins import predict_labels
-from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.real_certifier import RealCertifier
+from keras_lip.graph import has_open_sizes
+from keras_lip.live_model import LiveModel
+from keras_lip.program import Program
+from keras_lip.program import freeze
 from keras_lip.types import Array
+from keras_lip.types import Shape
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
@@ -73,26 +74,48 @@ class Certifier:
     ) -> None:
         check_known("semantics", semantics, SEMANTICS)
         self.abstain_below = check_number("abstain_below", abstain_below, 0.0)
-        if audit is None:
-            output = output_bound(model, norm)
-            self.bounds = bound_pairs(output)
-            self.audit = report_audit(model, output, steps=None)
-        else:
-            self.bounds = _reuse(audit, model, norm)
-            self.audit = audit
         self.semantics = semantics
-        self._certify: Callable[[Array], tuple[Margins, Array]]
-        if semantics == "real":
-            self._certify = RealCertifier(model, self.bounds)
-        elif self.bounds.norm == "l2":
-            execute = ExecutionCertifier(model, semantics)
-            self._certify = lambda x: (execute(x), np.zeros(len(x)))
+        if audit is not None:
+            audit = _check_audit(audit, norm)
+        self._model, self._norm = model, norm
+        self._is_ready = False
+        try:
+            self._prepare(audit)
+        except ValueError:
+            # A bound that depends on sizes that are left open waits for data.
+            if audit is not None or not has_open_sizes(model):
+                raise
+
+    def _prepare(
+        self, audit: AuditReport | None, input_shape: Shape | None = None
+    ) -> None:
+        """Freezes and bounds the model, for inputs of a shape."""
+        model, live = self._model, LiveModel(self._model)
+        if audit is not None:
+            input_shape = (None, *audit.input_shape)
+        with live.hold():
+            program = freeze(model, input_shape)
+        check_precision(program)
+        if audit is None:
+            norm = find_norm(model, self._norm)
+            self.audit = audit_program(program, norm, model.name, steps=None)
         else:
-            raise ValueError(
-                "The floating-point execution is certified in the l2 norm. "
-                f"Received: semantics={semantics!r} for a model bounded in "
-                f"{self.bounds.norm}"
-            )
+            self.audit = _match_audit(audit, program, model)
+        # Where there are no bounds of pairs, this says what is missing.
+        self.bounds = self.audit.pair_bounds or bound_pairs(
+            program, program.bounds(self.audit.norm)
+        )
+        self._real = RealCertifier(program, self.bounds, live)
+        self._execution: ExecutionCertifier | None = None
+        if self.semantics != "real":
+            if self.bounds.norm != "l2":
+                raise ValueError(
+                    "The floating-point execution is certified in the l2 norm. "
+                    f"Received: semantics={self.semantics!r} for a model "
+                    f"bounded in {self.bounds.norm}"
+                )
+            self._execution = ExecutionCertifier(program, self.semantics)
+        self._is_ready = True
 
     def run(
         self,
@@ -103,11 +126,18 @@ class Certifier:
     ) -> Iterator[BatchCertificate]:
         """Yields the certificate of each batch of the data."""
         batch_size = check_positive_integer("batch_size", batch_size)
-        classes = len(self.bounds.matrix)
+        start = 0
         for inputs, labels in iterate_batches(x, y, batch_size):
+            if not self._is_ready:
+                self._prepare(None, (None, *inputs.shape[1:]))
+            classes = len(self.bounds.matrix)
             if labels is not None:
                 labels = to_sparse_labels(labels, classes)
-            margins, radii = self._certify(inputs)
+            margins, radii = self._real(inputs, start)
+            start += len(inputs)
+            if self._execution is not None:
+                margins = self._execution(inputs)
+                radii = np.zeros(len(inputs))
             if self.abstain_below == 0:
                 radii = np.maximum(radii, margins.radii())
             else:
@@ -121,26 +151,48 @@ class Certifier:
             )
 
 
-def _reuse(
-    audit: AuditReport, model: keras.Model, norm: str | None
-) -> PairBounds:
+def check_precision(program: Program) -> None:
+    """Refuses a program whose roundings are not accounted for.
+
+    Raises:
+        ValueError: If a step, or the input, is in less than float32.
+    """
+    half = ("float16", "bfloat16")
+    places = [("The input of the model", program.input_dtypes[0])]
+    places += [
+        (f"Layer '{program.origins[step.origin].name}'", step.dtype)
+        for step in program.steps
+    ]
+    for place, dtype in places:
+        if dtype in half:
+            raise ValueError(
+                "Certificates are for models that compute in float32 or "
+                f"float64. {place} computes in {dtype}: its roundings are not "
+                "accounted for. Rebuild the model under the float32 policy and "
+                "load the weights."
+            )
+
+
+def _check_audit(audit: AuditReport, norm: str | None) -> AuditReport:
     if not isinstance(audit, AuditReport):
         raise TypeError(
             "`audit` must be what `keras_lip.certificates.audit` returns. "
             f"Received: {audit!r} of type `{type(audit).__name__}`"
         )
-    found = fingerprint(model)
-    if found != audit.sha256:
-        raise ValueError(
-            f"The audit is of another model than '{model.name}', or of other "
-            f"weights: audit it again. Received: an audit of {audit.sha256}, a "
-            f"model of {found}"
-        )
     if norm is not None and norm != audit.norm:
         raise ValueError(
             f"The audit is in the {audit.norm} norm. Received: norm={norm!r}"
         )
-    if audit.pair_bounds is None:
-        # It says what is missing.
-        return bound_pairs(output_bound(model, norm))
-    return audit.pair_bounds
+    return audit
+
+
+def _match_audit(
+    audit: AuditReport, program: Program, model: keras.Model
+) -> AuditReport:
+    if program.digest != audit.sha256:
+        raise ValueError(
+            f"The audit is of another model than '{model.name}', or of other "
+            f"weights: audit it again. Received: an audit of {audit.sha256}, a "
+            f"model of {program.digest}"
+        )
+    return audit

@@ -25,11 +25,14 @@ def certify(
 ) -> CertificationReport:
     """Proves, for each input, a radius within which its class cannot change.
 
-    The bound of every layer is measured now, on the weights that run, in
-    float64 and rounded up; the logits of the inputs are computed in float64
-    and their margins rounded down. What is proven holds of the real-valued
-    function that these weights define, for perturbations of the input as the
-    model receives it.
+    The model is frozen: what it computes at inference is read once, as numbers,
+    and everything is proven of these. The bound of every layer is measured in
+    float64 and rounded up; the logits of the inputs are computed in float64,
+    what they are off by is bounded, and their margins are rounded down. What is
+    proven holds of the real-valued function that these numbers define, for
+    perturbations of the input as the model receives it. The live model is run
+    on the same inputs, and refused where it answers otherwise than its
+    roundings explain.
 
     With `L` the Lipschitz bound of the model, the radius is `|f| / L` for a
     single output, and otherwise, over all other classes `j`, the least
@@ -62,7 +65,8 @@ def certify(
             1 or -1 and 1.
         x: Array of inputs; or an iterable of batches `(inputs, labels)`, such
             as a `tf.data.Dataset`, a `keras.utils.PyDataset` or a PyTorch
-            `DataLoader`, in which case `y` is `None`.
+            `DataLoader`, in which case `y` is `None`. All are of one shape
+            where a bound depends on sizes that the model leaves open.
         y: Array of labels: class indices or one-hot.
         epsilons: Radii to report certified accuracies at.
         batch_size: Positive integer. Number of samples evaluated at a time.
@@ -85,6 +89,7 @@ def certify(
             softmax or sigmoid, computes in less than float32, or holds a layer
             of unknown bound; if an input is not finite; if labels are missing,
             out of range or of the wrong shape; if an epsilon is negative; if
+            the live model answers otherwise than what was read from it; if
             `audit` is of another model, or of other weights; if the roundings
             of a layer are not accounted for by `semantics`.
 

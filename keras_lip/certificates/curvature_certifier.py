@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from keras_lip.bounds.rounding import UNDERFLOW
-from keras_lip.bounds.rounding import gamma
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.certificates.curvature_bounds import coarse_curvatures
 from keras_lip.certificates.curvature_bounds import curvature_bound
 from keras_lip.certificates.curvature_dual import solve_dual
 from keras_lip.certificates.curvature_margins import CurvatureMargins
 from keras_lip.certificates.curvature_margins import Margin
 from keras_lip.certificates.curvature_margins import norm_up
-from keras_lip.layers.core.head_weights import HeadWeights
+from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.proofs.rounding import UNDERFLOW
+from keras_lip.proofs.rounding import gamma
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from keras_lip.types import Array
 
 # What the few roundings of a formula without cancellation take off and add.
@@ -32,10 +32,10 @@ class CurvatureCertifier:
     """Certifies features, under perturbations of the features themselves.
 
     Args:
-        head: `HeadWeights` of two classes or more.
+        head: `CurvatureHead` of two classes or more.
     """
 
-    def __init__(self, head: HeadWeights) -> None:
+    def __init__(self, head: CurvatureHead) -> None:
         self._margins = CurvatureMargins(head)
         self._kernel = kernel = head.hidden_kernel
         self._kernel_norm = spectral_norm_bound(kernel)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_lip.bounds.rounding import gamma
-from keras_lip.layers.core.head_weights import HeadWeights
+from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.proofs.rounding import gamma
 from keras_lip.types import Array
 
 # More than all that underflow takes off a sum of products of moderate numbers.
@@ -43,10 +43,10 @@ class CurvatureMargins:
     their implementations. All else is proven.
 
     Args:
-        head: `HeadWeights` of two classes or more.
+        head: `CurvatureHead` of two classes or more.
     """
 
-    def __init__(self, head: HeadWeights) -> None:
+    def __init__(self, head: CurvatureHead) -> None:
         self.head = head
         input_dim, hidden_units = head.hidden_kernel.shape
         # With `t = |w_j| |x| + |b_j|`, the sum of the magnitudes that go into

@@ -1,11 +1,12 @@
 """Certified radii of a network that ends in a curvature head (CRC-Lip)."""
 
+import dataclasses
 from typing import Literal
 
 import numpy as np
 
 from keras_lip.certificates.curvature_certifier import CurvatureCertifier
-from keras_lip.layers.core.head_weights import HeadWeights
+from keras_lip.program.nodes.composite import CurvatureHead
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 
@@ -19,7 +20,7 @@ _CHUNK = 2**22
 def curvature_radii(
     features: Array,
     labels: Array,
-    head: HeadWeights,
+    head: CurvatureHead,
     trunk_bound: float,
     feature_errors: Array,
     classes: int | Literal["all"] = "all",
@@ -48,7 +49,7 @@ def curvature_radii(
             head receives.
         labels: Integer array of shape `(num_samples,)`. The predicted classes;
             of a head of one unit, 1 where its output is positive, else 0.
-        head: `HeadWeights`.
+        head: `CurvatureHead`.
         trunk_bound: Float. Proven Lipschitz bound of the features.
         feature_errors: Array of shape `(num_samples,)`, at least 0. By how much
             the features may be off, in the l2 norm.
@@ -72,7 +73,8 @@ def curvature_radii(
     """
     if head.kernel.shape[1] == 1:
         # The output is the margin of class 1 over class 0.
-        head = head._replace(
+        head = dataclasses.replace(
+            head,
             kernel=np.pad(head.kernel, ((0, 0), (1, 0))),
             bias=np.pad(head.bias, (1, 0)),
         )
@@ -99,7 +101,7 @@ def curvature_radii(
 
 
 def _check_arrays(
-    features: Array, labels: Array, head: HeadWeights, errors: Array
+    features: Array, labels: Array, head: CurvatureHead, errors: Array
 ) -> None:
     count = len(labels) if labels.ndim == 1 else -1
     if features.shape != (count, len(head.hidden_kernel)) or (

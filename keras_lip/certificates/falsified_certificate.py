@@ -13,7 +13,9 @@ class FalsifiedCertificate(RuntimeError):
     Args:
         message: String. What was found.
         index: Integer. Which sample it is. All but the message are `None` where
-            the Lipschitz bound of the model is exceeded instead.
+            the Lipschitz bound of the model is exceeded instead, and all but
+            the counterexample where the model answers otherwise than what was
+            certified.
         counterexample: Array of the shape of one input.
         distance: Float. How far it is from the sample, in the report's norm.
         radius: Float. The certified radius, which is larger.

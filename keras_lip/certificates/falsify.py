@@ -24,6 +24,7 @@ from keras_lip.certificates.match_report import check_length
 from keras_lip.certificates.match_report import check_model
 from keras_lip.certificates.perturbation_ball import PerturbationBall
 from keras_lip.certificates.perturbation_ball import batch_norms
+from keras_lip.live_model import LiveModel
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 
@@ -111,11 +112,11 @@ def falsify(
 
     - [Rauber et al., 2020](https://doi.org/10.21105/joss.02607), foolbox
     """
-    check_model(report, model)
+    program = check_model(report, model)
     bounds = None if bounds is None else check_bounds(bounds)
     steps = check_positive_integer("steps", steps)
     batch_size = check_positive_integer("batch_size", batch_size)
-    attacked = AttackedModel(model)
+    attacked = AttackedModel(LiveModel(model), program)
     target = to_foolbox_model(model, bounds or _UNBOUNDED) if attacks else None
     nearest, stretch, start = math.inf, 0.0, 0
     for inputs, labels in iterate_batches(x, y, batch_size):

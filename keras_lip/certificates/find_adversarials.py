@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.norms import check_norm
 from keras_lip.certificates.adversarials import Adversarials
 from keras_lip.certificates.batches import iterate_batches
 from keras_lip.certificates.foolbox_attacks import make_attacks
@@ -16,6 +15,7 @@ from keras_lip.certificates.input_bounds import check_bounds
 from keras_lip.certificates.input_bounds import check_inside
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.perturbation_ball import batch_norms
+from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 

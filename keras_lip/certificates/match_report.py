@@ -3,16 +3,17 @@
 import keras
 import numpy as np
 
-from keras_lip.bounds.norms import check_norm
 from keras_lip.certificates.certification_report import CertificationReport
-from keras_lip.certificates.fingerprint import fingerprint
 from keras_lip.certificates.labels import to_sparse_labels
 from keras_lip.certificates.margins import predict_labels
+from keras_lip.program import Program
+from keras_lip.program import freeze
+from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Array
 
 
-def check_model(report: CertificationReport, model: keras.Model) -> None:
-    """Refuses a report of another model, or of other weights."""
+def check_model(report: CertificationReport, model: keras.Model) -> Program:
+    """Freezes a model, and refuses a report of another, or of other weights."""
     if not isinstance(report, CertificationReport):
         raise TypeError(
             "`report` must be what `keras_lip.certificates.certify` returns. "
@@ -24,13 +25,14 @@ def check_model(report: CertificationReport, model: keras.Model) -> None:
             "The report does not say which model it is of. Pass one that "
             "`keras_lip.certificates.certify` returned. Received: audit=None"
         )
-    found = fingerprint(model)
-    if found != report.audit.sha256:
+    program = freeze(model, (None, *report.audit.input_shape))
+    if program.digest != report.audit.sha256:
         raise ValueError(
             f"The report is of another model than '{model.name}', or of other "
             "weights: certify it again. Received: a report of "
-            f"{report.audit.sha256}, a model of {found}"
+            f"{report.audit.sha256}, a model of {program.digest}"
         )
+    return program
 
 
 def check_data(

@@ -5,24 +5,36 @@ Its constant depends on how the model ends.
 """
 
 import math
-from typing import Any
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
-from keras_lip.bounds.bound import Bound
-from keras_lip.bounds.lipschitz_bound import output_bound
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.layers.core.base_dense import BaseDense
-from keras_lip.layers.core.curvature_head import CurvatureHead
+from keras_lip.program import Program
+from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.dense import Dense
+from keras_lip.program.nodes.elementwise import Elementwise
+from keras_lip.program.nodes.elementwise import Softmax
+from keras_lip.program.nodes.merges import Concatenate
+from keras_lip.program.program import ProgramBounds
+from keras_lip.program.program import Step
+from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
 
 # By how much a difference of two logits may move, if together they move by one.
 JOINT_FACTORS = {
     "l2": math.nextafter(math.sqrt(2.0), math.inf),
     "linf": 2.0,
+}
+
+# What the constants rest on, in words.
+METHODS = {
+    "scalar": "scalar output, |f| / L",
+    "curvature": "curvature head, the largest of dual, closed form and margin",
+    "branches": "separate branches, margin / (L_i + L_j)",
+    "joint l2": "jointly Lipschitz logits, margin / (sqrt(2) L)",
+    "joint linf": "jointly Lipschitz logits, margin / (2 L)",
+    "linear l2": "linear head, margin / (L_trunk |w_i - w_j|)",
+    "linear linf": "linear head, margin / (L_trunk |w_i - w_j|_1)",
 }
 
 
@@ -36,36 +48,24 @@ class PairBounds(NamedTuple):
         lipschitz_bound: Float. The bound of the whole model.
         trunk_bound: Float. The bound up to the last layer; that of the whole
             model, where the last layer has several inputs.
-        last_layer: The last layer, or operation, or `None`.
-        head: The last layer, if it is linear, or `None`.
+        kind: String, how the model ends; a key of `METHODS`.
         norm: `"l2"` or `"linf"`, of perturbations of the input.
     """
 
     matrix: Array
     lipschitz_bound: float
     trunk_bound: float
-    last_layer: Any
-    head: Any
+    kind: str
     norm: str
 
     @property
     def method(self) -> str:
         """What the constants rest on, in words."""
-        if len(self.matrix) == 1:
-            return "scalar output, |f| / L"
-        if type(self.last_layer) is CurvatureHead:
-            return "curvature head, the largest of dual, closed form and margin"
-        if type(self.last_layer) is keras.layers.Concatenate:
-            return "separate branches, margin / (L_i + L_j)"
-        if self.head is None:
-            factor = {"l2": "sqrt(2) L", "linf": "2 L"}[self.norm]
-            return f"jointly Lipschitz logits, margin / ({factor})"
-        dual = {"l2": "", "linf": "_1"}[self.norm]
-        return f"linear head, margin / (L_trunk |w_i - w_j|{dual})"
+        return METHODS[self.kind]
 
 
-def find_pair_bounds(model: keras.Model, norm: str | None = None) -> PairBounds:
-    """Bounds the margins between all classes of a model.
+def bound_pairs(program: Program, bounds: ProgramBounds) -> PairBounds:
+    """Bounds the margins between the outputs of a program.
 
     Where the last layer is linear, with weights `w_i`, the margin `f_i - f_j`
     has the constant `L_trunk * |w_i - w_j|`, in the norm that is dual to that
@@ -75,76 +75,70 @@ def find_pair_bounds(model: keras.Model, norm: str | None = None) -> PairBounds:
     branches. The smallest one is taken.
 
     Args:
-        model: A built model whose output has shape `(batch_size, classes)`.
-        norm: `"l2"`, `"linf"`, or `None` for that of the layers' guarantees.
+        program: The `Program` of a classifier.
+        bounds: Its `ProgramBounds`.
 
     Returns:
         `PairBounds`.
 
     Raises:
-        ValueError: If the output has another shape, ends in a softmax or
-            sigmoid, or no bound of the model is known.
+        ValueError: If the output is not that of a classifier, or ends in a
+            softmax or sigmoid.
 
     Reference:
 
     - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), Proposition 1
     - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), Proposition 3
     """
-    return bound_pairs(output_bound(model, norm))
-
-
-def bound_pairs(output: Bound) -> PairBounds:
-    """Bounds the margins between the outputs of a bounded model.
-
-    Args:
-        output: The bound of the model's output.
-
-    Returns:
-        `PairBounds`.
-
-    Raises:
-        ValueError: If the output is not that of a classifier.
-    """
-    shape = output.shape
-    if shape is None or len(shape) != 2 or shape[-1] is None:
+    shape, output, norm = program.output_shape, bounds.output, bounds.norm
+    if shape is None or len(shape) != 1 or shape[0] is None:
+        found = None if shape is None else (None, *shape)
         raise ValueError(
             "A classifier must have an output of shape `(batch_size, classes)` "
-            f"or `(batch_size, 1)`. Received: output shape {shape}"
+            f"or `(batch_size, 1)`. Received: output shape {found}"
         )
-    classes = shape[-1]
-    _check_logits(output)
-    trunk = float(output.inputs[0]) if len(output.inputs) == 1 else output
-    head = output.layer if _is_linear(output.layer) else None
+    last = program.step_of(program.output)
+    _check_logits(program, last)
+    classes = shape[0]
+    trunk = output
+    if last is not None and len(last.inputs) == 1:
+        trunk = bounds.values[last.inputs[0]]
+    node = None if last is None else last.node
     if classes == 1:
-        matrix, head = np.full((1, 1), float(output)), None
-    else:
-        joint = multiply_up(JOINT_FACTORS[output.norm], float(output))
-        matrix = np.full((classes, classes), joint)
-    if type(output.layer) is keras.layers.Concatenate:
-        matrix = np.minimum(matrix, _bound_branches(output))
-    if head is not None:
-        kernel = read_kernel(head, head.kernel)
-        pairs = _distances_up(kernel, output.norm) * float(trunk)
+        matrix = np.full((1, 1), output)
+        kind = "curvature" if isinstance(node, CurvatureHead) else "scalar"
+        return PairBounds(matrix, output, trunk, kind, norm)
+    joint = multiply_up(JOINT_FACTORS[norm], output)
+    matrix, kind = np.full((classes, classes), joint), f"joint {norm}"
+    if isinstance(node, CurvatureHead):
+        kind = "curvature"
+    elif isinstance(node, Concatenate) and last is not None:
+        branches = [bounds.values[index] for index in last.inputs]
+        sizes = [(program.shape_of(i) or (1,))[-1] or 1 for i in last.inputs]
+        matrix = np.minimum(matrix, _bound_branches(branches, sizes, norm))
+        kind = "branches"
+    elif isinstance(node, Dense):
+        pairs = _distances_up(node.kernel, norm) * trunk
         pairs = np.nextafter(pairs, math.inf)
         # No number means no bound, so that `inf` is the honest entry.
         pairs = np.where(np.isnan(pairs), math.inf, pairs)
+        if not node.is_finite:
+            pairs[:] = math.inf
         matrix = np.minimum(matrix, pairs)
-    return PairBounds(
-        matrix, float(output), float(trunk), output.layer, head, output.norm
-    )
+        kind = f"linear {norm}"
+    return PairBounds(matrix, output, trunk, kind, norm)
 
 
-def _bound_branches(output: Bound) -> Array:
+def _bound_branches(bounds: list[float], sizes: list[int], norm: str) -> Array:
     """Bounds the margins between logits that come from separate branches.
 
     Each logit moves by its own branch's constant at most: the margin between
     classes of two branches by their sum.
     """
-    sizes = [int((branch.shape or (1,))[-1] or 1) for branch in output.inputs]
-    own = np.repeat(np.array(output.inputs, dtype="float64"), sizes)
+    own = np.repeat(np.array(bounds, dtype="float64"), sizes)
     index = np.repeat(np.arange(len(sizes)), sizes)
     apart = np.nextafter(own[:, None] + own[None, :], math.inf)
-    joint = np.nextafter(JOINT_FACTORS[output.norm] * own, math.inf)
+    joint = np.nextafter(JOINT_FACTORS[norm] * own, math.inf)
     return np.where(index[:, None] == index, joint[:, None], apart)
 
 
@@ -169,19 +163,16 @@ def _distances_up(kernel: Array, norm: str) -> Array:
     return distances
 
 
-def _is_linear(layer: Any) -> bool:
-    # A subclass that overrides `call` may do anything with its kernel.
-    dense = type(layer) is keras.layers.Dense or (
-        isinstance(layer, BaseDense) and type(layer).call is BaseDense.call
-    )
-    return dense and layer.activation is keras.activations.linear
-
-
-def _check_logits(output: Bound) -> None:
-    activation = getattr(output.layer, "activation", None)
-    if activation in (keras.activations.sigmoid, keras.activations.softmax):
+def _check_logits(program: Program, last: Step | None) -> None:
+    node = None if last is None else last.node
+    name = None
+    if isinstance(node, Softmax):
+        name = "softmax"
+    elif isinstance(node, Elementwise) and node.function == "sigmoid":
+        name = "sigmoid"
+    if name is not None and last is not None:
         raise ValueError(
-            f"The model ends in a `{activation.__name__}`, of layer "
-            f"'{output.layer.name}'. A certificate compares logits: remove the "
-            "activation, and train with a loss on logits."
+            f"The model ends in a `{name}`, of layer "
+            f"'{program.origins[last.origin].name}'. A certificate compares "
+            "logits: remove the activation, and train with a loss on logits."
         )

@@ -1,72 +1,78 @@
-"""Certificates of the real-valued function that a model's weights define."""
+"""Certificates of the real-valued function that a program computes."""
 
-import keras
 import numpy as np
 
 from keras_lip.certificates.curvature_radii import curvature_radii
-from keras_lip.certificates.float64_logits import Float64Logits
+from keras_lip.certificates.live_check import check_live
 from keras_lip.certificates.margins import Margins
 from keras_lip.certificates.margins import pair_margins
 from keras_lip.certificates.margins import predict_labels
+from keras_lip.certificates.pair_bounds import JOINT_FACTORS
 from keras_lip.certificates.pair_bounds import PairBounds
-from keras_lip.layers.core.curvature_head import CurvatureHead
+from keras_lip.live_model import LiveModel
+from keras_lip.program import Program
+from keras_lip.program import upward
+from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.program import LIVE_MACHINE
 from keras_lip.types import Array
-
-# The rounding errors of a float64 forward pass, relative to the magnitudes that
-# go through it: some 2^17 units in the last place, thousands of times what is
-# seen in networks of a hundred layers.
-_FORWARD_ERROR = 2.0**-36
 
 
 class RealCertifier:
-    """Certifies the real-valued function that a model's weights define.
+    """Certifies the real-valued function that a program computes.
 
-    Logits and features are computed in float64, from the weights that run at
-    inference. A model that ends in a `CurvatureHead` is certified by its
+    Logits and features are computed in float64, and what they are off by is
+    bounded by the running error bound of the program, which is taken off the
+    margins. A program that ends in a curvature head is certified by its
     curvature as well, in the l2 norm.
 
     Args:
-        model: A built classifier. Its weights must not change after.
-        bounds: What `find_pair_bounds` finds for it.
-
-    Raises:
-        ValueError: If a layer computes in less than float32.
+        program: The `Program` of a classifier.
+        bounds: Its `PairBounds`.
+        live: The `LiveModel` that the program was read from, to hold it
+            against; or `None`.
     """
 
-    def __init__(self, model: keras.Model, bounds: PairBounds) -> None:
-        self._bounds = bounds
-        self._logits = Float64Logits(model)
-        self._features = None
-        if bounds.norm == "l2" and type(bounds.last_layer) is CurvatureHead:
-            self._head = bounds.last_layer.read_weights()
-            self._features = Float64Logits(model, omit=bounds.last_layer)
+    def __init__(
+        self, program: Program, bounds: PairBounds, live: LiveModel | None
+    ) -> None:
+        self._program, self._bounds, self._live = program, bounds, live
+        self._head: CurvatureHead | None = None
+        self._keep: tuple[int, ...] = ()
+        last = program.step_of(program.output)
+        if last is not None and isinstance(last.node, CurvatureHead):
+            if bounds.norm == "l2":
+                self._head, self._keep = last.node, last.inputs
 
-    def __call__(self, x: Array) -> tuple[Margins, Array]:
+    def __call__(self, x: Array, start: int = 0) -> tuple[Margins, Array]:
         """Bounds the margins of a batch of finite inputs.
+
+        Args:
+            x: Array of inputs.
+            start: Integer. Number of the first one, for errors.
 
         Returns:
             Tuple of the margins, and of radii that hold whatever these say,
             which are zero where nothing more is known.
+
+        Raises:
+            ValueError: If the live model answers otherwise than the program.
         """
-        logits = self._logits(x)
-        flat = x.reshape(len(x), -1).astype("float64")
-        # The l2 norm is the larger one.
-        reach = self._bounds.lipschitz_bound * np.linalg.norm(flat, axis=1)
-        with np.errstate(invalid="ignore"):
-            magnitude = reach + np.max(np.abs(logits), axis=1)
-        margins = pair_margins(
-            logits, self._bounds.matrix, _FORWARD_ERROR * magnitude
-        )
-        if self._features is None:
+        *features, outputs = self._program.enclose(x, LIVE_MACHINE, self._keep)
+        logits = outputs.value
+        # The error of a difference of two logits, in l2.
+        factor = 1.0 if logits.shape[1] == 1 else JOINT_FACTORS["l2"]
+        errors = upward.multiply(outputs.center, factor)
+        if self._live is not None:
+            overflows = check_live(self._live, x, outputs, start)
+            errors = np.where(overflows, np.inf, errors)
+        margins = pair_margins(logits, self._bounds.matrix, errors)
+        if self._head is None:
             return margins, np.zeros(len(logits))
-        features = self._features(x)
-        trunk_bound = self._bounds.trunk_bound
-        reach = trunk_bound * np.linalg.norm(flat, axis=1)
-        magnitude = reach + np.linalg.norm(features, axis=1)
+        (source,) = features
         return margins, curvature_radii(
-            features,
+            source.value,
             predict_labels(logits),
             self._head,
-            trunk_bound,
-            _FORWARD_ERROR * magnitude,
+            self._bounds.trunk_bound,
+            np.where(np.isfinite(errors), source.center, np.inf),
         )

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lip.certificates.attacked_model import AttackedModel
 from keras_lip.certificates.batches import iterate_batches
 from keras_lip.certificates.saliency import Saliency
+from keras_lip.live_model import LiveModel
 from keras_lip.types import Array
 
 
@@ -26,7 +26,7 @@ def saliency_maps(
     nearest input of another class does; of ordinary networks it looks like
     noise. It explains, and proves nothing.
 
-    Gradients are computed in float64, as inference computes logits.
+    Gradients are those of the model as it runs, in full precision.
 
     Args:
         model: A built classifier of logits.
@@ -40,9 +40,8 @@ def saliency_maps(
         which draws itself: `saliency_maps(model, x).save("saliency.png")`.
 
     Raises:
-        ValueError: If a model cannot be traced or computes in less than
-            float32, does not return logits of these classes, there is no input,
-            or one is not finite.
+        ValueError: If a model does not return logits of these classes, there is
+            no input, or one is not finite.
 
     Example:
 
@@ -63,7 +62,7 @@ def saliency_maps(
     batches = [inputs for inputs, _ in iterate_batches(x, None, 32)]
     inputs = np.concatenate(batches).astype("float64")
     models = [model] if ordinary is None else [model, ordinary]
-    attacked = [AttackedModel(each) for each in models]
+    attacked = [LiveModel(each) for each in models]
     logits = [each(inputs) for each in attacked]
     for each, values in zip(models, logits, strict=True):
         if values.ndim != 2 or values.shape != logits[0].shape:
@@ -100,12 +99,12 @@ def _choose(classes: Sequence[int] | None, number: int) -> tuple[int, ...]:
 
 
 def _differentiate(
-    model: AttackedModel, inputs: Array, logits: Array, classes: tuple[int, ...]
+    model: LiveModel, inputs: Array, logits: Array, classes: tuple[int, ...]
 ) -> Array:
     """Returns gradients of shape `(num_samples, num_classes, *input)`."""
     weights = np.eye(logits.shape[1])
     maps = [
-        model.gradients(inputs, np.tile(weights[each], (len(inputs), 1)))
+        model.pull_back(inputs, np.tile(weights[each], (len(inputs), 1)))
         for each in classes
     ]
     return np.stack(maps, axis=1)

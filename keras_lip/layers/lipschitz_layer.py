@@ -1,17 +1,23 @@
 """The contract every Lipschitz layer keeps."""
 
-import abc
-
 import keras
 
+from keras_lip.program import Program
+from keras_lip.program import freeze_layer
+from keras_lip.program.builder import Wire
 
-class LipschitzLayer(keras.layers.Layer, abc.ABC):
-    """A layer that knows a bound on its own Lipschitz constant.
+
+class LipschitzLayer(keras.layers.Layer):
+    """A layer that says what it computes, so that it can be certified.
 
     The forward pass depends on the weights alone and caches nothing, so what is
-    certified is what runs. Subclasses are final and implement `build`, `call`,
-    `lipschitz_bound` and `to_keras_layer`. A subclass that overrides `call`
-    without `lipschitz_bound` is refused wherever a bound is asked for.
+    certified is what runs. Subclasses are final and implement `build`, `call`
+    and `freeze`: which nodes of a `keras_lip.program.Program` the layer is at
+    inference. Its bound and its stock form follow from these.
+
+    A layer of your own of which no more is known than its bound may implement
+    `lipschitz_bound` instead. A subclass that overrides anything else of a
+    layer, such as `call`, is refused wherever a bound is asked for.
 
     Attributes:
         norms: Names of the norms that the bound holds in, `"l2"` and `"linf"`.
@@ -21,28 +27,67 @@ class LipschitzLayer(keras.layers.Layer, abc.ABC):
     norms: tuple[str, ...] = ("l2",)
     guarantee: str = "non-expansive"
 
-    @abc.abstractmethod
+    def freeze(self, *inputs: Wire) -> Wire:
+        """Writes down what the built layer computes at inference.
+
+        Args:
+            *inputs: The wires that it is applied to. Where `inputs[0].proven`
+                is true, a scale that is estimated from below is replaced by one
+                that is proven to be non-expansive.
+
+        Returns:
+            The `keras_lip.program.builder.Wire` of the output.
+
+        Raises:
+            NotImplementedError: If a subclass does not implement it.
+        """
+        raise NotImplementedError(
+            f"Layer '{self.name}' of type `{type(self).__name__}` must "
+            "implement `freeze`, or `lipschitz_bound`."
+        )
+
     def lipschitz_bound(self) -> float:
         """Bounds the Lipschitz constant of the built layer as it now stands.
 
         The bound is measured on the weights that run at inference, in float64
         and rounded up; it is not assumed to be one because the mathematics says
-        so.
+        so. Of a layer of several inputs it is that of the output, if each input
+        is a 1-Lipschitz function of the model's input.
 
         Returns:
             Float. A proven upper bound, in each of the layer's `norms` of one
             sample.
-        """
 
-    @abc.abstractmethod
-    def to_keras_layer(self, audited: bool = True) -> keras.layers.Layer:
-        """Returns a stock Keras layer that computes the same function.
+        Raises:
+            ValueError: If the layer is not known, or not built.
+        """
+        # A subclass that claims another bound may ask for this one.
+        program = freeze_layer(self, own=True)
+        return max(program.bounds(norm).output for norm in self.norms)
+
+    def to_keras_layer(self, proven: bool = False) -> keras.Model:
+        """Returns a stock Keras model that computes the same function.
 
         Args:
-            audited: Boolean. A layer may run on a scale that it estimates from
-                below. If true, the stock layer holds the scale that is proven
-                to be non-expansive instead; if false, the one that runs.
+            proven: Boolean. A layer may run on a scale that it estimates from
+                below. If true, the stock model holds a scale that is proven to
+                be non-expansive instead. Defaults to `False`, for the one that
+                runs.
 
         Returns:
-            A built layer, or model, of `keras.layers` and `keras.ops` alone.
+            A functional model of `keras.layers` and `keras.ops` alone.
+
+        Raises:
+            ValueError: If the shape of the inputs is not known where it counts.
         """
+        program = self._read(proven)
+        inputs = [
+            keras.Input(shape, dtype=self.compute_dtype)
+            for shape in program.input_shapes
+        ]
+        outputs = program.to_keras(inputs)
+        first = inputs[0] if len(inputs) == 1 else inputs
+        return keras.Model(first, outputs, name=self.name)
+
+    def _read(self, proven: bool = False) -> Program:
+        return freeze_layer(self, proven=proven)

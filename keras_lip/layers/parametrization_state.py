@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_lip.traces import can_move
 from keras_lip.types import State
 
 
@@ -30,6 +31,12 @@ def add_state(layer: keras.layers.Layer, state: State) -> dict[str, Any]:
 
 
 def assign_state(variables: dict[str, Any], state: State) -> None:
-    """Moves the weights of a state on to the next one."""
-    for name, value in state.items():
-        variables[name].assign(value)
+    """Moves the weights of a state on to the next one, where they can move."""
+    if can_move_state(variables):
+        for name, value in state.items():
+            variables[name].assign(value)
+
+
+def can_move_state(variables: dict[str, Any]) -> bool:
+    """Whether the weights of a state can move, as `can_move` says."""
+    return all(map(can_move, variables.values()))

@@ -111,7 +111,7 @@ class CurvatureCrossentropy(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         # Its own class is on the same floor as this one, out of reach.
-        if not hasattr(head, "read_weights"):
+        if not hasattr(head, "hidden_units"):
             raise TypeError(
                 "`head` must be the `keras_lip.layers.CurvatureHead` of the "
                 f"model. Received: head={head!r}"

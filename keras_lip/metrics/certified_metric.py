@@ -9,10 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.norms import check_norm
 from keras_lip.certificates.pair_bounds import JOINT_FACTORS
 from keras_lip.certificates.pair_bounds import PairBounds
-from keras_lip.certificates.pair_bounds import find_pair_bounds
+from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Config
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number
@@ -22,12 +21,14 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     """Averages a value, over samples, that depends on proven constants.
 
     A metric in the `compile` of a `LipschitzModel` or `LipschitzSequential` is
-    bound to that model. At the start of every evaluation, and of training, the
-    model's constants are measured in float64 on the host; during training those
-    of a `UnitNormDense` or `Dense` last layer follow its kernel. The value
-    after an evaluation is that of `keras_lip.certificates.certify`, but for
-    logits in the model's own precision; the value of a training epoch shows
-    progress and proves nothing.
+    bound to that model. At the start of every evaluation, after all callbacks,
+    and of training, the model is frozen and its constants are proven; during
+    training those of a `UnitNormDense` or `Dense` last layer follow its kernel.
+    An evaluation runs a few inputs besides those that it is given, whose
+    answers are held against the frozen program, and is refused if they differ,
+    or if weights change before it ends. The value after an evaluation is that
+    of `keras_lip.certificates.certify`, but for logits in the model's own
+    precision; the value of a training epoch shows progress and proves nothing.
 
     Elsewhere the constant is given as `lipschitz_bound`.
 
@@ -60,6 +61,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         self.count = self.add_variable((), "zeros", name="count")
         self._pair_bounds: Any = None
         self._bounds: PairBounds | None = None
+        self._head: Any = None
         self._model: Any = None
 
     @abc.abstractmethod
@@ -83,20 +85,22 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         if self.lipschitz_bound is None:
             self._model = weakref.ref(model)
 
-    def refresh(self) -> None:
-        """Measures the constants of the model anew, if bound to a built one."""
-        model = self._model and self._model()
-        if model is None or not model.built:
-            return
-        self._bounds = find_pair_bounds(model, self.norm)
-        rounded = _float32_up(self._bounds.matrix)
+    def take_constants(self, bounds: PairBounds, head: Any) -> None:
+        """Takes the constants of a model, as they are proven now.
+
+        Args:
+            bounds: The `PairBounds` of the model.
+            head: The last layer of the model, if it is linear, or `None`.
+        """
+        self._bounds, self._head = bounds, head
+        rounded = _float32_up(bounds.matrix)
         self._constants(len(rounded)).assign(rounded)
 
     def follow_head(self) -> None:
         """Estimates, in a training step, the constants of a moving head."""
-        if self._bounds is None or self._bounds.head is None:
+        if self._bounds is None or self._head is None:
             return
-        kernel = ops.cast(self._bounds.head.kernel, "float32")
+        kernel = ops.cast(self._head.kernel, "float32")
         kernel = ops.stop_gradient(kernel)
         if self._bounds.norm == "linf":
             differences = kernel[:, :, None] - kernel[:, None, :]
@@ -123,7 +127,9 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             )
         else:
             weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
-            weight = ops.broadcast_to(ops.reshape(weight, (-1,)), values.shape)
+            weight = ops.broadcast_to(
+                ops.reshape(weight, (-1,)), ops.shape(values)
+            )
             values = values * weight
             self.count.assign(self.count + ops.sum(weight))
         self.total.assign(self.total + ops.sum(values))
@@ -132,7 +138,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         return ops.divide_no_nan(self.total, self.count)
 
     def reset_state(self) -> None:
-        # The constants stay: only `refresh` changes them.
+        # The constants stay: only `take_constants` changes them.
         self.total.assign(0.0)
         self.count.assign(0.0)
 
@@ -159,12 +165,15 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
                 (classes, classes),
                 keras.initializers.Constant(math.inf),
                 dtype="float32",
+                # They are the same on every replica: not to be added up.
+                aggregation="only_first_replica",
                 name="pair_bounds",
             )
         return self._pair_bounds
 
 
 def _float32_up(values: Any) -> Any:
-    rounded = np.asarray(values, dtype="float64").astype("float32")
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(values, dtype="float64").astype("float32")
     above = np.nextafter(rounded, np.float32(np.inf))
     return np.where(rounded < values, above, rounded).astype("float32")

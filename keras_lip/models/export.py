@@ -11,13 +11,13 @@ from keras_lip.models.exporting.certificate import write_certificate
 from keras_lip.models.exporting.certificate_source import Report
 from keras_lip.models.exporting.certificate_source import find_bounds
 from keras_lip.models.exporting.certified_model import certified_model
-from keras_lip.models.exporting.certified_model import is_curved
 from keras_lip.models.exporting.formats import find_backend
 from keras_lip.models.exporting.probe_artifact import make_probes
 from keras_lip.models.exporting.run_conversion import run_conversion
 from keras_lip.models.exporting.target import certificate_path
 from keras_lip.models.exporting.target import check_target
 from keras_lip.models.exporting.target import install
+from keras_lip.program import freeze
 from keras_lip.validation import check_number
 
 
@@ -117,10 +117,13 @@ def export(
     path = pathlib.Path(path)
     check_target(path, format, overwrite)
     logit_tolerance = check_number("logit_tolerance", logit_tolerance, 0.0, 1.0)
-    audit, bounds = find_bounds(model, report)
-    exported, radius = certified_model(model, bounds, logit_tolerance)
+    program = freeze(model)
+    audit, bounds = find_bounds(model, program, report)
+    exported, radius = certified_model(
+        program, model.name, bounds, logit_tolerance
+    )
     shape = tuple(exported.inputs[0].shape[1:])
-    tried = make_probes(model, shape, bounds, probes, is_curved(bounds))
+    tried = make_probes(model, program, bounds, probes)
     with tempfile.TemporaryDirectory(
         dir=path.parent, prefix=f".{path.name}-"
     ) as folder:

@@ -14,6 +14,12 @@ from keras_lip.layers.residual.convex_potential_conv_2d import (
 from keras_lip.layers.residual.convex_potential_dense import (
     ConvexPotentialDense,
 )
+from keras_lip.layers.residual.convex_potential_expansion import (
+    ConvexPotentialExpansion,
+)
+from keras_lip.layers.residual.skew_flow_conv_2d import SkewFlowConv2D
+from keras_lip.layers.residual.skew_flow_dense import SkewFlowDense
+from keras_lip.program import freeze
 from keras_lip.types import Array
 from keras_lip.types import Config
 
@@ -32,8 +38,8 @@ def fix_steps(model: _Model) -> _Model:
     fixed `step`: the one that runs, or the longest that is proven to be
     non-expansive, whichever is shorter. Its bound is one up to the rounding of
     its weights, and it needs no power iteration to run. In a
-    `keras_lip.layers.LayerStack` each block gets a step of its own. The blocks
-    inside of a `ConvexPotentialExpansion` follow their estimates as before.
+    `keras_lip.layers.LayerStack` each block gets a step of its own; the blocks
+    inside of a `ConvexPotentialExpansion` and of skew flows get theirs as well.
 
     Use it after training, and certify and ship the copy. Trained further, its
     steps stay what they are, and no longer fit its kernels.
@@ -48,8 +54,9 @@ def fix_steps(model: _Model) -> _Model:
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
-        ValueError: If the model is not built, or it or a model inside is
-            neither functional nor sequential.
+        ValueError: If the model is not built, it or a model inside is neither
+            functional nor sequential, or a layer runs on something that a copy
+            of its config and weights does not.
 
     Example:
 
@@ -86,16 +93,41 @@ def fix_steps(model: _Model) -> _Model:
             )
         else:
             new.set_weights(_fixed_weights(old))
+        if hasattr(new, "finalize_state"):
+            # `Normalization` computes with constants that it derives from
+            # weights.
+            new.finalize_state()
+    if freeze(copy).digest != freeze(model, proven="steps").digest:
+        raise ValueError(
+            f"A copy of model '{model.name}' computes something else than the "
+            "model. A layer runs on something that is neither in its config "
+            "nor in its weights, such as a `Normalization` whose weights were "
+            "set: call its `finalize_state()` first."
+        )
     return copy
 
 
 def _fixed_weights(layer: Any) -> list[Array]:
-    """Returns the weights of a layer, with a proven step in a block."""
-    weights: list[Array] = layer.get_weights()
-    if isinstance(layer, _BLOCKS):
+    """Returns the weights of a layer, with proven steps in its blocks."""
+    steps = {
         # Their last weight is the step, or what it is estimated with.
-        weights[-1] = np.asarray(layer.proven_step())
-    return weights
+        id(block.weights[-1]): np.asarray(block.proven_step(), "float32")
+        for block in _find_blocks(layer)
+    }
+    return [
+        steps.get(id(weight), array)
+        for weight, array in zip(
+            layer.weights, layer.get_weights(), strict=True
+        )
+    ]
+
+
+def _find_blocks(layer: Any) -> list[Any]:
+    """Returns the convex potential blocks that a layer is, or consists of."""
+    if not isinstance(layer, keras.layers.Layer):
+        return []
+    found = layer._flatten_layers()
+    return [each for each in found if isinstance(each, _BLOCKS)]
 
 
 def _fix(model: keras.Model) -> Config:
@@ -124,6 +156,15 @@ def _fix_entry(entry: Config, layer: Any) -> Config:
     changes: Config = {}
     if isinstance(layer, _BLOCKS):
         changes["step"] = layer.proven_step()
+    elif isinstance(layer, SkewFlowDense | SkewFlowConv2D):
+        changes["step"] = layer.potential.proven_step()
+    elif isinstance(layer, ConvexPotentialExpansion):
+        changes["blocks"] = [
+            _fix_entry(inner, block)
+            for inner, block in zip(
+                entry["config"]["blocks"], layer.blocks, strict=True
+            )
+        ]
     elif isinstance(layer, LayerStack):
         # Each block has its own step, in its weights.
         block = next(layer.blocks())

@@ -1,6 +1,6 @@
 """What Lipschitz models add to those of Keras."""
 
-import dataclasses
+import inspect
 from typing import Any
 
 import keras
@@ -8,31 +8,25 @@ import keras
 from keras_lip.bounds.find_norm import find_norm
 from keras_lip.deep_recursion import deep_recursion
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.models.evaluation_watch import EvaluationWatch
+from keras_lip.models.evaluation_watch import add_watch
 from keras_lip.types import Config
 
 
-@dataclasses.dataclass(frozen=True)
-class _BoundMetrics:
-    """The certified metrics of a model, hidden from Keras's tracking.
+class _Hidden:
+    """Holds a watch, hidden from Keras's tracking.
 
-    A list of them as an attribute would count each metric twice.
+    A list of metrics as an attribute would count each of them twice.
     """
 
-    metrics: tuple[CertifiedMetric, ...] = ()
-
-    def refresh(self) -> None:
-        for metric in self.metrics:
-            metric.refresh()
-
-    def follow_head(self) -> None:
-        for metric in self.metrics:
-            metric.follow_head()
+    def __init__(self, watch: EvaluationWatch | None = None) -> None:
+        self.watch = watch
 
 
 class LipschitzMixin:
     """Refuses layers without a bound, and binds metrics to the model."""
 
-    _bound_metrics = _BoundMetrics()
+    _certifying = _Hidden()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with deep_recursion():
@@ -67,25 +61,58 @@ class LipschitzMixin:
             metric
             for metric in keras.tree.flatten([metrics, weighted_metrics])
             if isinstance(metric, CertifiedMetric)
+            and metric.lipschitz_bound is None
         )
         for metric in certified:
             metric.bind(self)
-        self._bound_metrics = _BoundMetrics(certified)
-        self._bound_metrics.refresh()
+        self._certifying = _Hidden()
+        if certified:
+            self._certifying.watch = EvaluationWatch(self, certified)
+            self._certifying.watch.begin()
 
     def compile_from_config(self, config: Config) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
         if getattr(self, "optimizer", None) is not None and self.built:  # type: ignore[attr-defined]
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
 
-    def make_train_function(self, force: bool = False) -> Any:
-        self._bound_metrics.refresh()
-        return super().make_train_function(force)  # type: ignore[misc]
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains the model, as `keras.Model.fit` does.
 
-    def make_test_function(self, force: bool = False) -> Any:
-        # Keras calls this once at the start of every evaluation.
-        self._bound_metrics.refresh()
-        return super().make_test_function(force)  # type: ignore[misc]
+        Certified metrics take their constants at the start, and at the start of
+        every evaluation in between.
+        """
+        watch = self._certifying.watch
+        if watch is not None:
+            names = list(inspect.signature(keras.Model.fit).parameters)[1:]
+            kwargs.update(zip(names, args, strict=False))
+            args = ()
+            kwargs["callbacks"] = add_watch(watch, kwargs.get("callbacks"))
+        return super().fit(*args, **kwargs)  # type: ignore[misc]
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates the model, as `keras.Model.evaluate` does.
+
+        Raises:
+            ValueError: If there are certified metrics, and what was evaluated
+                is not what was proven.
+        """
+        watch = self._certifying.watch
+        if watch is not None:
+            names = list(inspect.signature(keras.Model.evaluate).parameters)[1:]
+            kwargs.update(zip(names, args, strict=False))
+            args = ()
+            kwargs["callbacks"] = add_watch(watch, kwargs.get("callbacks"))
+        return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates a batch, as `keras.Model.test_on_batch` does."""
+        watch = self._certifying.watch
+        if watch is None:
+            return super().test_on_batch(*args, **kwargs)  # type: ignore[misc]
+        watch.begin()
+        result = super().test_on_batch(*args, **kwargs)  # type: ignore[misc]
+        watch.end()
+        return result
 
     def compute_loss(
         self,
@@ -95,10 +122,14 @@ class LipschitzMixin:
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        if training:
-            # The one place, on JAX, that sees a step's weights and may change
-            # the variables of metrics.
-            self._bound_metrics.follow_head()
-        return super().compute_loss(  # type: ignore[misc]
+        loss = super().compute_loss(  # type: ignore[misc]
             x, y, y_pred, sample_weight, training=training
         )
+        # The one place, on JAX, that sees a step's weights and may change the
+        # variables of metrics.
+        watch = self._certifying.watch
+        if watch is not None and training:
+            watch.follow_heads()
+        elif watch is not None:
+            watch.run_probes()
+        return loss

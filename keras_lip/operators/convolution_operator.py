@@ -75,15 +75,22 @@ class ConvolutionOperator(LinearOperator):
 
     def pad_adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:
         """Pads what the adjoint convolves, without strides."""
-        if self.padding == "valid":
-            widths: Padding = [
-                (span - 1, span - 1) for span in self.spans(kernel)
-            ]
-        else:
-            widths = self.adjoint_padding(kernel)
+        widths = self.adjoint_widths(kernel)
         if self.is_circular:
             return pad_circular(outputs, widths)
         return ops.pad(outputs, [(0, 0), *widths, (0, 0)])
+
+    def padding_widths(self, kernel: Tensor) -> Padding:
+        """Returns how far images are padded, where strides divide them."""
+        if self.padding == "valid":
+            return [(0, 0)] * len(self.strides)
+        return self.circular_padding(kernel)
+
+    def adjoint_widths(self, kernel: Tensor) -> Padding:
+        """Returns how far the adjoint pads its images, without strides."""
+        if self.padding == "valid":
+            return [(span - 1, span - 1) for span in self.spans(kernel)]
+        return self.adjoint_padding(kernel)
 
     def adjoint_padding(self, kernel: Tensor) -> Padding:
         """Returns how far the adjoint of `"same"` looks beyond its images.

@@ -103,7 +103,7 @@ class ConvexPotentialNetTest(ApplicationTestCase):
         weights = []
         for layer in model.layers:
             if isinstance(layer, layers.LayerStack):
-                for block in layer.unstack().layers:
+                for block in layer.blocks():
                     weights += block.get_weights()
             else:
                 weights += layer.get_weights()

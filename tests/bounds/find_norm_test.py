@@ -21,14 +21,16 @@ class FindNormTest(LipschitzTestCase):
         find_norm(model)
 
     def test_layers_of_a_model_are_checked_at_any_depth(self):
-        inner = keras.Sequential([keras.Input((2,)), layers.Softmax(name="s")])
+        bad = layers.LayerNormalization(name="s")
+        inner = keras.Sequential([keras.Input((2,)), bad])
         outer = keras.Sequential([keras.Input((2,)), layers.ReLU(), inner])
         for model in inner, outer:
             with self.assertRaisesRegex(ValueError, "layer 's' of type"):
                 find_norm(model)
 
     def test_layers_of_a_model_that_is_not_built_are_checked(self):
-        inner = keras.Sequential([layers.Dense(2), layers.Softmax(name="s")])
+        bad = layers.LayerNormalization(name="s")
+        inner = keras.Sequential([layers.Dense(2), bad])
         for model in inner, keras.Sequential([layers.ReLU(), inner]):
             self.assertFalse(model.built)
             with self.assertRaisesRegex(ValueError, "layer 's' of type"):

@@ -139,8 +139,6 @@ class TracedModelBoundTest(ModelBoundTestCase):
         with self.assertRaisesRegex(ValueError, "overrides `forward` but not"):
             lipschitz_bound(model)
 
-    # What a bound is not known of.
-
     def test_subclassed_model_is_traced_on_the_size_that_it_is_called_on(self):
         class Pool(keras.Model):
             def __init__(self):

@@ -7,8 +7,9 @@ from absl.testing import parameterized
 from keras import layers
 
 import keras_lip as kl
-from keras_lip.bounds.propagate_bound import PropagateBound
 from keras_lip.certificates import audit
+from keras_lip.program.nodes.dense import Dense
+from keras_lip.program.proof_cache import forget_proofs
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
@@ -66,19 +67,24 @@ class AuditTest(LipschitzTestCase):
 
     def test_bound_below_what_a_layer_does_is_an_error(self):
         model = make_model()
-        rules = PropagateBound.__call__
+        prove = Dense.prove
 
-        def halve(self, layer, inputs, norm="l2"):
-            factor = 0.5 if layer.name == "head" else 1.0
-            return factor * rules(self, layer, inputs, norm)
+        def halve(node, norm, shape):
+            # That of the head, by its shape.
+            factor = 0.5 if node.kernel.shape == (4, 3) else 1.0
+            return factor * prove(node, norm, shape)
 
+        forget_proofs()
+        self.addCleanup(forget_proofs)
         with (
-            mock.patch.object(PropagateBound, "__call__", halve),
+            mock.patch.object(Dense, "prove", halve),
             self.assertRaisesRegex(
                 RuntimeError, "Layer 'head' of type `Dense`"
             ),
         ):
             audit(model)
+        forget_proofs()
+        audit(model)
 
     def test_layers_of_nested_models_are_listed(self):
         inner = keras.Sequential([keras.Input((4,)), layers.ReLU(name="inner")])
@@ -152,6 +158,9 @@ class AuditTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "known ones are: 'l2', 'linf'"):
             audit(make_model(), norm="l3")
         inputs = keras.Input((4,))
-        model = keras.Model(inputs, layers.Softmax(name="soft")(inputs))
-        with self.assertRaisesRegex(ValueError, "layer 'soft'"):
+        outputs = layers.LayerNormalization(name="norm")(inputs)
+        model = keras.Model(inputs, outputs)
+        with self.assertRaisesRegex(ValueError, "layer 'norm'"):
             audit(model)
+        soft = keras.Model(inputs, layers.Softmax()(inputs))
+        self.assertEqual(audit(soft).lipschitz_bound, 0.5)

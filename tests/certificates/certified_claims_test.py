@@ -8,6 +8,16 @@ from keras_lip.certificates.perturbation_ball import PerturbationBall
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
+class Logits:
+    """Stands for an `AttackedModel` of a function, off by 1e-12."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def evaluate(self, points):
+        return self.function(points), np.full(len(points), 1e-12)
+
+
 class CertifiedClaimsTest(LipschitzTestCase):
     def make_claims(self, model, radius):
         """The claim that class 0 is the answer around the origin."""
@@ -22,7 +32,7 @@ class CertifiedClaimsTest(LipschitzTestCase):
             label=np.array([0]),
         )
         ball = PerturbationBall(np.zeros((1, 2)), radius * 0.99, "l2", None)
-        return CertifiedClaims(model, ball, report, slice(0, 1))
+        return CertifiedClaims(Logits(model), ball, report, slice(0, 1))
 
     def affine(self, x):
         """The second class leads where the first entry is above one."""

@@ -126,12 +126,31 @@ class ReusedAuditTest(LipschitzTestCase):
         x = self.normal(10, 4)
         report = audit(model, steps=None)
         for weight in model.weights:
+            if weight.name == "power_iteration_vector":
+                continue
             before = to_numpy(weight).copy()
             weight.assign(before * 2 + 1)
             with self.assertRaisesRegex(ValueError, "of other weights"):
                 certify(model, x, np.zeros(10), audit=report)
             weight.assign(before)
         certify(model, x, np.zeros(10), audit=report)
+
+    def test_audit_holds_as_long_as_the_kernels_that_run(self):
+        model = self.make_model()
+        x, layer = self.normal(10, 4), model.layers[0]
+        layer.free_kernel.assign(np.diag([3.0, 1.0, 1.0, 1.0]))
+        (vector,) = (w for w in layer.weights if "vector" in w.name)
+        report = audit(model, steps=None)
+        kernel = to_numpy(layer.kernel)
+        # The estimate is the same, from the opposite vector.
+        vector.assign(-to_numpy(vector))
+        self.assertAllClose(layer.kernel, kernel, 0, 0)
+        certify(model, x, np.zeros(10), audit=report)
+        # From this one it is a third of the norm.
+        vector.assign([[0.0, 1.0, 0.0, 0.0]])
+        self.assertAllClose(layer.kernel, 3 * kernel)
+        with self.assertRaisesRegex(ValueError, "of other weights"):
+            certify(model, x, np.zeros(10), audit=report)
 
     def test_what_is_no_audit_of_the_model_is_refused(self):
         model = self.make_model()

@@ -237,7 +237,7 @@ class CertifyTest(LipschitzTestCase):
         soft = keras.layers.Dense(3, activation="sigmoid")(hidden)
         with self.assertRaisesRegex(ValueError, "ends in a `sigmoid`"):
             certify(keras.Model(inputs, soft), x, y)
-        with self.assertRaisesRegex(ValueError, "activation 'softmax'"):
+        with self.assertRaisesRegex(ValueError, "ends in a `softmax`"):
             soft = keras.layers.Dense(3, activation="softmax")(hidden)
             certify(keras.Model(inputs, soft), x, y)
         with self.assertRaisesRegex(ValueError, "output shape"):

@@ -1,10 +1,10 @@
 import numpy as np
 from absl.testing import parameterized
 
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.certificates.curvature_bounds import coarse_curvatures
 from keras_lip.certificates.curvature_bounds import curvature_bound
 from keras_lip.certificates.curvature_margins import norm_up
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from tests.lipschitz_test_case import LipschitzTestCase
 
 

@@ -7,7 +7,7 @@ from keras_lip.certificates.curvature_certifier import dual_values
 from keras_lip.certificates.curvature_dual import solve_dual
 from keras_lip.certificates.curvature_margins import CurvatureMargins
 from keras_lip.certificates.curvature_margins import Margin
-from keras_lip.layers.core.head_weights import HeadWeights
+from keras_lip.program.nodes.composite import CurvatureHead
 from tests.certificates.true_distances import true_distances
 from tests.lipschitz_test_case import LipschitzTestCase
 
@@ -16,7 +16,7 @@ class CurvatureCertifierTest(LipschitzTestCase):
     def setUp(self):
         super().setUp()
         # One pair of classes, at 50 points.
-        self.head = HeadWeights(
+        self.head = CurvatureHead(
             self.rng.normal(size=(5, 12)),
             self.rng.normal(size=12),
             self.rng.normal(size=(12, 2)),
@@ -32,12 +32,11 @@ class CurvatureCertifierTest(LipschitzTestCase):
         self.curvature = curvature_bound(
             self.pair[0][0], self.head.hidden_kernel
         )
-        kernel, bias, _, _ = self.head
         count = len(self.x)
         self.distances = true_distances(
             self.x,
-            np.repeat(kernel[None], count, 0),
-            np.repeat(bias[None], count, 0),
+            np.repeat(self.head.hidden_kernel[None], count, 0),
+            np.repeat(self.head.hidden_bias[None], count, 0),
             self.pair[0][:, None],
             self.pair[1][:, None],
             self.rng,

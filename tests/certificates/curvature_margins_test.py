@@ -5,14 +5,14 @@ from absl.testing import parameterized
 from keras_lip.certificates.curvature_margins import CurvatureMargins
 from keras_lip.certificates.curvature_margins import norm_up
 from keras_lip.certificates.curvature_margins import sigmoid
-from keras_lip.layers.core.head_weights import HeadWeights
+from keras_lip.program.nodes.composite import CurvatureHead
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
 class CurvatureMarginsTest(LipschitzTestCase):
     @parameterized.parameters(1e-2, 1.0, 30.0, 1e8)
     def test_margins_and_gradients_are_right_within_their_errors(self, scale):
-        head = HeadWeights(
+        head = CurvatureHead(
             self.rng.normal(size=(5, 7)) * scale,
             self.rng.normal(size=7) * scale,
             self.rng.normal(size=(7, 3)),
@@ -36,7 +36,7 @@ class CurvatureMarginsTest(LipschitzTestCase):
             self.assertLess(float(value) - margin.value[i], 1e-9 * scale)
 
     def test_margins_of_all_classes_are_broadcast(self):
-        head = HeadWeights(
+        head = CurvatureHead(
             *(self.rng.normal(size=size) for size in ((2, 4), 4, (4, 3), 3))
         )
         margins, x = CurvatureMargins(head), self.rng.normal(size=(5, 2))
@@ -52,7 +52,7 @@ class CurvatureMarginsTest(LipschitzTestCase):
 
     def test_margin_lost_in_rounding_is_not_positive(self):
         # 1e17 + 1 - 1e17, of which nothing is left.
-        head = HeadWeights(
+        head = CurvatureHead(
             np.ones((1, 2)),
             np.array([0.0, 1.0]),
             np.array([[0.0, 1.0], [1.0, 0.0]]),

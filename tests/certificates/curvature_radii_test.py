@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 from unittest import mock
 
@@ -6,14 +7,14 @@ from absl.testing import parameterized
 
 from keras_lip.certificates import curvature_certifier
 from keras_lip.certificates.curvature_radii import curvature_radii
-from keras_lip.layers.core.head_weights import HeadWeights
+from keras_lip.program.nodes.composite import CurvatureHead
 from tests.certificates.true_distances import true_distances
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
 class CurvatureRadiiTest(LipschitzTestCase):
     def make_head(self, inputs, units, classes, scale=1.0):
-        return HeadWeights(
+        return CurvatureHead(
             self.rng.normal(size=(inputs, units)) * scale,
             self.rng.normal(size=units) * scale,
             self.rng.normal(size=(units, classes)) * scale,
@@ -77,7 +78,7 @@ class CurvatureRadiiTest(LipschitzTestCase):
         self, slope
     ):
         # softplus(s x) < log 3 where s x < log 2.
-        head = HeadWeights(
+        head = CurvatureHead(
             np.array([[slope]]),
             np.zeros(1),
             np.array([[1.0, 0.0]]),
@@ -89,7 +90,9 @@ class CurvatureRadiiTest(LipschitzTestCase):
         self.assertAllClose(radii, exact, 0, 1e-9)
         self.assertTrue((radii <= exact).all())
         # As a single output, whose sign is the class.
-        single = HeadWeights(*head[:2], head.kernel[:, :1], -head.bias[1:])
+        single = dataclasses.replace(
+            head, kernel=head.kernel[:, :1], bias=-head.bias[1:]
+        )
         labels = np.array([1, 1, 0])
         self.assertAllClose(
             self.radii(single, x, labels=labels), exact, 0, 1e-9
@@ -99,7 +102,7 @@ class CurvatureRadiiTest(LipschitzTestCase):
         # A head of 3 hidden units on 40 features sees 3 dimensions of them.
         head, x = self.make_head(40, 3, 4), self.rng.normal(size=(6, 40))
         basis, factor = np.linalg.qr(head.hidden_kernel)
-        small = head._replace(hidden_kernel=factor)
+        small = dataclasses.replace(head, hidden_kernel=factor)
         self.assertAllClose(
             self.radii(head, x), self.radii(small, x @ basis), 0, 1e-9
         )
@@ -151,11 +154,13 @@ class CurvatureRadiiTest(LipschitzTestCase):
     def test_ties_have_no_radius(self):
         x = self.rng.normal(size=(3, 4))
         head = self.make_head(4, 6, 3)
-        zero = HeadWeights(*(np.zeros_like(weight) for weight in head))
+        zero = CurvatureHead(
+            *(np.zeros_like(weight) for weight in weights_of(head))
+        )
         self.assertAllClose(self.radii(zero, x), np.zeros(3), 0, 0)
         # Every class twice.
-        twice = head._replace(
-            kernel=np.tile(head.kernel, 2), bias=np.tile(head.bias, 2)
+        twice = dataclasses.replace(
+            head, kernel=np.tile(head.kernel, 2), bias=np.tile(head.bias, 2)
         )
         self.assertAllClose(self.radii(twice, x), np.zeros(3), 0, 0)
         # A label that is not that of the largest logit.
@@ -164,10 +169,12 @@ class CurvatureRadiiTest(LipschitzTestCase):
 
     def test_margin_that_cannot_shrink_has_a_finite_radius(self):
         head = self.make_head(4, 6, 2)
-        head = head._replace(kernel=np.zeros((6, 2)), bias=np.array([1.0, 0.0]))
+        head = dataclasses.replace(
+            head, kernel=np.zeros((6, 2)), bias=np.array([1.0, 0.0])
+        )
         for inner in (head.hidden_kernel, np.zeros((4, 6))):
             (radius,) = self.radii(
-                head._replace(hidden_kernel=inner), np.ones((1, 4))
+                dataclasses.replace(head, hidden_kernel=inner), np.ones((1, 4))
             )
             self.assertTrue(np.isfinite(radius))
             self.assertGreater(radius, 1e50)
@@ -183,11 +190,11 @@ class CurvatureRadiiTest(LipschitzTestCase):
         head, x = self.make_head(4, 6, 3), np.ones((2, 4))
         good = np.argmax(evaluate(head, x), axis=1)
         for value in (np.nan, np.inf, -np.inf):
-            weights = [np.array(weight) for weight in head]
+            weights = [np.array(weight) for weight in weights_of(head)]
             weights[field].flat[0] = value
             for label in range(3):
                 labels = np.full(2, label)
-                radii = self.radii(HeadWeights(*weights), x, labels=labels)
+                radii = self.radii(CurvatureHead(*weights), x, labels=labels)
                 self.assertAllClose(radii, np.zeros(2), 0, 0)
             sample = np.array([[1.0, 1, 1, 1], [value, 1, 1, 1]])
             radii = self.radii(head, sample, labels=good)
@@ -203,13 +210,15 @@ class CurvatureRadiiTest(LipschitzTestCase):
         labels = np.argmax(evaluate(head, x), axis=1)
         # The outer weights scale the margins, and move no boundary.
         outer = self.radii(
-            head._replace(kernel=head.kernel * scale, bias=head.bias * scale),
+            dataclasses.replace(
+                head, kernel=head.kernel * scale, bias=head.bias * scale
+            ),
             x,
             labels=labels,
         )
         # The distances in the features are those over the inner weights.
         inner = self.radii(
-            head._replace(hidden_kernel=head.hidden_kernel * scale),
+            dataclasses.replace(head, hidden_kernel=head.hidden_kernel * scale),
             x / scale,
             labels=labels,
         )
@@ -222,7 +231,7 @@ class CurvatureRadiiTest(LipschitzTestCase):
 
     def test_margin_almost_without_a_slope_is_certified(self):
         # Equal units, far in their flat part: the multiplier is huge.
-        head = HeadWeights(
+        head = CurvatureHead(
             np.full((4, 3), 10.0),
             np.full(3, -15.0),
             np.array([[1.0, 0.0]] * 3),
@@ -263,6 +272,10 @@ class CurvatureRadiiTest(LipschitzTestCase):
                 ValueError, "`classes` must be a positive integer"
             ):
                 self.radii(head, x, classes=classes)
+
+
+def weights_of(head):
+    return head.hidden_kernel, head.hidden_bias, head.kernel, head.bias
 
 
 def evaluate(head, x):

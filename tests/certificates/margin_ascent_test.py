@@ -7,8 +7,14 @@ from keras_lip.certificates.attacked_model import AttackedModel
 from keras_lip.certificates.certified_claims import least_margins
 from keras_lip.certificates.margin_ascent import ascend_margins
 from keras_lip.certificates.perturbation_ball import PerturbationBall
+from keras_lip.live_model import LiveModel
+from keras_lip.program import freeze
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
+
+
+def attack(model):
+    return AttackedModel(LiveModel(model), freeze(model))
 
 
 class MarginAscentTest(LipschitzTestCase):
@@ -16,18 +22,21 @@ class MarginAscentTest(LipschitzTestCase):
         x = self.rng.normal(size=(4, 3))
         return PerturbationBall(x, np.full(4, 0.5), norm, None)
 
-    def test_gradients_have_the_digits_of_float64(self):
+    def test_gradients_are_those_of_the_live_model(self):
         model = keras.Sequential([keras.Input((3,)), layers.Dense(4)])
         kernel = to_numpy(model.layers[0].kernel).astype("float64")
         weights = self.rng.normal(size=(4, 4))
-        found = AttackedModel(model).gradients(np.ones((4, 3)), weights)
+        found = attack(model).gradients(np.ones((4, 3)), weights)
         self.assertEqual(found.dtype, "float64")
+        self.assertAllClose(found, weights @ kernel.T)
+        # Those of the program have the digits of float64.
+        (found,) = freeze(model).gradient(weights, np.ones((4, 3)))
         self.assertAllClose(found, weights @ kernel.T, 1e-14, 1e-14)
 
     def test_worst_points_of_a_linear_model_are_reached_at_once(self):
         model = keras.Sequential([keras.Input((3,)), layers.Dense(4)])
         kernel = to_numpy(model.layers[0].kernel).astype("float64")
-        attacked = AttackedModel(model)
+        attacked = attack(model)
         for norm, dual in (("l2", 2), ("linf", 1)):
             ball = self.make_ball(norm)
             logits = ball.center @ kernel
@@ -53,7 +62,7 @@ class MarginAscentTest(LipschitzTestCase):
         kernel[:, 4] = 1
         model.layers[0].set_weights([kernel, bias])
         ball = PerturbationBall(np.zeros((4, 3)), np.full(4, 0.9), norm, None)
-        labels, attacked = np.zeros(4, int), AttackedModel(model)
+        labels, attacked = np.zeros(4, int), attack(model)
         points = next(ascend_margins(attacked, ball, labels, 1, self.rng))
         found = least_margins(attacked(points), labels)
         self.assertAllClose(found, np.full(4, 1.4 - 0.9 * slope))
@@ -68,7 +77,7 @@ class MarginAscentTest(LipschitzTestCase):
         center = np.full((4, 3), -0.01)
         ball = PerturbationBall(center, np.full(4, 0.5), "l2", None)
         labels = np.zeros(4, int)
-        attacked = AttackedModel(model)
+        attacked = attack(model)
         runs = list(ascend_margins(attacked, ball, labels, 4, self.rng))
         found = [least_margins(attacked(points), labels) for points in runs]
         self.assertAllClose(found[:4], np.full((4, 4), 0.25), 0, 0)

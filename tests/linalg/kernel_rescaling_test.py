@@ -3,8 +3,8 @@ from absl.testing import parameterized
 from keras import ops
 
 from keras_lip.autodiff import gradient
-from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
 from keras_lip.linalg import rescale_kernel
+from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 

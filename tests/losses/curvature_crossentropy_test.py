@@ -104,7 +104,7 @@ class CurvatureCrossentropyTest(LipschitzTestCase):
 
     def test_curvature_is_that_of_the_widest_ranges(self):
         head, x = self.make_head(), self.normal(5, 4)
-        inner, _, outer, _ = head.read_weights()
+        inner, outer = to_numpy(head.hidden_kernel), to_numpy(head.kernel)
         ranges = outer.max(axis=1) - outer.min(axis=1)
         exact = np.linalg.norm(inner * np.sqrt(ranges), 2) ** 2 / 4
         loss = losses.CurvatureCrossentropy(head, 0.1, 2.0, reduction=None)

@@ -84,7 +84,7 @@ class CertifiedAccuracyTest(LipschitzTestCase):
         expected = report.certified_accuracy(epsilon)
         self.assertBetween(expected, 0.01, 0.99)
         self.assertAllClose(history["val_certified_accuracy"][-1], expected)
-        # Constants are refreshed: the weights are others now.
+        # Constants are taken anew: the weights are others now.
         model.layers[1].free_kernel.assign(self.normal(6, 6))
         self.assertAllClose(
             model.evaluate(x, y, verbose=0)[1],
@@ -101,7 +101,8 @@ class CertifiedAccuracyTest(LipschitzTestCase):
         model.fit(x, y, batch_size=8, verbose=0)
         kernel = keras.ops.convert_to_numpy(head.kernel)
         distance = np.linalg.norm(kernel[:, 0] - kernel[:, 1])
-        constants = keras.ops.convert_to_numpy(metric.variables[-1])
+        (constants,) = (v for v in metric.variables if v.name == "pair_bounds")
+        constants = keras.ops.convert_to_numpy(constants)
         # As of the last step but one, of 1e-3.
         self.assertAllClose(constants[0, 1], 2 * distance, rtol=0.3)
         self.assertGreater(constants[0, 1], 1e-3)

@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import pytest
 from absl.testing import parameterized
+from keras import ops
 
 from keras_lip import certificates
 from keras_lip import layers
+from keras_lip.bounds import propagate_bound
 from keras_lip.models.export import export
 from keras_lip.models.exporting import run_conversion as conversion
 from keras_lip.models.exporting.target import certificate_path
@@ -352,7 +354,7 @@ class ExportTest(LipschitzTestCase):
             (
                 keras.Model(inputs, keras.layers.Softmax()(head)),
                 ValueError,
-                "Softmax",
+                "ends in a `softmax`, of layer 'softmax",
             ),
             (
                 keras.Model(inputs, keras.layers.LayerNormalization()(head)),
@@ -384,19 +386,39 @@ class ExportTest(LipschitzTestCase):
             self.export_fast(model, path, certificates.audit(model))
         self.assertEmpty(list(self.folder.iterdir()))
 
-    def test_layers_that_are_not_keras_are_refused(self):
-        @keras.saving.register_keras_serializable(package="tests")
+    def make_custom(self, function):
+        """Returns a model that ends in a layer of a user."""
+
         class Custom(keras.layers.Layer):
             def call(self, inputs):
-                return inputs
-
-        from keras_lip.bounds import propagate_bound
+                return function(inputs)
 
         propagate_bound.register(Custom)(lambda layer, bound: bound)
         model = make_linear()
         model.add(Custom(name="own"))
-        with self.assertRaisesRegex(ValueError, "'own' of type `Custom` is no"):
+        return model
+
+    @parameterized.parameters(
+        lambda inputs: inputs, lambda inputs: ops.flip(inputs, axis=-1)
+    )
+    def test_layers_of_known_operations_are_written_out(self, function):
+        model = self.make_custom(function)
+        probes = self.normal(5, 6)
+
+        def check(outputs):
+            self.assertAllClose(
+                outputs["logits"][25:30], model(probes), atol=1e-5
+            )
+
+        self.export_fast(
+            model, self.folder / "a.onnx", change=check, probes=probes
+        )
+
+    def test_layers_of_unknown_operations_are_refused(self):
+        model = self.make_custom(ops.sin)
+        with self.assertRaisesRegex(ValueError, "'own' of type `Custom`"):
             self.export_fast(model, self.folder / "a.onnx")
+        self.assertEmpty(list(self.folder.iterdir()))
 
     def test_arguments_are_checked_before_the_work(self):
         model = make_linear()

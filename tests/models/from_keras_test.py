@@ -5,6 +5,7 @@ from keras import layers
 
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.bounds import propagate_bound
+from keras_lip.bounds.visit_layers import visit_layers
 from keras_lip.layers import MaxMin
 from keras_lip.layers import UnitNormDense
 from keras_lip.models import LipschitzModel
@@ -341,12 +342,18 @@ class FromKerasTest(LipschitzTestCase):
         rows = keras.Input((2, 4))
         wrong_axis = layers.Softmax(axis=1, name="used")(layers.Dense(4)(rows))
         for stock in (
-            keras.Model(inputs, [x, layers.Dense(2)(x)]),
-            keras.Model(inputs, [first, layers.Dense(4)(second)]),
+            keras.Model(inputs, layers.Dense(2)(x)),
+            keras.Model(inputs, layers.Add()([first, second])),
             keras.Model(rows, wrong_axis),
         ):
-            with self.assertRaisesRegex(ValueError, "'used' of type `Softmax`"):
-                from_keras(stock)
+            conversion = from_keras(stock)
+            self.assertIn(("used", "kept"), actions(conversion))
+            self.assertLess(conversion.lipschitz_bound, 1.5 + 1e-5)
+            kept = visit_layers(conversion.model)
+            self.assertIn(layers.Softmax, [type(layer) for layer in kept])
+        for outputs in ([x, layers.Dense(2)(x)], [first, second]):
+            with self.assertRaisesRegex(ValueError, "must have one output"):
+                from_keras(keras.Model(inputs, outputs))
 
     def test_last_layer_with_an_activation_is_no_head(self):
         stock = keras.Sequential([keras.Input((4,)), layers.Dense(4, "relu")])
@@ -422,7 +429,9 @@ class FromKerasTest(LipschitzTestCase):
     def test_layer_of_two_outputs_has_no_bound(self):
         inputs = keras.Input((4,))
         outputs = layers.Add()(Halves(name="halves")(inputs))
-        with self.assertRaisesRegex(ValueError, "'halves' must have one"):
+        with self.assertRaisesRegex(
+            ValueError, "'halves' of type .* must have one"
+        ):
             from_keras(keras.Model(inputs, outputs))
 
     def test_kernel_of_zeros_stays(self):

@@ -154,8 +154,11 @@ class LipschitzModelTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "'culprit' of type `LayerNorm"):
             models.LipschitzSequential([keras.Input((6,)), nested])
         model = models.LipschitzSequential([keras.Input((6,))])
-        with self.assertRaisesRegex(ValueError, "'soft' of type `Softmax`"):
-            model.add(keras.layers.Softmax(name="soft"))
+        with self.assertRaisesRegex(ValueError, "'late' of type `LayerNorm"):
+            model.add(keras.layers.LayerNormalization(name="late"))
+        model = models.LipschitzSequential([keras.Input((6,))])
+        model.add(keras.layers.Softmax())
+        self.assertEqual(bounds.lipschitz_bound(model), 0.5)
 
     def test_construction_measures_no_bound(self):
         # A bound of 2048 x 2048 weights takes seconds, a refusal must not.

@@ -3,9 +3,9 @@ import numpy as np
 from absl.testing import parameterized
 from keras import ops
 
+from keras_lip import bounds
 from keras_lip import layers
 from keras_lip import models
-from keras_lip.layers.to_keras_model import to_keras_model
 from tests.lipschitz_test_case import LipschitzTestCase
 
 VECTOR, SIGNAL, IMAGE = (6,), (6, 2), (4, 4, 2)
@@ -66,9 +66,9 @@ CASES = (
     ("UnitNormDense", (3,), VECTOR),
 )
 
-# `materialize` gives them a proven scale, which for convolutions is that of
-# images of any size, and thus another function. With the one that they estimate
-# it is the same.
+# With `proven=True` they get a proven scale, which for convolutions is that of
+# images of any size, and thus are another function. With the one that they
+# estimate they are the same.
 ESTIMATED = {
     "ConvexPotentialConv2D",
     "ConvexPotentialDense",
@@ -102,15 +102,32 @@ class MaterializeLayersTest(LipschitzTestCase):
         for weight in layer.trainable_weights:
             # Zeros, as of biases, would hide what is forgotten.
             weight.assign(weight + 0.1 * self.normal(*weight.shape))
-        stock = (
-            to_keras_model(model, audited=False)
-            if name in ESTIMATED
-            else models.materialize(model)
-        )
-        self.assertStock(stock)
         x = [self.normal(8, *shape) for shape in shapes]
         x = x if len(x) > 1 else x[0]
-        self.assertAllClose(stock(x), model(x), atol=1e-5, rtol=1e-5)
+        expected = model(x)
+        for proven in (False, True):
+            stock = layer.to_keras_layer(proven)
+            self.assertStock(stock)
+            if not proven or name not in ESTIMATED:
+                self.assertAllClose(stock(x), expected, atol=1e-5, rtol=1e-5)
+            if len(shapes) == 1:
+                copy = models.materialize(model, proven)
+                self.assertStock(copy)
+                self.assertAllClose(copy(x), stock(x), atol=1e-6, rtol=1e-6)
+
+    @parameterized.parameters(
+        *(case for case in CASES if case[0] in sorted(ESTIMATED))
+    )
+    def test_proven_form_is_proven_not_to_expand(self, name, args, shape):
+        layer = getattr(layers, name)(*(args() if callable(args) else args))
+        model = keras.Sequential([keras.Input(shape), layer])
+        for weight in layer.weights:
+            # Estimates start far from where they go.
+            weight.assign(self.normal(*weight.shape))
+        stock = models.materialize(model, proven=True)
+        # Up to what float32 makes of a kernel that is divided by its norm.
+        self.assertLessEqual(bounds.lipschitz_bound(stock), 1 + 1e-6)
+        self.assertLipschitz(stock, shape, 1.0)
 
     def test_what_cannot_be_traced_is_refused(self):
         class Net(keras.Model):

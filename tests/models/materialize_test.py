@@ -8,6 +8,7 @@ from absl.testing import parameterized
 from keras_lip import layers
 from keras_lip import models
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
 from tests.models.lipschitz_model_test import MAKERS
 
 
@@ -17,12 +18,15 @@ class MaterializeTest(LipschitzTestCase):
         model = make()
         stock = models.materialize(model)
         x = self.normal(16, 6)
+        self.assertAllClose(stock(x), model(x), atol=1e-5)
+        proven = models.materialize(model, proven=True)
         # The estimate of the convex potential layer has converged to 1e-5.
-        self.assertAllClose(stock(x), model(x), atol=1e-4)
+        self.assertAllClose(proven(x), model(x), atol=1e-4)
         self.assertStock(stock)
+        self.assertStock(proven)
         self.assertIs(type(stock), type(keras.Model(*_identity())))
 
-    def test_nested_and_shared_layers_keep_their_structure(self):
+    def test_nested_and_shared_layers_are_written_out(self):
         inner = keras.Sequential(
             [keras.Input((6,)), layers.OrthogonalDense(6), layers.MaxMin()]
         )
@@ -35,8 +39,22 @@ class MaterializeTest(LipschitzTestCase):
         x = self.normal(5, 2, 3)
         self.assertAllClose(stock(x), model(x), atol=1e-5)
         self.assertStock(stock)
-        # One kernel and bias for each of the two dense layers.
-        self.assertLen(stock.weights, 4)
+        # One kernel and bias for each of the four times that one is called.
+        self.assertLen(stock.weights, 8)
+
+    def test_model_of_branches_keeps_its_name_and_not_its_weights(self):
+        shared = keras.layers.Dense(3, activation="tanh")
+        inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+        inputs = keras.Input((3,))
+        outputs = shared(inputs) - 0.5 * inner(shared(inputs + 1.0))
+        model = keras.Model(inputs, outputs, name="original")
+        stock = models.materialize(model)
+        x = self.normal(5, 3)
+        self.assertAllClose(stock(x), model(x), 1e-6, 1e-6)
+        self.assertEqual(stock.name, "original")
+        for weight in model.weights:
+            weight.assign(np.zeros(weight.shape))
+        self.assertGreater(np.abs(to_numpy(stock(x))).max(), 0.0)
 
     def test_stock_layers_keep_their_weights(self):
         model = keras.Sequential(

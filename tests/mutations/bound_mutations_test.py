@@ -6,17 +6,24 @@ import numpy as np
 from absl.testing import parameterized
 from keras import layers
 
-from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.layers import ConvexPotentialDense
 from keras_lip.layers import UnitNormDense
+from keras_lip.program.node import Node
+from keras_lip.program.nodes.affine import Affine
+from keras_lip.program.nodes.axis_linear import WindowPool
+from keras_lip.program.nodes.composite import Residual
+from keras_lip.program.nodes.pooling import MaxPool
+from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from tests.lipschitz_test_case import to_numpy
 from tests.mutations.mutation_test_case import MutationTestCase
 
-RULES = "keras_lip.bounds.rules"
-CORE = importlib.import_module(f"{RULES}.core")
-CONVOLUTIONAL = importlib.import_module(f"{RULES}.convolutional")
-POOLING = importlib.import_module(f"{RULES}.pooling")
+DENSE = importlib.import_module("keras_lip.program.nodes.dense")
+CONVOLUTION = importlib.import_module("keras_lip.program.nodes.convolution")
+COMPOSITE = importlib.import_module("keras_lip.program.nodes.composite")
+MERGES = importlib.import_module("keras_lip.program.nodes.merges")
+PROGRAM = importlib.import_module("keras_lip.program.program")
+RECOGNITION = importlib.import_module("keras_lip.program.recognition")
 
 
 def power_iteration(matrix):
@@ -80,7 +87,7 @@ class BoundMutationsTest(MutationTestCase):
         head = np.eye(3)[:, :2]
         model.layers[1].free_kernel.assign(head + 0.1)
         mutation = mock.patch.object(
-            CORE, "spectral_norm_bound", power_iteration
+            DENSE, "spectral_norm_bound", power_iteration
         )
         self.assertCaught(
             mutation,
@@ -91,14 +98,14 @@ class BoundMutationsTest(MutationTestCase):
     def test_circular_norm_for_zero_padding(self):
         model = self.make_conv([[[1.0]], [[0.0]], [[-1.0]]])
         mutation = mock.patch.object(
-            CONVOLUTIONAL, "convolution_norm_bound", circular_norm
+            CONVOLUTION, "convolution_norm_bound", circular_norm
         )
         self.assertCaught(mutation, *self.checks(model))
 
     def test_norm_of_the_reshaped_kernel(self):
         model = self.make_conv(np.ones((3, 1, 1)))
         mutation = mock.patch.object(
-            CONVOLUTIONAL, "convolution_norm_bound", reshaped_norm
+            CONVOLUTION, "convolution_norm_bound", reshaped_norm
         )
         self.assertCaught(mutation, *self.checks(model))
 
@@ -108,105 +115,187 @@ class BoundMutationsTest(MutationTestCase):
     def test_groups_joined_otherwise_than_by_their_largest(self, join):
         model = self.make_conv([[[0.5, 4.0]]], groups=2)
         mutation = mock.patch.object(
-            CONVOLUTIONAL, "convolution_norm_bound", join_groups(join)
+            CONVOLUTION, "convolution_norm_bound", join_groups(join)
         )
         self.assertCaught(mutation, lambda: self.check_operator(model))
 
     @parameterized.named_parameters(
-        ("ignored", lambda layer, inputs: inputs),
-        (
-            "largest_for_smallest",
-            lambda layer, inputs: (
-                inputs / to_numpy(layer.variance).max() ** 0.5
-            ),
-        ),
+        ("ignored", lambda scale: 1.0),
+        ("largest_for_smallest", lambda scale: np.abs(scale).min()),
+        ("sign_for_size", np.max),
     )
-    def test_deviation_of_the_inputs(self, rule):
-        model = keras.Sequential(
-            [
-                keras.Input((3,)),
-                layers.Normalization(mean=[0, 0, 0], variance=[4, 1, 0.01]),
-                layers.Dense(1, kernel_initializer="ones"),
-            ]
-        )
+    def test_deviation_of_the_inputs(self, measure):
+        # Factors of 1/2, 1 and -32.
+        inputs = keras.Input((3,))
+        normalize = layers.Normalization(mean=[0] * 3, variance=[4, 1, 1 / 64])
+        x = normalize(inputs) * np.array([1.0, 1.0, -4.0], "float32")
+        outputs = layers.Dense(1, kernel_initializer="ones")(x)
+        model = keras.Model(inputs, outputs)
         x = self.normal(4, 3).astype("float64")
         self.assertCaught(
-            self.mutate_rule(layers.Normalization, rule),
+            self.mutate_proof(
+                Affine, lambda node, bound: float(measure(node.scale))
+            ),
             lambda: self.check_operator(model),
             lambda: self.check_attacks(model, x),
         )
 
     @parameterized.named_parameters(
-        ("gamma_ignored", [1.0, 1.0], [4.0, 1.0]),
-        ("statistics_of_birth", [1.0, 8.0], [1.0, 1.0]),
+        ("l2", "l2", PROGRAM, "add_up", lambda *bounds: max(bounds)),
+        ("linf", "linf", MERGES, "add_up", lambda *bounds: max(bounds)),
     )
-    def test_batch_normalization_that_is_not_what_runs(self, gamma, variance):
-        layer = layers.BatchNormalization(epsilon=0.0)
-        model = keras.Sequential([keras.Input((2,)), layer])
-        layer.gamma.assign([1.0, 8.0])
-        layer.moving_variance.assign([4.0, 1 / 16])
-        wrong = max(np.divide(gamma, np.sqrt(variance)))
-        mutation = self.mutate_rule(
-            layers.BatchNormalization, lambda layer, inputs: inputs * wrong
+    def test_branches_joined_by_their_largest(self, norm, module, name, wrong):
+        inputs = keras.Input((2,))
+        branch = layers.Dense(2, use_bias=False)
+        outputs = layers.Add()([inputs, branch(inputs)])
+        model = keras.Model(inputs, outputs)
+        branch.set_weights([2 * np.eye(2)])
+        mutation = mock.patch.object(module, name, wrong)
+        # An audit runs layers of one input alone.
+        self.assertCaught(mutation, lambda: self.check_operator(model, norm))
+        x = self.normal(4, 2).astype("float64")
+        self.assertCaught(
+            mutation, lambda: self.check_attacks(model, x, norm=norm)
+        )
+
+    def test_tensors_side_by_side_joined_by_their_largest(self):
+        inputs = keras.Input((1,))
+        first, second = (layers.Dense(2, use_bias=False) for _ in range(2))
+        both = layers.Concatenate()([first(inputs), second(inputs)])
+        model = keras.Model(inputs, both)
+        first.set_weights([np.array([[3.0, 4.0]])])
+        second.set_weights([np.array([[5.0, 0.0]])])
+        mutation = mock.patch.object(
+            MERGES, "hypot_up", lambda *bounds: max(bounds)
         )
         self.assertCaught(mutation, lambda: self.check_operator(model))
 
-    def test_branches_joined_by_their_largest(self):
-        inputs = keras.Input((2,))
-        outputs = layers.Add()([inputs, layers.Rescaling(2.0)(inputs)])
-        model = keras.Model(inputs, outputs)
-        mutation = self.mutate_rule(
-            layers.Add, lambda layer, inputs: max(inputs)
-        )
-        # An audit runs layers of one input alone.
+    def test_entries_that_are_taken_twice_counted_once(self):
+        inputs = keras.Input((3,))
+        both = layers.Concatenate()([inputs[:, :2], inputs[:, 1:]])
+        mutation = mock.patch.object(PROGRAM, "sqrt_up", lambda copies: 1.0)
+        model = keras.Model(inputs, both)
         self.assertCaught(mutation, lambda: self.check_operator(model))
-        head = keras.Model(inputs, UnitNormDense(2)(outputs))
-        x = self.normal(4, 2).astype("float64")
-        self.assertCaught(mutation, lambda: self.check_attacks(head, x))
 
     @parameterized.named_parameters(
-        ("average", layers.AveragePooling1D, True),
-        ("max", layers.MaxPooling1D, False),
+        ("average", layers.AveragePooling1D, WindowPool, True),
+        ("max", layers.MaxPooling1D, MaxPool, False),
     )
-    def test_overlap_of_windows_ignored(self, layer_cls, is_linear):
+    def test_overlap_of_windows_ignored(self, layer_cls, node_cls, is_linear):
         model = keras.Sequential([keras.Input((6, 1)), layer_cls(3, 1)])
-        mutation = mock.patch.object(POOLING, "_overlap", lambda layer: 1)
+        # Windows side by side: an average is a product with 1 / sqrt(3).
+        apart = 3**-0.5 if is_linear else 1.0
+        mutation = self.mutate_proof(node_cls, lambda node, bound: apart)
         operator, estimates = self.checks(model)
         self.assertCaught(mutation, estimates)
         if is_linear:
             self.assertCaught(mutation, operator)
 
-    def test_bound_of_one_out_of_faith(self):
+    def make_overlong_step(self):
         # The step is four times too long for the vector of its state.
         layer = ConvexPotentialDense(2, activation="linear")
         model = keras.Sequential([keras.Input((2,)), layer])
         layer.kernel.assign(np.diag([2.0, 1.0]))
         layer.power_iteration_vector.assign([[0.0, 1.0]])
-        mutation = mock.patch.object(
-            ConvexPotentialDense, "lipschitz_bound", lambda self: 1.0
+        return model, np.array([[1.0, 2.0], [-1.0, 3.0]])
+
+    def test_bound_of_one_out_of_faith(self):
+        model, x = self.make_overlong_step()
+        self.assertCaught(
+            mock.patch.object(Residual, "prove", lambda *_: 1.0),
+            *self.checks(model),
+            lambda: self.check_attacks(model, x),
         )
+
+    def test_claim_of_one_out_of_faith(self):
+        class Threefold(layers.Dense):
+            def lipschitz_bound(self):
+                kernel = to_numpy(self.kernel).astype("float64")
+                return spectral_norm_bound(kernel)
+
+        layer = Threefold(2, use_bias=False)
+        model = keras.Sequential([keras.Input((2,)), layer])
+        layer.set_weights([np.diag([3.0, 1.0])])
         x = np.array([[1.0, 2.0], [-1.0, 3.0]])
+        self.assertCaught(
+            mock.patch.object(Threefold, "lipschitz_bound", lambda *_: 1.0),
+            *self.checks(model),
+            lambda: self.check_attacks(model, x),
+        )
+
+    def test_step_of_a_block_ignored(self):
+        # It is two, and the constant seven.
+        model, x = self.make_overlong_step()
+        mutation = self.mutate_proof(
+            Residual,
+            lambda node, bound: max(
+                1.0, spectral_norm_bound(node.up.kernel) ** 2 - 1
+            ),
+        )
         self.assertCaught(
             mutation,
             lambda: self.check_operator(model),
             lambda: self.check_attacks(model, x),
         )
 
+    def make_block(self, shape, up, down):
+        """A block of stock layers, `x - down(up(x))`."""
+        inputs = keras.Input(shape)
+        outputs = layers.Subtract()([inputs, down(up(inputs))])
+        return keras.Model(inputs, outputs)
+
+    def test_what_the_halves_of_a_block_differ_in_ignored(self):
+        up, down = (layers.Dense(2, use_bias=False) for _ in range(2))
+        model = self.make_block((2,), up, down)
+        up.set_weights([np.diag([2.0, 1.0])])
+        down.set_weights([np.diag([2.0, -1.0])])
+        x = np.array([[1.0, 2.0], [-1.0, 3.0]])
+
+        def forget(kernel, back):
+            return max(1.0, spectral_norm_bound(kernel) ** 2 / 4)
+
+        mutation = mock.patch.object(COMPOSITE, "residual_bound", forget)
+        self.assertCaught(
+            mutation,
+            *self.checks(model),
+            lambda: self.check_attacks(model, x),
+        )
+
+    def test_halves_that_are_padded_alike_taken_for_adjoints(self):
+        # The entry before, less its own: not the identity less a square.
+        up, down = (
+            layers.Conv1D(1, 2, padding="causal", use_bias=False)
+            for _ in range(2)
+        )
+        model = self.make_block((6, 1), up, down)
+        up.set_weights([np.array([[[1.0]], [[0.0]]])])
+        down.set_weights([np.array([[[0.0]], [[1.0]]])])
+        mutation = mock.patch.object(
+            RECOGNITION, "_are_adjoint", lambda up, down: True
+        )
+        self.assertCaught(mutation, *self.checks(model))
+
     def test_bound_of_before_the_last_step(self):
-        layer = UnitNormDense(2)
-        model = keras.Sequential([keras.Input((2,)), layer])
-
-        def check():
-            layer.free_kernel.assign(np.eye(2))
-            self.check_operator(model)
-            layer.free_kernel.assign(np.ones((2, 2)))
-            self.check_operator(model)
-
-        measure = UnitNormDense.lipschitz_bound
         kept = {}
 
         def keep(layer):
-            return kept.setdefault(id(layer), measure(layer))
+            kernel = to_numpy(layer.kernel).astype("float64")
+            return kept.setdefault(id(layer), spectral_norm_bound(kernel))
 
         mutation = mock.patch.object(UnitNormDense, "lipschitz_bound", keep)
-        self.assertCaught(mutation, check)
+        self.assertCaught(mutation, self.check_steps)
+
+    def test_proofs_kept_by_kind_and_not_by_numbers(self):
+        mutation = mock.patch.object(
+            Node, "digest", property(lambda node: type(node).__name__)
+        )
+        self.assertCaught(mutation, self.check_steps)
+
+    def check_steps(self):
+        """The bound is that of the weights, before and after a step."""
+        layer = UnitNormDense(2)
+        model = keras.Sequential([keras.Input((2,)), layer])
+        layer.free_kernel.assign(np.eye(2))
+        self.check_operator(model)
+        layer.free_kernel.assign(np.ones((2, 2)))
+        self.check_operator(model)

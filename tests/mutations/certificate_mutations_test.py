@@ -1,4 +1,3 @@
-import hashlib
 import importlib
 from unittest import mock
 
@@ -9,14 +8,17 @@ from keras import layers
 
 from keras_lip.certificates import audit
 from keras_lip.certificates import certified_radius
-from keras_lip.certificates.float64_logits import Float64Logits
+from keras_lip.certificates import certify
 from keras_lip.certificates.margins import pair_margins
+from keras_lip.program import Program
+from keras_lip.program.arithmetic import Arithmetic
+from keras_lip.program.nodes.dense import Dense
 from tests.lipschitz_test_case import to_numpy
 from tests.mutations.mutation_test_case import MutationTestCase
+from tests.mutations.mutation_test_case import Planted
+from tests.mutations.mutation_test_case import both
 
 ROOM = "keras_lip.certificates"
-AUDIT = importlib.import_module(f"{ROOM}.audit")
-CERTIFIER = importlib.import_module(f"{ROOM}.certifier")
 PAIR_BOUNDS = importlib.import_module(f"{ROOM}.pair_bounds")
 REAL_CERTIFIER = importlib.import_module(f"{ROOM}.real_certifier")
 
@@ -43,9 +45,23 @@ def round_operands(values, bits=10):
     return np.ldexp(np.round(mantissas * 2**bits) / 2**bits, exponents)
 
 
-class RoundedLogits(Float64Logits):
-    def __call__(self, x):
-        return super().__call__(round_operands(x))
+def mutate_enclosure(change):
+    """Changes what programs are run on."""
+    enclose = Program.enclose
+
+    def mutated(program, x, machine, keep=()):
+        return enclose(program, change(x), machine, keep)
+
+    return mock.patch.object(Program, "enclose", mutated)
+
+
+def blind():
+    """Makes a context in which no answer of a model is looked at."""
+    return mock.patch.object(
+        REAL_CERTIFIER,
+        "check_live",
+        lambda live, x, outputs, start=0: np.zeros(len(x), dtype=bool),
+    )
 
 
 class CertificateMutationsTest(MutationTestCase):
@@ -75,6 +91,33 @@ class CertificateMutationsTest(MutationTestCase):
         self.assertCaught(mutation, *self.checks(model, x))
         mutation = mock.patch.dict(PAIR_BOUNDS.JOINT_FACTORS, {"linf": 2**0.5})
         # Logits of separate entries move against each other.
+        self.assertCaught(
+            mutation,
+            lambda: self.check_radii(model, x, "linf"),
+            lambda: self.check_attacks(model, x, norm="linf"),
+        )
+
+    def test_branches_whose_margin_moves_as_either(self):
+        inputs = keras.Input((1,))
+        branches = [layers.Rescaling(s)(inputs) for s in (1.0, -2.0)]
+        model = keras.Model(inputs, layers.Concatenate()(branches))
+        x = np.array([[3.0], [-1.0]])
+
+        def largest(bounds, sizes, norm):
+            return np.maximum.outer(bounds, bounds)
+
+        mutation = mock.patch.object(PAIR_BOUNDS, "_bound_branches", largest)
+        self.assertCaught(mutation, *self.checks(model, x))
+
+    def test_weights_of_a_head_compared_in_the_wrong_norm(self):
+        model = self.make_model([[1.0, 0.0], [1.0, 0.0]])
+        x = self.normal(4, 2).astype("float64")
+        distances = PAIR_BOUNDS._distances_up
+        mutation = mock.patch.object(
+            PAIR_BOUNDS,
+            "_distances_up",
+            lambda kernel, norm: distances(kernel, "l2"),
+        )
         self.assertCaught(
             mutation,
             lambda: self.check_radii(model, x, "linf"),
@@ -120,15 +163,17 @@ class CertificateMutationsTest(MutationTestCase):
         )
 
     @parameterized.named_parameters(
-        ("of_any_model", lambda model: "0" * 64),
+        ("of_any_model", lambda program: "0" * 64),
         (
             "of_what_is_trained",
-            lambda model: hashlib.sha256(
-                b"".join(to_numpy(w).tobytes() for w in model.trainable_weights)
-            ).hexdigest(),
+            lambda program: "".join(
+                step.node.digest
+                for step in program.steps
+                if isinstance(step.node, Dense)
+            ),
         ),
     )
-    def test_audit_of_other_statistics_reused(self, fingerprint):
+    def test_audit_of_other_statistics_reused(self, digest):
         norm = layers.BatchNormalization(epsilon=0.0)
         model = keras.Sequential(
             [keras.Input((2,)), norm, layers.Dense(2, use_bias=False)]
@@ -144,18 +189,69 @@ class CertificateMutationsTest(MutationTestCase):
             with self.assertRaisesRegex(ValueError, "of other weights"):
                 self.check_radii(model, x, audit=old)
 
-        def mutate(name):
-            return mock.patch.object(name, "fingerprint", fingerprint)
-
-        check()
-        with mutate(AUDIT), mutate(CERTIFIER):
-            with self.assertRaises(AssertionError):
-                check()
+        mutation = mock.patch.object(Program, "digest", property(digest))
+        self.assertCaught(mutation, check)
 
     def test_operands_rounded_to_ten_bits(self):
         model = self.make_model(np.eye(2))
         x = self.normal(4, 2).astype("float64")
-        mutation = mock.patch.object(
-            REAL_CERTIFIER, "Float64Logits", RoundedLogits
+        self.assertCaught(
+            mutate_enclosure(round_operands), lambda: self.check_live(model, x)
         )
-        self.assertCaught(mutation, *self.checks(model, x))
+        # It would be caught if no answer of the model were looked at, too.
+        self.assertCaught(
+            Planted(lambda: both(mutate_enclosure(round_operands), blind())),
+            *self.checks(model, x),
+        )
+
+    def test_inputs_that_are_clipped(self):
+        model = self.make_model(np.eye(2))
+        x = 1.0 + np.abs(self.normal(4, 2)).astype("float64")
+
+        def clip(inputs):
+            return np.clip(inputs, 0.0, 1.0)
+
+        self.assertCaught(
+            mutate_enclosure(clip),
+            lambda: self.check_live(model, x),
+            lambda: self.check_attacks(model, x),
+        )
+
+    def test_roundings_of_an_execution_ignored(self):
+        # A bias of 1.5 2^26 leaves steps of 8 between float32 logits.
+        model = keras.Sequential([keras.Input((1,)), layers.Dense(2)])
+        bias = np.full(2, 1.5 * 2**26)
+        model.layers[0].set_weights([np.array([[1.0, -1.0]]), bias])
+        x = np.array([[3.0]])
+
+        def check():
+            executed = to_numpy(model(x.astype("float32")))[0]
+            report = certify(model, x, [0], semantics="float32")
+            if executed[0] == executed[1]:
+                self.assertEqual(report.radius[0], 0.0)
+
+        exact = Arithmetic.gamma
+
+        def gamma(arithmetic, roundings):
+            if arithmetic.is_typical:
+                return exact(arithmetic, roundings)
+            return 0.0
+
+        self.assertCaught(mock.patch.object(Arithmetic, "gamma", gamma), check)
+
+    def test_rounding_of_logits_ignored(self):
+        # In float64 a bias of 1.5 2^55 leaves steps of 8 between the logits,
+        # and a difference of 6 becomes one of 8.
+        model = self.make_model([[1.0, 0.0]], [1.5 * 2.0**55, 1.5 * 2.0**55])
+        x = np.array([[6.0]])
+        exact = REAL_CERTIFIER.pair_margins
+
+        def ignore(logits, pair_bounds, errors):
+            return exact(logits, pair_bounds, np.zeros(len(logits)))
+
+        def check():
+            radius = certified_radius(model, x)
+            self.assertLessEqual(radius[0], 6.0)
+
+        mutation = mock.patch.object(REAL_CERTIFIER, "pair_margins", ignore)
+        self.assertCaught(mutation, check)

@@ -15,7 +15,7 @@ class PrecisionMutationsTest(MutationTestCase):
 
         def check():
             with reduced_precision() as is_reduced:
-                with precision.float64_scope():
+                with precision.full_precision_scope():
                     self.assertFalse(any(is_reduced()))
 
         mutation = mock.patch.object(precision, name, contextlib.nullcontext)

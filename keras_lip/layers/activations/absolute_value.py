@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_functional import to_functional
+from keras_lip.program.builder import Wire
+from keras_lip.program.nodes.elementwise import Elementwise
+from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
@@ -47,8 +48,5 @@ class AbsoluteValue(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    def freeze(self, *inputs: Wire) -> Wire:
+        return inputs[0].then(Elementwise("absolute"))

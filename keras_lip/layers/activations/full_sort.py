@@ -5,10 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_functional import to_functional
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import sample_axis
+from keras_lip.program.nodes.sorting import Sort
+from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -63,11 +65,11 @@ class FullSort(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        axis = sample_axis(x, self.axis)
+        size = 1 if x.shape is None else x.shape[axis]
+        return x.then(Sort(axis, size or 1))
 
     def get_config(self) -> Config:
         return {**super().get_config(), "axis": self.axis}

@@ -5,12 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.activations.channel_groups import merge_groups
 from keras_lip.layers.activations.channel_groups import split_groups
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_functional import to_functional
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import sample_axis
+from keras_lip.program.nodes.sorting import Sort
+from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -81,13 +83,13 @@ class GroupSort(LipschitzLayer):
         return merge_groups(groups, inputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        # One instance may be called on several shapes.
+        check_groups(self, input_shape, self.axis, self.group_size)
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        return x.then(Sort(sample_axis(x, self.axis), self.group_size))
 
     def get_config(self) -> Config:
         return {

@@ -7,16 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.rounding import add_up
-from keras_lip.bounds.rounding import inflate_up
-from keras_lip.bounds.rounding import multiply_up
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.activations.channel_groups import merge_groups
 from keras_lip.layers.activations.channel_groups import split_groups
 from keras_lip.layers.channel_axis import channel_shape
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import sample_axis
+from keras_lip.program.nodes.sorting import Fold
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -123,26 +123,11 @@ class Householder(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        normals = read_kernel(self, self.compute_normals())
-        bound = 1.0
-        for squares in np.max(np.sum(np.square(normals), axis=1), axis=1):
-            square = inflate_up(float(squares), 2)
-            # The eigenvalues of `I - 2 v v^T` are 1 and `1 - 2 |v|^2`.
-            stretch = add_up(multiply_up(2.0, square), -1.0)
-            bound = multiply_up(bound, max(1.0, stretch))
-        return bound
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        normals = read_kernel(self, self.compute_normals())
-        if self.compute_dtype != "float64":
-            normals = normals.astype("float32")
-        input_shape = self.get_build_config()["input_shape"]
-        inputs = keras.Input(input_shape[1:], dtype=self.compute_dtype)
-        shape = channel_shape(len(input_shape), self.axis)
-        normals = normals.reshape(self.order, 2, *shape)
-        outputs = ops.cast(self._fold(inputs, normals), self.compute_dtype)
-        return keras.Model(inputs, outputs, name=self.name)
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        for normals in read_kernel(self, self.compute_normals()):
+            x = x.then(Fold(normals, sample_axis(x, self.axis)))
+        return x
 
     def get_config(self) -> Config:
         return {

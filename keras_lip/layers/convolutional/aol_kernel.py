@@ -18,5 +18,5 @@ class AOLKernel(ExplicitConv):
         kernel = ops.convert_to_tensor(self.free_kernel)
         return rescale_kernel(kernel, self.strides, self.groups)
 
-    def audited_kernel(self) -> Tensor:
+    def proven_kernel(self) -> Tensor:
         return self.kernel

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.activation_bound import get_activation
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program.freezing.activations import get_activation
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -89,6 +89,7 @@ class BaseConv(LipschitzLayer):
                 f"data_format={self.data_format!r}"
             )
         sides = self.to_channels_last(input_shape)[1:-1]
+        self._check_sides(input_shape)
         self.add_kernel(channels, sides)
         if self.use_bias:
             self.bias = self.add_weight(
@@ -129,6 +130,18 @@ class BaseConv(LipschitzLayer):
         if self.data_format == "channels_last":
             return tuple(shape)
         return (shape[0], *shape[2:], shape[1])
+
+    def _check_sides(self, input_shape: Shape) -> None:
+        shape = self.compute_output_shape(input_shape)
+        if any(side is not None and side < 1 for side in shape[1:]):
+            raise ValueError(
+                f"The window of layer '{self.name}' must lie inside of its "
+                "inputs. Received: "
+                f"input_shape={tuple(input_shape)}, "
+                f"kernel_size={self.kernel_size}, padding={self.padding!r}, "
+                f"data_format={self.data_format!r}. Use a smaller window, or "
+                'padding="same".'
+            )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sides, _ = self.to_channels_last(input_shape)

@@ -143,7 +143,7 @@ class BCOPKernel(ExplicitConv):
             assign_state(variables, state)
         return matrix
 
-    def audited_kernel(self) -> Tensor:
+    def proven_kernel(self) -> Tensor:
         return self.kernel
 
     def get_config(self) -> Config:

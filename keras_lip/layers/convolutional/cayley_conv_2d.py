@@ -6,14 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.activation_bound import activation_bound
-from keras_lip.bounds.read_kernel import read_weight
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.held_values import compute_once
 from keras_lip.layers.convolutional.base_conv import BaseConv
-from keras_lip.layers.convolutional.stock_fourier_convolution import (
-    stock_fourier_convolution,
-)
 from keras_lip.layers.reshaping.invertible_downsampling_2d import (
     InvertibleDownsampling2D,
 )
@@ -22,10 +16,23 @@ from keras_lip.linalg import complex_cayley
 from keras_lip.linalg import kernel_spectrum
 from keras_lip.linalg import split_phases
 from keras_lip.operators import FourierOperator
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.activations import activate
+from keras_lip.program.freezing.reading import channels_back
+from keras_lip.program.freezing.reading import channels_last
+from keras_lip.program.freezing.reading import read_bias
+from keras_lip.program.nodes.einsum import Einsum
+from keras_lip.program.nodes.selections import SpaceToDepth
+from keras_lip.proofs.rounding import multiply_up
+from keras_lip.read_weight import read_weight
+from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number
+
+# The last of the products that the layer consists of, to which a bias is added.
+_LAST = "bhqko,qkw->bhwo"
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -168,29 +175,60 @@ class CayleyConv2D(BaseConv):
         return ops.concatenate([top, bottom], axis=-2)
 
     def convolve(self, images: Tensor, training: bool) -> Tensor:
-        kernel, dtype = self.kernel, images.dtype
+        dtype = images.dtype
+        if training:
+            kernel = self.kernel
+        else:
+            kernel = compute_once(self, lambda: self.kernel)
         images = ops.cast(self.downsampling(images), kernel.dtype)
         return ops.cast(self.operator.matvec(kernel, images), dtype)
 
-    def lipschitz_bound(self) -> float:
-        return activation_bound(self.activation, self.bound_norm())
-
-    def bound_norm(self) -> float:
-        """Bounds the norm of the convolution that runs, from above."""
-        real, imaginary = map(read_weight, self.compute_spectrum())
-        norm = spectral_norm_bound(real + 1j * imaginary)
-        # The transforms that run are isometries but for the rounding of their
-        # matrices, each of which is applied once in either direction.
-        for matrix in self.operator.matrices(self.free_kernel.dtype):
-            matrix_norm = spectral_norm_bound(read_weight(matrix))
-            norm = multiply_up(norm, matrix_norm, matrix_norm)
-        return norm
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+    def freeze(self, *inputs: Wire) -> Wire:
         kernel = self.kernel
-        if audited:
-            kernel = shrink_kernel(kernel, self.bound_norm())
-        return stock_fourier_convolution(self, ops.convert_to_numpy(kernel))
+        x = channels_last(inputs[0], self)
+        if x.proven:
+            kernel = shrink_kernel(kernel, self._bound_norm())
+        if max(self.strides) > 1:
+            x = x.then(SpaceToDepth(self.strides))
+        bias = read_bias(self)
+        for equation, weight in self._transforms(read_weight(kernel)):
+            last = equation == _LAST and bias is not None
+            node = Einsum(
+                weight, bias if last else None, equation, "o" if last else ""
+            )
+            x = x.then(node)
+        return channels_back(activate(x, self.activation), self)
+
+    def _transforms(self, kernel: Array) -> list[tuple[str, Array]]:
+        """Returns the products that the layer consists of.
+
+        Parts are real and imaginary: `p` and `q` of the image, `r` and `s` of
+        the spectrum.
+        """
+        rows, columns = self.operator.sides
+        half = columns // 2 + 1
+        row_matrix, column_matrix = map(
+            read_weight, self.operator.matrices(self.free_kernel.dtype)
+        )
+        row_matrix = row_matrix.reshape(rows, 2, rows, 2)
+        column_matrix = column_matrix.reshape(2, half, columns)
+        kernel = kernel.reshape(rows, half, 2, -1, 2, self.filters)
+        return [
+            ("bhwi,pkw->bhpki", column_matrix),
+            ("bhpki,frhp->bfkri", row_matrix),
+            ("bfkri,fkriso->bfkso", kernel),
+            ("bfkso,fshq->bhqko", row_matrix),
+            (_LAST, column_matrix),
+        ]
+
+    def _bound_norm(self) -> float:
+        """Bounds the norm of the convolution that runs, from above."""
+        kernel = read_weight(self.kernel)
+        norms = (
+            Einsum(weight, None, equation).constant("l2", None)
+            for equation, weight in self._transforms(kernel)
+        )
+        return multiply_up(*norms)
 
     def get_config(self) -> Config:
         return {**super().get_config(), "scale": self.scale}

@@ -8,6 +8,7 @@ from keras import ops
 from keras_lip.layers.convolutional.kernel_conv import KernelConv
 from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.linalg import power_iteration
+from keras_lip.traces import can_move
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
@@ -66,6 +67,7 @@ class EstimatedNormConv(KernelConv):
 
     def compute_kernel(self, training: bool = False) -> Tensor:
         kernel = ops.convert_to_tensor(self.free_kernel)
+        training = training and can_move(self.power_iteration_vector)
         norm, vector = power_iteration(
             self.operator,
             kernel,
@@ -76,6 +78,6 @@ class EstimatedNormConv(KernelConv):
             self.power_iteration_vector.assign(vector)
         return self.divide(kernel, norm)
 
-    def audited_kernel(self) -> Tensor:
+    def proven_kernel(self) -> Tensor:
         kernel = self.kernel
         return shrink_kernel(kernel, self.bound_norm(kernel))

@@ -4,15 +4,20 @@ import abc
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
-from keras_lip.bounds.activation_bound import activation_bound
-from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
-from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.held_values import compute_once
 from keras_lip.layers.convolutional.base_conv import BaseConv
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.operators import ConvolutionOperator
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.activations import activate
+from keras_lip.program.freezing.reading import channels_back
+from keras_lip.program.freezing.reading import channels_last
+from keras_lip.program.freezing.reading import read_bias
+from keras_lip.program.node import Node
+from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Tensor
@@ -97,16 +102,12 @@ class ExplicitConv(BaseConv):
         """Constrains the weights; in training it may update a state."""
 
     @abc.abstractmethod
-    def audited_kernel(self) -> Tensor:
-        """Returns the kernel to export, which keeps its promise provably."""
+    def proven_kernel(self) -> Tensor:
+        """Returns a kernel that keeps its promise provably."""
 
     @abc.abstractmethod
     def apply_kernel(self, kernel: Tensor, images: Tensor) -> Tensor:
         """Applies the linear map of a kernel."""
-
-    @abc.abstractmethod
-    def stock_layer(self, weights: list[Array]) -> keras.layers.Layer:
-        """Returns the stock form that holds a kernel and maybe a bias."""
 
     @property
     def kernel(self) -> Tensor:
@@ -114,8 +115,11 @@ class ExplicitConv(BaseConv):
         return self.compute_kernel()
 
     def convolve(self, images: Tensor, training: bool) -> Tensor:
-        kernel = ops.cast(self.compute_kernel(training), images.dtype)
-        return self.apply_kernel(kernel, images)
+        if training:
+            kernel = self.compute_kernel(training=True)
+        else:
+            kernel = compute_once(self, lambda: self.kernel)
+        return self.apply_kernel(ops.cast(kernel, images.dtype), images)
 
     def extent(self) -> tuple[int, ...]:
         return tuple(
@@ -125,10 +129,6 @@ class ExplicitConv(BaseConv):
             )
         )
 
-    def lipschitz_bound(self) -> float:
-        norm = self.bound_norm(self.kernel)
-        return activation_bound(self.activation, norm)
-
     def bound_norm(self, kernel: Tensor) -> float:
         """Bounds the norm of the convolution with a kernel, from above."""
         # Dilated taps meet the pixels of one phase: their norm is that of the
@@ -137,12 +137,16 @@ class ExplicitConv(BaseConv):
             read_kernel(self, kernel), self.strides, self.groups
         )
 
-    def to_keras_layer(self, audited: bool = True) -> keras.layers.Layer:
-        kernel = self.audited_kernel() if audited else self.kernel
-        weights = [kernel, self.bias] if self.use_bias else [kernel]
-        return self.stock_layer(
-            [ops.convert_to_numpy(weight) for weight in weights]
-        )
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        kernel = self.proven_kernel() if x.proven else self.kernel
+        node = self.make_node(read_kernel(self, kernel), read_bias(self))
+        outputs = channels_last(x, self).then(node)
+        return channels_back(activate(outputs, self.activation), self)
+
+    @abc.abstractmethod
+    def make_node(self, kernel: Array, bias: Array | None) -> Node:
+        """Returns the node of a kernel, and of a bias if there is one."""
 
     def get_config(self) -> Config:
         return {

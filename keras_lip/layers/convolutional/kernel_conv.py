@@ -1,9 +1,8 @@
 """Convolutions with a kernel that can be written down."""
 
-import keras
-
 from keras_lip.layers.convolutional.explicit_conv import ExplicitConv
-from keras_lip.layers.convolutional.stock_convolution import stock_convolution
+from keras_lip.program.node import Node
+from keras_lip.program.nodes.convolution import Convolution
 from keras_lip.types import Array
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -28,5 +27,18 @@ class KernelConv(ExplicitConv):
     def apply_kernel(self, kernel: Tensor, images: Tensor) -> Tensor:
         return self.operator.matvec(kernel, images)
 
-    def stock_layer(self, weights: list[Array]) -> keras.layers.Layer:
-        return stock_convolution(self, weights)
+    def make_node(self, kernel: Array, bias: Array | None) -> Node:
+        operator = self.operator
+        strided_same = self.padding == "same" and not operator.is_circular
+        widths = None
+        if not strided_same or max(self.strides) == 1:
+            widths = tuple(operator.padding_widths(kernel))
+        return Convolution(
+            kernel,
+            bias,
+            self.strides,
+            self.dilation_rate,
+            self.groups,
+            widths,
+            operator.is_circular,
+        )

@@ -2,12 +2,9 @@
 
 from typing import Any
 
-import keras
-
 from keras_lip.layers.convolutional.explicit_conv import ExplicitConv
-from keras_lip.layers.convolutional.stock_convolution_transpose import (
-    stock_convolution_transpose,
-)
+from keras_lip.program.node import Node
+from keras_lip.program.nodes.transposed_convolution import TransposedConvolution
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
@@ -39,5 +36,16 @@ class KernelConvTranspose(ExplicitConv):
             return (side - 1) * stride + max(taps, stride)
         return side * stride
 
-    def stock_layer(self, weights: list[Array]) -> keras.layers.Layer:
-        return stock_convolution_transpose(self, weights)
+    def make_node(self, kernel: Array, bias: Array | None) -> Node:
+        operator = self.operator
+        none = ((0, 0),) * self.rank
+        wrapping = operator.adjoint_padding(kernel)
+        return TransposedConvolution(
+            kernel,
+            bias,
+            self.strides,
+            self.dilation_rate,
+            1,
+            tuple(wrapping) if operator.is_circular else none,
+            tuple(operator.adjoint_cropping(kernel)),
+        )

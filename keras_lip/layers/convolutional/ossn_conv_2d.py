@@ -20,8 +20,8 @@ class OSSNConv2D(EstimatedNormConv):
     the last one ended, which is a non-trainable weight, and by 100 iterations
     from there at inference. The estimate lies below the norm, so that the layer
     may exceed one by its error; `lipschitz_bound` measures the kernel that runs
-    at inference, for images of any size, and a materialized layer holds a
-    kernel that is proven not to exceed one.
+    at inference, for images of any size, and `keras_lip.models.materialize`
+    with `proven=True` writes down a kernel that is proven not to exceed one.
 
     Args:
         filters: Positive integer. Number of channels of the output.

@@ -59,7 +59,7 @@ class RKOKernel(ExplicitConv):
         )
         return ops.reshape(matrix, shape) / math.sqrt(overlap)
 
-    def audited_kernel(self) -> Tensor:
+    def proven_kernel(self) -> Tensor:
         return self.kernel
 
     def _matrix_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,17 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_lip.bounds.activation_bound import activation_bound
-from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.tap_norm_bound import tap_norm_bound
-from keras_lip.bounds.truncated_exponential_bound import (
-    truncated_exponential_bound,
-)
+from keras_lip.held_values import compute_once
 from keras_lip.layers.convolutional.base_conv import BaseConv
-from keras_lip.layers.convolutional.stock_exponential import stock_exponential
 from keras_lip.layers.reshaping.invertible_downsampling_2d import (
     InvertibleDownsampling2D,
 )
@@ -24,6 +18,18 @@ from keras_lip.linalg import apply_exponential_fast
 from keras_lip.linalg import limit_norm
 from keras_lip.linalg import skew_kernel
 from keras_lip.operators import ConvolutionOperator
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.activations import activate
+from keras_lip.program.freezing.reading import channels_back
+from keras_lip.program.freezing.reading import channels_last
+from keras_lip.program.freezing.reading import read_bias
+from keras_lip.program.nodes.affine import Affine
+from keras_lip.program.nodes.composite import Exponential
+from keras_lip.program.nodes.convolution import Convolution
+from keras_lip.program.nodes.selections import Pad
+from keras_lip.program.nodes.selections import Slice
+from keras_lip.program.nodes.selections import SpaceToDepth
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -163,7 +169,11 @@ class SOCConv2D(BaseConv):
         if math.prod(self.strides) > 1:
             images = self.downsampling(images)
         images = self.pad_channels(images)
-        kernel = ops.cast(self.generator, images.dtype)
+        if training:
+            kernel = self.generator
+        else:
+            kernel = compute_once(self, lambda: self.generator)
+        kernel = ops.cast(kernel, images.dtype)
         fast = training and self.gradient == "fast"
         exponentiate = apply_exponential_fast if fast else apply_exponential
         terms = self.train_terms if training else self.eval_terms
@@ -177,22 +187,31 @@ class SOCConv2D(BaseConv):
             return images
         return ops.pad(images, [(0, 0), (0, 0), (0, 0), (0, missing)])
 
-    def lipschitz_bound(self) -> float:
+    def freeze(self, *inputs: Wire) -> Wire:
         kernel = read_kernel(self, self.generator)
-        norm = truncated_exponential_bound(
-            self.eval_terms, tap_norm_bound(kernel)
+        ones = (1, 1)
+        generator = Convolution(
+            kernel,
+            None,
+            *(ones, ones, 1),
+            tuple(self.operator.padding_widths(kernel)),
+            self.operator.is_circular,
         )
-        if norm > 1:
-            # It takes seconds, and can only help where the quick bound does not
-            # do.
-            radius = convolution_norm_bound(kernel)
-            norm = min(
-                norm, truncated_exponential_bound(self.eval_terms, radius)
-            )
-        return activation_bound(self.activation, norm)
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return stock_exponential(self)
+        x = channels_last(inputs[0], self)
+        if math.prod(self.strides) > 1:
+            x = x.then(SpaceToDepth(self.strides))
+        missing = self.free_kernel.shape[-1] - (x.shape or (0,))[-1]
+        if missing and x.shape is not None:
+            x = x.then(Pad(((0, 0), (0, 0), (0, missing))))
+        x = x.then(Exponential(generator, self.eval_terms))
+        if self.filters < self.free_kernel.shape[-1]:
+            everywhere = (None, None, None)
+            kept = (None, self.filters, None)
+            x = x.then(Slice((everywhere, everywhere, kept)))
+        bias = read_bias(self)
+        if bias is not None:
+            x = x.then(Affine(np.ones_like(bias), bias))
+        return channels_back(activate(x, self.activation), self)
 
     def get_config(self) -> Config:
         return {

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.layers.convolutional.estimated_norm_conv import EstimatedNormConv
 from keras_lip.linalg import merge_phases
 from keras_lip.linalg import split_phases
+from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
@@ -27,8 +27,8 @@ class SVCMConv2D(EstimatedNormConv):
     so every n steps. In between, and for what the window cuts off, the kernel
     is divided by an estimate of its norm, as in `OSSNConv2D`, wherever that
     exceeds one. `lipschitz_bound` measures the kernel that runs at inference,
-    for images of any size, and a materialized layer holds a kernel that is
-    proven not to exceed one.
+    for images of any size, and `keras_lip.models.materialize` with
+    `proven=True` writes down a kernel that is proven not to exceed one.
 
     Args:
         filters: Positive integer. Number of channels of the output.

@@ -6,11 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.activation_bound import activation_bound
-from keras_lip.bounds.activation_bound import get_activation
-from keras_lip.bounds.dense_norm_bound import dense_norm_bound
-from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.held_values import compute_once
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.activations import activate
+from keras_lip.program.freezing.activations import get_activation
+from keras_lip.program.freezing.reading import read_bias
+from keras_lip.program.nodes.dense import Dense
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -96,14 +99,16 @@ class BaseDense(LipschitzLayer):
         """
 
     @abc.abstractmethod
-    def audited_kernel(self) -> Tensor:
-        """Returns the kernel to export, which keeps its promise provably."""
+    def proven_kernel(self) -> Tensor:
+        """Returns a kernel that keeps its promise provably."""
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if training and self.trainable:
             outputs = self.train_multiply(inputs)
         else:
-            kernel = ops.cast(self.kernel, inputs.dtype)
+            kernel = ops.cast(
+                compute_once(self, lambda: self.kernel), inputs.dtype
+            )
             outputs = ops.matmul(inputs, kernel)
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
@@ -112,24 +117,11 @@ class BaseDense(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def lipschitz_bound(self) -> float:
-        (name,) = self.norms
-        norm = dense_norm_bound(read_kernel(self, self.kernel), name)
-        return activation_bound(self.activation, norm)
-
-    def to_keras_layer(self, audited: bool = True) -> keras.layers.Dense:
-        layer = keras.layers.Dense(
-            self.units,
-            activation=self.activation,
-            use_bias=self.use_bias,
-            name=self.name,
-            dtype=self.dtype_policy,
-        )
-        layer.build((None, self.free_kernel.shape[0]))
-        kernel = self.audited_kernel() if audited else self.kernel
-        weights = [kernel, self.bias] if self.use_bias else [kernel]
-        layer.set_weights([ops.convert_to_numpy(weight) for weight in weights])
-        return layer
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        kernel = self.proven_kernel() if x.proven else self.kernel
+        dense = Dense(read_kernel(self, kernel), read_bias(self))
+        return activate(x.then(dense), self.activation)
 
     def get_config(self) -> Config:
         initializers, regularizers = keras.initializers, keras.regularizers

@@ -5,11 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
-from keras_lip.layers.core.head_weights import HeadWeights
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program.builder import Wire
+from keras_lip.program.nodes.composite import CurvatureHead as CurvatureNode
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -128,41 +127,10 @@ class CurvatureHead(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def read_weights(self) -> HeadWeights:
-        """Returns the weights that run, on the host."""
-        return HeadWeights(
-            read_kernel(self, self.hidden_kernel),
-            read_kernel(self, self.hidden_bias),
-            read_kernel(self, self.kernel),
-            read_kernel(self, self.bias),
-        )
-
-    def lipschitz_bound(self) -> float:
-        weights = self.read_weights()
-        # The slope of softplus is at most one.
-        return multiply_up(
-            spectral_norm_bound(weights.hidden_kernel),
-            spectral_norm_bound(weights.kernel),
-        )
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        shape = self.get_build_config()["input_shape"][1:]
-        inputs = keras.Input(shape, dtype=self.compute_dtype)
-        hidden = keras.layers.Dense(
-            self.hidden_units, activation="softplus", dtype=self.dtype_policy
-        )
-        dense = keras.layers.Dense(self.units, dtype=self.dtype_policy)
-        outputs = dense(hidden(inputs))
-        hidden.set_weights(
-            [
-                ops.convert_to_numpy(self.hidden_kernel),
-                ops.convert_to_numpy(self.hidden_bias),
-            ]
-        )
-        dense.set_weights(
-            [ops.convert_to_numpy(self.kernel), ops.convert_to_numpy(self.bias)]
-        )
-        return keras.Model(inputs, outputs, name=self.name)
+    def freeze(self, *inputs: Wire) -> Wire:
+        weights = (self.hidden_kernel, self.hidden_bias, self.kernel, self.bias)
+        node = CurvatureNode(*(read_kernel(self, each) for each in weights))
+        return inputs[0].then(node)
 
     def get_config(self) -> Config:
         initializers, regularizers = keras.initializers, keras.regularizers

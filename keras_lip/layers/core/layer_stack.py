@@ -10,15 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.bound import Bound
-from keras_lip.bounds.lipschitz_bound import output_bound
-from keras_lip.bounds.methods import note_method
-from keras_lip.bounds.norms import NORMS
-from keras_lip.bounds.propagate_bound import propagate_bound
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.deep_recursion import deep_recursion
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_keras_model import to_keras_model
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.registry import find_norms
+from keras_lip.proofs.norms import NORMS
 from keras_lip.scan import Step
 from keras_lip.scan import scan
 from keras_lip.types import Array
@@ -172,15 +167,6 @@ class LayerStack(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        total = dict.fromkeys(self.norms, 1.0)
-        for block in self.blocks():
-            for norm in self.norms:
-                bound = output_bound(block, norm)
-                total[norm] = multiply_up(total[norm], bound)
-                _note_methods(bound)
-        return max(total.values())
-
     def blocks(self) -> Iterator[keras.Sequential]:
         """Yields each block, with its weights.
 
@@ -205,29 +191,12 @@ class LayerStack(LipschitzLayer):
         for weight, column in zip(self._stacked, columns, strict=True):
             weight.assign(np.stack(column))
 
-    def unstack(self) -> keras.Sequential:
-        """Returns the built stack as a model of its layers, written out.
-
-        Returns:
-            A `keras.Sequential` of `depth` times the layers of a block, with
-            copies of their weights. The number of a block is added to the names
-            of its layers.
-        """
-        written: list[keras.layers.Layer] = []
-        weights: list[list[Array]] = []
-        for index, block in enumerate(self.blocks()):
-            written += self._make_layers(f"_{index}")
-            weights += [layer.get_weights() for layer in block.layers]
-        shape = self.get_build_config()["input_shape"]
-        inputs = keras.Input(batch_shape=shape, dtype=self.compute_dtype)
-        with deep_recursion():
-            model = keras.Sequential([inputs, *written], name=self.name)
-        for layer, values in zip(written, weights, strict=True):
-            layer.set_weights(values)
-        return model
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_keras_model(self.unstack(), audited)
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        for block in self.blocks():
+            for layer in block.layers:
+                x = x.through(layer)
+        return x
 
     def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
@@ -332,7 +301,7 @@ def _find_dtype(layers: list[keras.layers.Layer]) -> Any:
 
 def _find_norms(layers: list[keras.layers.Layer]) -> tuple[str, ...]:
     """Returns the norms that all layers have a bound in."""
-    known = [propagate_bound.find_norms(layer) for layer in layers]
+    known = [find_norms(layer) for layer in layers]
     norms = tuple(norm for norm in NORMS if all(norm in each for each in known))
     if not norms:
         raise ValueError(
@@ -365,11 +334,3 @@ def _map_each(function: Any) -> Any:
             function, ops.convert_to_tensor(stacked)
         )
     )
-
-
-def _note_methods(bound: Bound) -> None:
-    """Writes down how the layers of a block were bounded."""
-    for method in bound.methods:
-        note_method(method)
-    for inner in bound.inputs:
-        _note_methods(inner)

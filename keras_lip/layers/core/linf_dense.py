@@ -5,11 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.row_sum_bound import row_sum_bound
 from keras_lip.layers.core.base_dense import BaseDense
 from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.linalg import project_l1
+from keras_lip.proofs.row_sum_bound import row_sum_bound
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Tensor
 
 
@@ -75,6 +75,6 @@ class LinfDense(BaseDense):
     def train_multiply(self, inputs: Tensor) -> Tensor:
         return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
 
-    def audited_kernel(self) -> Tensor:
+    def proven_kernel(self) -> Tensor:
         kernel = self.kernel
         return shrink_kernel(kernel, row_sum_bound(read_kernel(self, kernel)))

@@ -21,8 +21,9 @@ class LipschitzDense(ParametrizedDense):
     With `"aol"` and `"frobenius"` the norm is at most one by construction. With
     `"spectral"` it is one by an estimate, which lies below the norm, so that
     the kernel may exceed one by the error of the estimate; `lipschitz_bound`
-    measures the kernel that runs at inference, and a materialized layer holds a
-    kernel that is proven not to exceed one.
+    measures the kernel that runs at inference, and
+    `keras_lip.models.materialize` with `proven=True` writes down a kernel that
+    is proven not to exceed one.
 
     Args:
         units: Positive integer. Dimension of the output.

@@ -6,9 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
-from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program.builder import Wire
+from keras_lip.program.nodes.affine import Affine
+from keras_lip.proofs.norms import NORMS
+from keras_lip.read_weight import read_weight
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -69,15 +71,9 @@ class LipschitzScale(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        return abs(float(read_weight(self._rounded_factor())))
-
-    def to_keras_layer(self, audited: bool = True) -> keras.layers.Rescaling:
-        return keras.layers.Rescaling(
-            float(read_weight(self._rounded_factor())),
-            name=self.name,
-            dtype=self.dtype_policy,
-        )
+    def freeze(self, *inputs: Wire) -> Wire:
+        factor = read_weight(self._rounded_factor())
+        return inputs[0].then(Affine(factor, np.zeros(())))
 
     def get_config(self) -> Config:
         return {**super().get_config(), "factor": self.factor}

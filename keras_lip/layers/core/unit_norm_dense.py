@@ -62,5 +62,5 @@ class UnitNormDense(BaseDense):
     def train_multiply(self, inputs: Tensor) -> Tensor:
         return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
 
-    def audited_kernel(self) -> Tensor:
+    def proven_kernel(self) -> Tensor:
         return self.kernel

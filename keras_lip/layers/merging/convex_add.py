@@ -5,15 +5,13 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
-from keras_lip.bounds.propagate_bound import propagate_bound
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.rounding import add_up
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.rules.broadcasting import check_same_shapes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.merging.input_shapes import check_input_shapes
-from keras_lip.types import Array
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.stock_layers import check_same_shapes
+from keras_lip.program.nodes.merges import Combine
+from keras_lip.proofs.norms import NORMS
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
@@ -81,28 +79,8 @@ class ConvexAdd(LipschitzLayer):
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return input_shape[0]
 
-    def lipschitz_bound(self) -> float:
-        return add_up(*map(float, self._running_weights()))
-
-    def _running_weights(self) -> Array:
-        return read_kernel(self, self.compute_weights())
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        shapes = self.get_build_config()["input_shape"]
-        inputs = [
-            keras.Input(shape[1:], dtype=self.compute_dtype) for shape in shapes
-        ]
-        terms = [
-            keras.layers.Rescaling(float(weight), dtype=self.dtype_policy)(x)
-            for weight, x in zip(self._running_weights(), inputs, strict=True)
-        ]
-        outputs = keras.layers.Add(dtype=self.dtype_policy)(terms)
-        return keras.Model(inputs, outputs, name=self.name)
-
-
-@propagate_bound.register(ConvexAdd, norms=NORMS)
-def _(layer: ConvexAdd, inputs: list[float]) -> float:
-    # What is built on unknown sizes might yet broadcast.
-    check_same_shapes(layer, inputs)
-    weights = map(float, layer._running_weights())
-    return add_up(*map(multiply_up, weights, inputs))
+    def freeze(self, *inputs: Wire) -> Wire:
+        # What is built on unknown sizes might yet broadcast.
+        check_same_shapes(self, inputs)
+        weights = read_kernel(self, self.compute_weights())
+        return inputs[0].then(Combine(tuple(map(float, weights))), *inputs[1:])

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
-from keras_lip.bounds.propagate_bound import propagate_bound
-from keras_lip.bounds.read_kernel import read_weight
-from keras_lip.bounds.rounding import hypot_up
-from keras_lip.bounds.rounding import multiply_up
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.merging.input_shapes import check_input_shapes
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.stock_layers import concatenate
+from keras_lip.program.nodes.affine import Affine
+from keras_lip.proofs.norms import NORMS
+from keras_lip.read_weight import read_weight
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -82,36 +83,10 @@ class LipschitzConcatenate(LipschitzLayer):
         shape[self.axis] = sum(known) if len(known) == len(sizes) else None
         return tuple(shape)
 
-    def lipschitz_bound(self) -> float:
-        return _bound_concatenation(self, [1.0] * self.num_inputs)
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        shapes = self.get_build_config()["input_shape"]
-        inputs = [
-            keras.Input(shape[1:], dtype=self.compute_dtype) for shape in shapes
-        ]
-        concatenate = keras.layers.Concatenate(
-            axis=self.axis, dtype=self.dtype_policy
-        )
-        scale = keras.layers.Rescaling(
-            float(read_weight(self._factor())), dtype=self.dtype_policy
-        )
-        outputs = scale(concatenate(inputs))
-        return keras.Model(inputs, outputs, name=self.name)
+    def freeze(self, *inputs: Wire) -> Wire:
+        factor = read_weight(self._factor())
+        joined = concatenate(self, self.axis, inputs)
+        return joined.then(Affine(factor, np.zeros(())))
 
     def get_config(self) -> Config:
         return {**super().get_config(), "axis": self.axis}
-
-
-@propagate_bound.register(LipschitzConcatenate)
-def _bound_concatenation(
-    layer: LipschitzConcatenate, inputs: list[float]
-) -> float:
-    factor = float(read_weight(layer._factor()))
-    return multiply_up(factor, hypot_up(*inputs))
-
-
-@propagate_bound.register(LipschitzConcatenate, norms=("linf",))
-def _bound_largest(layer: LipschitzConcatenate, inputs: list[float]) -> float:
-    factor = float(read_weight(layer._factor()))
-    return multiply_up(factor, max(inputs))

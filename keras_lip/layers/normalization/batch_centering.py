@@ -5,10 +5,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.channel_axis import channel_shape
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import along_axis
+from keras_lip.program.freezing.stock_layers import translate
+from keras_lip.proofs.norms import NORMS
+from keras_lip.read_weight import read_kernel
+from keras_lip.traces import can_move
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -100,6 +105,12 @@ class BatchCentering(LipschitzLayer):
         moving_mean = ops.convert_to_tensor(self.moving_mean)
         if not training:
             return moving_mean
+        if not can_move(self.moving_mean):
+            raise ValueError(
+                f"Layer '{self.name}' cannot learn a mean inside of a loop, "
+                "which JAX traces as a function of its own. Move it out of the "
+                "cell, or use `keras_lip.layers.LayerCentering`."
+            )
         axes = list(range(len(inputs.shape)))
         del axes[self.axis]
         mean = ops.mean(ops.cast(inputs, self.moving_mean.dtype), axis=axes)
@@ -111,29 +122,14 @@ class BatchCentering(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
-
-    def to_keras_layer(
-        self, audited: bool = True
-    ) -> keras.layers.BatchNormalization:
-        # Its moving variance is one at birth, and nothing is added to it.
-        layer = keras.layers.BatchNormalization(
-            axis=self.axis,
-            momentum=self.momentum,
-            epsilon=0.0,
-            center=self.center,
-            scale=False,
-            name=self.name,
-            dtype=self.dtype_policy,
-        )
-        layer.build(self.get_build_config()["input_shape"])
-        # By way of the host: JAX would share the arrays, and delete them where
-        # a step of one of the models updates them.
-        layer.moving_mean.assign(ops.convert_to_numpy(self.moving_mean))
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        mean = read_kernel(self, self.moving_mean)
+        x = x.then(translate(-along_axis(x, self.axis, mean)))
         if self.center:
-            layer.beta.assign(ops.convert_to_numpy(self.beta))
-        return layer
+            beta = read_kernel(self, self.beta)
+            x = x.then(translate(along_axis(x, self.axis, beta)))
+        return x
 
     def get_config(self) -> Config:
         return {

@@ -7,7 +7,9 @@ from keras import ops
 
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_functional import to_functional
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import sample_axis
+from keras_lip.program.nodes.axis_linear import Center
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -61,11 +63,9 @@ class LayerCentering(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        return x.then(Center(sample_axis(x, self.axis)))
 
     def get_config(self) -> Config:
         return {**super().get_config(), "axis": self.axis}

@@ -7,7 +7,8 @@ import keras
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import image_axes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_functional import to_functional
+from keras_lip.program.builder import Wire
+from keras_lip.program.nodes.selections import Reshape
 from keras_lip.types import Config
 from keras_lip.types import Shape
 
@@ -40,8 +41,12 @@ class BaseGlobalPooling2D(LipschitzLayer):
             return tuple(1 if i in self.axes else size for i, size in sizes)
         return tuple(size for i, size in sizes if i not in self.axes)
 
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    def drop_sides(self, x: Wire) -> Wire:
+        """Drops the sides of size one of what was pooled."""
+        channels = (x.shape or (None,) * 3)[2 if self.axes == (1, 2) else 0]
+        if self.keepdims or channels is None:
+            return x
+        return x.then(Reshape((channels,)))
 
     def get_config(self) -> Config:
         return {

@@ -9,14 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.rounding import sqrt_up
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.image_format import image_axes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.pooling.widen import widen
-from keras_lip.layers.to_functional import to_functional
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -104,13 +101,10 @@ class BasePooling2D(LipschitzLayer):
                 shape[axis] = reach // stride + 1
         return tuple(shape)
 
-    def lipschitz_bound(self) -> float:
-        # The layer runs in float32 or float64.
-        factor = max(self._factor, float(np.float32(self._factor)))
-        return multiply_up(factor, sqrt_up(self.squared_constant()))
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    @property
+    def running_factor(self) -> float:
+        """The factor as it is rounded, which may be to float32."""
+        return max(self._factor, float(np.float32(self._factor)))
 
     def get_config(self) -> Config:
         return {

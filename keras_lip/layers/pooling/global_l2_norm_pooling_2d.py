@@ -6,6 +6,9 @@ from keras import ops
 from keras_lip.layers.pooling.base_global_pooling_2d import BaseGlobalPooling2D
 from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
 from keras_lip.layers.pooling.widen import widen
+from keras_lip.program.builder import Wire
+from keras_lip.program.nodes.axis_linear import GlobalPool
+from keras_lip.program.nodes.pooling import NormPool
 from keras_lip.types import Tensor
 
 
@@ -53,5 +56,7 @@ class GlobalL2NormPooling2D(BaseGlobalPooling2D):
         outputs = safe_sqrt(ops.sum(squares, self.axes, keepdims=self.keepdims))
         return ops.cast(outputs, inputs.dtype)
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
+    def freeze(self, *inputs: Wire) -> Wire:
+        axes = tuple(axis - 1 for axis in self.axes)
+        norms = inputs[0].then(NormPool(GlobalPool(axes, 1.0), 1.0))
+        return self.drop_sides(norms)

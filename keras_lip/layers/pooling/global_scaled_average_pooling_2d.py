@@ -1,17 +1,15 @@
 """Global average pooling, scaled to a Lipschitz constant of one."""
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.rounding import sqrt_up
 from keras_lip.layers.pooling.base_global_pooling_2d import BaseGlobalPooling2D
 from keras_lip.layers.pooling.widen import widen
-from keras_lip.types import Shape
+from keras_lip.program.builder import Wire
+from keras_lip.program.nodes.axis_linear import GlobalPool
 from keras_lip.types import Tensor
 
 
@@ -54,26 +52,27 @@ class GlobalScaledAveragePooling2D(BaseGlobalPooling2D):
       pooling that is made 1-Lipschitz
     """
 
-    def build(self, input_shape: Shape) -> None:
-        sides: list[Any] = [input_shape[axis] for axis in self.axes]
-        if None in sides:
+    def call(self, inputs: Tensor) -> Tensor:
+        sides = [ops.shape(inputs)[axis] for axis in self.axes]
+        total = ops.sum(widen(inputs), self.axes, keepdims=self.keepdims)
+        if all(isinstance(side, int) for side in sides):
+            factor = 1 / math.sqrt(math.prod(sides))
+        else:
+            factor = ops.rsqrt(ops.cast(ops.prod(sides), total.dtype))
+        return ops.cast(total * factor, inputs.dtype)
+
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        axes = tuple(axis - 1 for axis in self.axes)
+        sides = [None if x.shape is None else x.shape[axis] for axis in axes]
+        known = [side for side in sides if side is not None]
+        if len(known) < len(sides):
             raise ValueError(
                 f"Layer '{self.name}' divides by the root of the number of "
-                "pixels, which must be known. Received: "
-                f"input_shape={tuple(input_shape)}, "
-                f"data_format={self.data_format!r}"
+                "pixels, which must be known to be bounded. Received: inputs "
+                f"of sides {tuple(sides)}"
             )
-        self._pixels = math.prod(sides)
-        self.input_spec = keras.layers.InputSpec(
-            ndim=4, axes=dict(zip(self.axes, sides, strict=True))
-        )
-
-    def call(self, inputs: Tensor) -> Tensor:
-        total = ops.sum(widen(inputs), self.axes, keepdims=self.keepdims)
-        return ops.cast(total * (1 / math.sqrt(self._pixels)), inputs.dtype)
-
-    def lipschitz_bound(self) -> float:
-        factor = 1 / math.sqrt(self._pixels)
+        factor = 1 / math.sqrt(math.prod(known))
         # The layer runs in float32 or float64.
         factor = max(factor, float(np.float32(factor)))
-        return multiply_up(factor, sqrt_up(self._pixels))
+        return self.drop_sides(x.then(GlobalPool(axes, factor)))

@@ -8,6 +8,10 @@ from keras import ops
 from keras_lip.layers.pooling.base_pooling_2d import BasePooling2D
 from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
 from keras_lip.layers.pooling.sum_windows import sum_windows
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import on_images
+from keras_lip.program.nodes.axis_linear import WindowPool
+from keras_lip.program.nodes.pooling import NormPool
 from keras_lip.types import Tensor
 
 
@@ -70,3 +74,7 @@ class L2NormPooling2D(BasePooling2D):
         return safe_sqrt(
             sum_windows(squares, axes, self.pool_size, self.strides)
         )
+
+    def freeze(self, *inputs: Wire) -> Wire:
+        sums = WindowPool(self.pool_size, self.strides, self.padding, 1.0)
+        return on_images(inputs[0], self, NormPool(sums, self.running_factor))

@@ -5,10 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_functional import to_functional
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import sample_axis
+from keras_lip.program.nodes.merges import Extremum
+from keras_lip.program.nodes.selections import Slice
+from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -56,24 +59,27 @@ class MaxChannelPooling(LipschitzLayer):
 
     def build(self, input_shape: Shape) -> None:
         check_groups(self, input_shape, self.axis, group_size=2)
-        self.input_spec = keras.layers.InputSpec(
-            ndim=len(input_shape), axes={self.axis: input_shape[self.axis]}
-        )
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.maximum(*ops.split(inputs, 2, axis=self.axis))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        # One instance may be called on several shapes.
+        check_groups(self, input_shape, self.axis, group_size=2)
         shape: list[Any] = list(input_shape)
         if shape[self.axis] is not None:
             shape[self.axis] //= 2
         return tuple(shape)
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        axis = sample_axis(x, self.axis)
+        half = 1 if x.shape is None else (x.shape[axis] or 0) // 2
+        before = ((None, None, None),) * max(axis, 0)
+        low = x.then(Slice((*before, (None, half, None))))
+        return low.then(
+            Extremum(True), x.then(Slice((*before, (half, None, None))))
+        )
 
     def get_config(self) -> Config:
         return {**super().get_config(), "axis": self.axis}

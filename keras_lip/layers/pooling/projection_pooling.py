@@ -1,24 +1,21 @@
 """Pooling of pairs of channels by their distance to a set that is learnt."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_weight
-from keras_lip.bounds.rounding import inflate_up
-from keras_lip.bounds.rounding import sqrt_up
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.channel_axis import channel_shape
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.pooling.half_line_distance import half_line_distance
-from keras_lip.layers.pooling.point_distance import point_distance
-from keras_lip.layers.pooling.polygon_distance import polygon_distance
-from keras_lip.layers.pooling.polyline_distance import polyline_distance
 from keras_lip.layers.pooling.widen import widen
+from keras_lip.linalg.plane_distances import DISTANCES
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import sample_axis
+from keras_lip.program.nodes.distances import Distance
+from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -26,12 +23,6 @@ from keras_lip.types import Tensor
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
 
-_DISTANCES: dict[str, Callable[..., Tensor]] = {
-    "half_lines": half_line_distance,
-    "point": point_distance,
-    "polygon": polygon_distance,
-    "polyline": polyline_distance,
-}
 _FEWEST_VERTICES = {"polygon": 3, "polyline": 1}
 
 # The ends of a polyline keep this angle from the first axis, so that rounding
@@ -102,7 +93,7 @@ class ProjectionPooling(LipschitzLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_known("projection", projection, _DISTANCES)
+        check_known("projection", projection, DISTANCES)
         self.projection = projection
         self.num_vertices = _check_num_vertices(projection, num_vertices)
         self.axis = axis
@@ -169,7 +160,7 @@ class ProjectionPooling(LipschitzLayer):
 
     def _pool(self, inputs: Tensor, values: list[Tensor]) -> Tensor:
         x, y = ops.split(widen(inputs), 2, axis=self.axis)
-        distance = _DISTANCES[self.projection](x, y, *values)
+        distance = DISTANCES[self.projection](ops, x, y, *values)
         return ops.cast(distance, inputs.dtype)
 
     def _align(self, shape: Shape, ndim: int) -> tuple[Any, ...]:
@@ -182,40 +173,11 @@ class ProjectionPooling(LipschitzLayer):
             shape[self.axis] //= 2
         return tuple(shape)
 
-    def lipschitz_bound(self) -> float:
-        values = [read_weight(values) for values in self.compute_set()]
-        if not all(np.isfinite(array).all() for array in values):
-            return math.inf
-        if self.projection == "half_lines":
-            squares = np.square(values[0]) + np.square(values[1])
-            longest = sqrt_up(inflate_up(float(np.max(squares)), 2))
-            return max(1.0, longest)
-        return 1.0
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        shape = self.get_build_config()["input_shape"]
-        inputs = keras.Input(shape[1:], dtype=self.compute_dtype)
-        zeros = self._zeros(widen(inputs))
-        values = []
-        for array in map(read_weight, self.compute_set()):
-            if self.compute_dtype != "float64":
-                array = array.astype("float32")
-            array = array.reshape(self._align(array.shape, len(shape)))
-            has_vertices = array.ndim > len(shape)
-            aligned = ops.expand_dims(zeros, -1) if has_vertices else zeros
-            values.append(ops.add(aligned, array))
-        outputs = self._pool(inputs, values)
-        return keras.Model(inputs, outputs, name=self.name)
-
-    def _zeros(self, inputs: Tensor) -> Tensor:
-        """Returns a zero for each pair of channels, as a part of the graph.
-
-        What is added to them is too. The differences of vertices are then as
-        precise as the graph is, also in a copy of another dtype.
-        """
-        index = [slice(0, 1)] * len(inputs.shape)
-        index[self.axis] = slice(0, inputs.shape[self.axis] // 2)
-        return ops.zeros_like(inputs[tuple(index)])
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        values = tuple(map(read_weight, self.compute_set()))
+        axis = sample_axis(x, self.axis)
+        return x.then(Distance(self.projection, values, axis))
 
     def get_config(self) -> Config:
         return {

@@ -6,6 +6,9 @@ import keras
 
 from keras_lip.layers.pooling.base_pooling_2d import BasePooling2D
 from keras_lip.layers.pooling.sum_windows import sum_windows
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import on_images
+from keras_lip.program.nodes.axis_linear import WindowPool
 from keras_lip.types import Tensor
 
 
@@ -69,6 +72,12 @@ class ScaledAveragePooling2D(BasePooling2D):
 
     def pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
         return sum_windows(images, axes, self.pool_size, self.strides)
+
+    def freeze(self, *inputs: Wire) -> Wire:
+        node = WindowPool(
+            self.pool_size, self.strides, self.padding, self.running_factor
+        )
+        return on_images(inputs[0], self, node)
 
 
 def _squared_norm(size: int, stride: int) -> int:

@@ -6,12 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.image_format import image_axes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_functional import to_functional
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import on_images
+from keras_lip.program.nodes.selections import SpaceToDepth
+from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -106,11 +108,8 @@ class InvertibleDownsampling2D(LipschitzLayer):
             shape[channel_axis] *= self.pool_size[0] * self.pool_size[1]
         return tuple(shape)
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    def freeze(self, *inputs: Wire) -> Wire:
+        return on_images(inputs[0], self, SpaceToDepth(self.pool_size))
 
     def get_config(self) -> Config:
         return {

@@ -5,10 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.norms import NORMS
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.to_functional import to_functional
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import sample_axis
+from keras_lip.program.nodes.selections import Pad
+from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -80,11 +82,14 @@ class PadChannels(LipschitzLayer):
         shape[self.axis] = self.channels
         return tuple(shape)
 
-    def lipschitz_bound(self) -> float:
-        return 1.0
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        return to_functional(self)
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        if x.shape is None:
+            return x
+        widths = [(0, 0)] * len(x.shape)
+        axis = sample_axis(x, self.axis)
+        widths[axis] = (0, self.channels - (x.shape[axis] or 0))
+        return x.then(Pad(tuple(widths)))
 
     def get_config(self) -> Config:
         return {

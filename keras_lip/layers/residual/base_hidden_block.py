@@ -5,9 +5,7 @@ from typing import Any
 import keras
 
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.residual.monotone_activation import (
-    get_monotone_activation,
-)
+from keras_lip.program.freezing.activations import get_monotone_activation
 from keras_lip.types import Config
 
 

@@ -5,16 +5,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.held_values import compute_once
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenBlock
-from keras_lip.layers.residual.residual_bound import residual_bound
 from keras_lip.operators import ConvolutionOperator
-from keras_lip.operators import adjoint_kernel
-from keras_lip.operators import pad_circular
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.activations import activate
+from keras_lip.program.freezing.reading import channels_back
+from keras_lip.program.freezing.reading import channels_last
+from keras_lip.program.nodes.convolution import Convolution
+from keras_lip.program.nodes.merges import Combine
+from keras_lip.read_weight import read_kernel
+from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -89,12 +95,11 @@ class BaseHiddenConv2D(BaseHiddenBlock):
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         first = self.data_format == "channels_first"
         images = ops.moveaxis(inputs, 1, -1) if first else inputs
-        kernel, back = (
-            ops.cast(kernel, images.dtype)
-            for kernel in self.compute_kernels(
-                bool(training and self.trainable)
-            )
-        )
+        if training and self.trainable:
+            kernels = self.compute_kernels(training=True)
+        else:
+            kernels = compute_once(self, self.compute_kernels)
+        kernel, back = (ops.cast(kernel, images.dtype) for kernel in kernels)
         hidden = self.operator.matvec(kernel, images) + self.bias
         hidden = self.activation(hidden)
         outputs = images - self.operator.adjoint(back, hidden)
@@ -103,54 +108,41 @@ class BaseHiddenConv2D(BaseHiddenBlock):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        return residual_bound(
-            *(read_kernel(self, kernel) for kernel in self.compute_kernels())
-        )
-
-    def stock_block(self, down_kernel: Tensor) -> keras.Model:
-        """Returns the block as a model of two stock convolutions.
+    def read_kernels(self, proven: bool) -> tuple[Array, Array]:
+        """Returns `V` and `B` on the host, as they run or as they are proven.
 
         Args:
-            down_kernel: Kernel of the way back, the factors included.
+            proven: Boolean. Whether an estimated factor is to be replaced by
+                one that is proven to be non-expansive.
         """
-        first = self.data_format == "channels_first"
-        shape = self.get_build_config()["input_shape"]
-        inputs = keras.Input(shape[1:], dtype=self.compute_dtype)
-        images = ops.moveaxis(inputs, 1, -1) if first else inputs
-        kernel, bias, down_kernel = (
-            ops.convert_to_numpy(weight)
-            for weight in (self.kernel, self.bias, down_kernel)
-        )
+        kernel, back = self.compute_kernels()
+        return read_kernel(self, kernel), read_kernel(self, back)
+
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        kernel, back = self.read_kernels(x.has_proven_steps)
+        widths = tuple(self.operator.padding_widths(kernel))
+        back_widths = tuple(self.operator.adjoint_widths(kernel))
         circular = self.operator.is_circular
-        if circular:
-            padding = self.operator.circular_padding(kernel)
-            outputs = pad_circular(images, padding)
-        else:
-            outputs = images
-        up = keras.layers.Conv2D(
-            self.hidden_filters,
-            self.kernel_size,
-            padding="valid" if circular else self.padding,
-            data_format="channels_last",
-            activation=self.activation,
-            dtype=self.dtype_policy,
+        ones = (1, 1)
+        up = Convolution(
+            kernel,
+            read_kernel(self, self.bias),
+            ones,
+            ones,
+            1,
+            widths,
+            circular,
         )
-        down = keras.layers.Conv2D(
-            kernel.shape[-2],
-            self.kernel_size,
-            data_format="channels_last",
-            use_bias=False,
-            dtype=self.dtype_policy,
+        down = Convolution(
+            np.swapaxes(back[::-1, ::-1], -2, -1),
+            None,
+            *(ones, ones, 1, back_widths, circular),
         )
-        descent = down(self.operator.pad_adjoint(kernel, up(outputs)))
-        subtract = keras.layers.Subtract(dtype=self.dtype_policy)
-        outputs = subtract([images, descent])
-        if first:
-            outputs = ops.moveaxis(outputs, -1, 1)
-        up.set_weights([kernel, bias])
-        down.set_weights([adjoint_kernel(down_kernel)])
-        return keras.Model(inputs, outputs, name=self.name)
+        images = channels_last(x, self)
+        hidden = activate(images.then(up), self.activation)
+        outputs = images.then(Combine((1.0, -1.0)), hidden.then(down))
+        return channels_back(outputs, self)
 
     def get_config(self) -> Config:
         return {

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_lip.bounds.rounding import multiply_up
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program.builder import Wire
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -62,19 +62,8 @@ class BaseSkewFlow(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        bounds = (
-            self.potential.lipschitz_bound(),
-            self.rotation.lipschitz_bound(),
-        )
-        return multiply_up(*bounds)
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        shape = self.get_build_config()["input_shape"]
-        inputs = outputs = keras.Input(shape[1:], dtype=self.compute_dtype)
-        for layer in (self.potential, self.rotation):
-            outputs = layer.to_keras_layer(audited)(outputs)
-        return keras.Model(inputs, outputs, name=self.name)
+    def freeze(self, *inputs: Wire) -> Wire:
+        return inputs[0].through(self.potential).through(self.rotation)
 
     def get_config(self) -> Config:
         return {

@@ -7,14 +7,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
-from keras_lip.bounds.read_kernel import read_kernel
 from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.operators import ConvolutionOperator
+from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
+from keras_lip.read_weight import read_kernel
+from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -42,12 +43,12 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     a non-trainable weight, and by 100 iterations from there at inference. An
     estimate lies below the norm on images of any size, often by half a percent,
     so the step may be too long; `lipschitz_bound` is that of the step that runs
-    at inference, `max(1, h |K|^2 - 1)`, and a materialized layer holds a step
-    that is proven short enough.
+    at inference, `max(1, h |K|^2 - 1)`. `keras_lip.models.fix_steps` returns a
+    model of steps that are proven short enough.
 
     A `step` that is given is kept, whatever becomes of `K` (relaxed training),
     as a non-trainable weight. Where it is longer than `2 / |K|^2`, the bound is
-    `h |K|^2 - 1`, above one, and a materialized layer keeps it.
+    `h |K|^2 - 1`, above one.
 
     Args:
         hidden_filters: Positive integer. Number of channels of `K x`.
@@ -143,13 +144,12 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         norm = convolution_norm_bound(read_kernel(self, self.kernel))
         return min(step, longest_step(norm))
 
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        step = (
-            self.proven_step()
-            if audited
-            else float(read_kernel(self, self.compute_step()))
-        )
-        return self.stock_block(ops.multiply(self.kernel, np.float32(step)))
+    def read_kernels(self, proven: bool) -> tuple[Array, Array]:
+        if not proven:
+            return super().read_kernels(proven)
+        step = np.float32(self.proven_step())
+        back = ops.multiply(self.kernel, step)
+        return read_kernel(self, self.kernel), read_kernel(self, back)
 
     def get_config(self) -> Config:
         return {**super().get_config(), "step": self.step}

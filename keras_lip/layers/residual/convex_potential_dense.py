@@ -5,16 +5,19 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.rounding import add_up
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.held_values import compute_once
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.operators import DenseOperator
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.activations import activate
+from keras_lip.program.nodes.dense import Dense
+from keras_lip.program.nodes.merges import Combine
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -35,14 +38,15 @@ class ConvexPotentialDense(BaseHiddenDense):
     step, from the vector where the last one ended, which is a non-trainable
     weight, and by 100 iterations from that vector at inference. An estimate
     lies below the norm, so the step may be too long; `lipschitz_bound` is that
-    of the step that runs at inference, `max(1, h |W|^2 - 1)`, and a
-    materialized layer holds a step that is proven short enough.
+    of the step that runs at inference, `max(1, h |W|^2 - 1)`.
+    `keras_lip.models.fix_steps` returns a model of steps that are proven short
+    enough.
 
     A `step` that is given is kept, whatever becomes of `W` (relaxed training),
     as a non-trainable weight.
     The layer is cheaper, as nothing is estimated, and free to leave the
     1-Lipschitz functions: where the step is longer than `2 / |W|^2`, the bound
-    is `h |W|^2 - 1`, above one, and a materialized layer keeps it.
+    is `h |W|^2 - 1`, above one.
 
     Args:
         hidden_units: Positive integer. Number of columns of `W`.
@@ -118,7 +122,10 @@ class ConvexPotentialDense(BaseHiddenDense):
         )
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        step = self.compute_step(bool(training and self.trainable))
+        if training and self.trainable:
+            step = self.compute_step(training=True)
+        else:
+            step = compute_once(self, self.compute_step)
         kernel = ops.cast(self.kernel, inputs.dtype)
         hidden = self.activation(ops.add(ops.matmul(inputs, kernel), self.bias))
         descent = ops.matmul(hidden, ops.transpose(kernel))
@@ -126,11 +133,6 @@ class ConvexPotentialDense(BaseHiddenDense):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
-
-    def lipschitz_bound(self) -> float:
-        norm = spectral_norm_bound(read_kernel(self, self.kernel))
-        step = float(read_kernel(self, self.compute_step()))
-        return max(1.0, add_up(multiply_up(step, norm, norm), -1.0))
 
     def proven_step(self) -> float:
         """Returns the step that runs, or the longest that is proven."""
@@ -140,29 +142,18 @@ class ConvexPotentialDense(BaseHiddenDense):
         norm = spectral_norm_bound(read_kernel(self, self.kernel))
         return min(step, longest_step(norm))
 
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        kernel = read_kernel(self, self.kernel)
         step = (
             self.proven_step()
-            if audited
+            if x.has_proven_steps
             else float(read_kernel(self, self.compute_step()))
         )
-        shape = self.get_build_config()["input_shape"][1:]
-        inputs = keras.Input(shape, dtype=self.compute_dtype)
-        up = keras.layers.Dense(
-            self.hidden_units,
-            activation=self.activation,
-            dtype=self.dtype_policy,
-        )
-        down = keras.layers.Dense(
-            self.kernel.shape[0], use_bias=False, dtype=self.dtype_policy
-        )
-        scale = keras.layers.Rescaling(-step, dtype=self.dtype_policy)
-        add = keras.layers.Add(dtype=self.dtype_policy)
-        outputs = add([inputs, scale(down(up(inputs)))])
-        kernel = ops.convert_to_numpy(self.kernel)
-        up.set_weights([kernel, ops.convert_to_numpy(self.bias)])
-        down.set_weights([kernel.T])
-        return keras.Model(inputs, outputs, name=self.name)
+        up = Dense(kernel, read_kernel(self, self.bias))
+        hidden = activate(x.then(up), self.activation)
+        descent = hidden.then(Dense(kernel.T, None))
+        return x.then(Combine((1.0, -step)), descent)
 
     def get_config(self) -> Config:
         return {

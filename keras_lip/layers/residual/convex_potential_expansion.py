@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 
-from keras_lip.bounds.propagate_bound import propagate_bound
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.merging.lipschitz_concatenate import LipschitzConcatenate
 from keras_lip.layers.residual.convex_potential_conv_2d import (
@@ -14,6 +13,7 @@ from keras_lip.layers.residual.convex_potential_conv_2d import (
 from keras_lip.layers.residual.convex_potential_dense import (
     ConvexPotentialDense,
 )
+from keras_lip.program.builder import Wire
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -94,18 +94,9 @@ class ConvexPotentialExpansion(LipschitzLayer):
         shapes = [input_shape] * len(self.blocks)
         return self.concatenate.compute_output_shape(shapes)
 
-    def lipschitz_bound(self) -> float:
-        bounds = [block.lipschitz_bound() for block in self.blocks]
-        return propagate_bound(self.concatenate, bounds)
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        shape = self.get_build_config()["input_shape"]
-        inputs = keras.Input(shape[1:], dtype=self.compute_dtype)
-        outputs = [
-            block.to_keras_layer(audited)(inputs) for block in self.blocks
-        ]
-        concatenate = self.concatenate.to_keras_layer(audited)
-        return keras.Model(inputs, concatenate(outputs), name=self.name)
+    def freeze(self, *inputs: Wire) -> Wire:
+        outputs = [inputs[0].through(block) for block in self.blocks]
+        return outputs[0].through(self.concatenate, *outputs[1:])
 
     def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object

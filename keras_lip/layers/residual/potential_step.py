@@ -6,10 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.rounding import divide_down
-from keras_lip.bounds.rounding import multiply_up
 from keras_lip.linalg import power_iteration
 from keras_lip.operators import LinearOperator
+from keras_lip.proofs.rounding import divide_down
+from keras_lip.proofs.rounding import multiply_up
+from keras_lip.traces import can_move
 from keras_lip.types import Tensor
 
 # Iterations of the power method: Meunier et al., 2022, section 4.1.
@@ -71,6 +72,7 @@ def estimate_step(
     Returns:
         Scalar tensor, too long by the error of the estimate.
     """
+    training = training and can_move(vector)
     norm, moved = power_iteration(
         operator,
         ops.convert_to_tensor(kernel),

@@ -8,16 +8,19 @@ import numpy as np
 from keras import ops
 
 from keras_lip import parametrizations
-from keras_lip.bounds.read_kernel import read_kernel
-from keras_lip.bounds.read_kernel import read_weight
-from keras_lip.bounds.rounding import divide_up
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
+from keras_lip.held_values import compute_once
 from keras_lip.layers.parametrization_state import add_state
 from keras_lip.layers.parametrization_state import assign_state
+from keras_lip.layers.parametrization_state import can_move_state
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
 from keras_lip.layers.residual.bounded_exponential import bounded_exponential
 from keras_lip.parametrizations import Parametrization
+from keras_lip.program.builder import Wire
+from keras_lip.program.nodes.composite import Sandwich
+from keras_lip.program.nodes.dense import Dense
+from keras_lip.program.nodes.elementwise import Elementwise
+from keras_lip.read_weight import read_kernel
+from keras_lip.read_weight import read_weight
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -110,6 +113,7 @@ class SandwichDense(BaseHiddenDense):
         self, training: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns `A^T` over `B^T`, `sqrt(2) P^{-1}` and `sqrt(2) P`."""
+        training = training and can_move_state(self.state)
         kernel, state = self.parametrization(
             self.free_kernel, self.state, training
         )
@@ -128,58 +132,32 @@ class SandwichDense(BaseHiddenDense):
         return kernel[self.units :] * before, kernel[: self.units] * after
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        up, down = (
-            ops.cast(kernel, inputs.dtype)
-            for kernel in self.compute_kernels(
-                bool(training and self.trainable)
-            )
-        )
+        if training and self.trainable:
+            kernels = self.compute_kernels(training=True)
+        else:
+            kernels = compute_once(self, self.compute_kernels)
+        up, down = (ops.cast(kernel, inputs.dtype) for kernel in kernels)
         hidden = self.activation(ops.matmul(inputs, up) + self.bias)
         return ops.matmul(hidden, ops.transpose(down))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def lipschitz_bound(self) -> float:
-        # Write `A` and `B` for the transposes of the kernels that run, `down`
-        # and `up`, and `c`, `c'` for two positive numbers for each hidden unit.
-        # With slopes `D` of the activation, the Jacobian is
-        # `A^T D B = 2 A'^T D' B'`, where the rows of `A'` and `B'` are those of
-        # `A` and `B` times `c / sqrt(2)` and `c' / sqrt(2)`, and `D' = D / cc'`
-        # lies in `[0, s]` if `1 / cc'` is at most `s`. Let
-        # `l = |A' A'^T + B' B'^T|`. For any `dx`, set `g = sqrt(2) D' B' dx`.
-        # As `|g|^2 <= sqrt(2) s g^T B' dx`, `dy = sqrt(2) A'^T g` satisfies
-        #     |dy|^2 <= 2 l |g|^2 - 2 |B'^T g|^2
-        #            <= 2 (sqrt(2) l s) (B'^T g)^T dx - 2 |B'^T g|^2
-        #            <= (l s)^2 |dx|^2.
-        # As `c` and `c'` are float32, their products with the kernels are exact
-        # in float64, and so are those with each other.
+    def freeze(self, *inputs: Wire) -> Wire:
         _, before, after = map(read_weight, self.compute_factors())
         up, down = (
             read_kernel(self, kernel) for kernel in self.compute_kernels()
         )
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             balance = np.sqrt(before / after).astype("float32")
-            inverse = (1 / balance).astype("float32").astype("float64")
-            stacked = np.concatenate([down * balance, up * inverse])
-        slope = divide_up(1.0, float(np.min(balance * inverse)))
-        norm = spectral_norm_bound(stacked)
-        return multiply_up(0.5, slope, norm, norm)
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        inner, outer = map(ops.convert_to_numpy, self.compute_kernels())
-        shape = self.get_build_config()["input_shape"][1:]
-        inputs = keras.Input(shape, dtype=self.compute_dtype)
-        up = keras.layers.Dense(
-            self.units, activation=self.activation, dtype=self.dtype_policy
+        return inputs[0].then(
+            Sandwich(
+                Dense(up, read_kernel(self, self.bias)),
+                Elementwise(self.activation.__name__),
+                Dense(down.T, None),
+                balance.astype("float64"),
+            )
         )
-        down = keras.layers.Dense(
-            self.units, use_bias=False, dtype=self.dtype_policy
-        )
-        outputs = down(up(inputs))
-        up.set_weights([inner, ops.convert_to_numpy(self.bias)])
-        down.set_weights([outer.T])
-        return keras.Model(inputs, outputs, name=self.name)
 
     def get_config(self) -> Config:
         return {

@@ -35,8 +35,8 @@ class SkewFlowConv2D(BaseSkewFlow):
 
     Either step is 1-Lipschitz in the l2 norm, the first by an estimate of
     `|K|`: `lipschitz_bound` is the product of the bounds of both as they run at
-    inference, and a materialized layer holds a step that is proven short
-    enough.
+    inference. `keras_lip.models.fix_steps` returns a model of steps that are
+    proven short enough.
 
     Args:
         hidden_filters: Positive integer. Number of channels of `K x`.

@@ -28,8 +28,8 @@ class SkewFlowDense(BaseSkewFlow):
     `A / 2` is the skew part `G - G^T`, up to the sign, of a trained matrix `G`,
     the free kernel of an `OrthogonalDense`. Either step is 1-Lipschitz in the
     l2 norm, the first by an estimate of `|W|`: `lipschitz_bound` is the product
-    of the bounds of both as they run at inference, and a materialized layer
-    holds a step that is proven short enough.
+    of the bounds of both as they run at inference. `keras_lip.models.fix_steps`
+    returns a model of steps that are proven short enough.
 
     Args:
         hidden_units: Positive integer. Number of columns of `W`.

@@ -78,7 +78,3 @@ class SLLConv2D(BaseHiddenConv2D):
         kernel = ops.convert_to_tensor(self.kernel)
         log_scale = ops.convert_to_tensor(self.log_scale)
         return kernel, sll_back(kernel, log_scale, correlation_moduli)
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        _, back = self.compute_kernels()
-        return self.stock_block(back)

@@ -5,10 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lip.bounds.read_kernel import read_kernel
+from keras_lip.held_values import compute_once
 from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
-from keras_lip.layers.residual.residual_bound import residual_bound
 from keras_lip.layers.residual.sll_back import sll_back
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.activations import activate
+from keras_lip.program.nodes.dense import Dense
+from keras_lip.program.nodes.merges import Combine
+from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -94,39 +98,22 @@ class SLLDense(BaseHiddenDense):
         return kernel, back
 
     def call(self, inputs: Tensor) -> Tensor:
-        kernel, back = (
-            ops.cast(kernel, inputs.dtype) for kernel in self.compute_kernels()
-        )
+        kernels = compute_once(self, self.compute_kernels)
+        kernel, back = (ops.cast(kernel, inputs.dtype) for kernel in kernels)
         hidden = self.activation(ops.matmul(inputs, kernel) + self.bias)
         return inputs - ops.matmul(hidden, ops.transpose(back))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def lipschitz_bound(self) -> float:
-        return residual_bound(
-            *(read_kernel(self, kernel) for kernel in self.compute_kernels())
+    def freeze(self, *inputs: Wire) -> Wire:
+        (x,) = inputs
+        kernel, back = (
+            read_kernel(self, kernel) for kernel in self.compute_kernels()
         )
-
-    def to_keras_layer(self, audited: bool = True) -> keras.Model:
-        _, back = self.compute_kernels()
-        shape = self.get_build_config()["input_shape"][1:]
-        inputs = keras.Input(shape, dtype=self.compute_dtype)
-        up = keras.layers.Dense(
-            self.hidden_units,
-            activation=self.activation,
-            dtype=self.dtype_policy,
-        )
-        down = keras.layers.Dense(
-            shape[-1], use_bias=False, dtype=self.dtype_policy
-        )
-        subtract = keras.layers.Subtract(dtype=self.dtype_policy)
-        outputs = subtract([inputs, down(up(inputs))])
-        up.set_weights(
-            [ops.convert_to_numpy(self.kernel), ops.convert_to_numpy(self.bias)]
-        )
-        down.set_weights([ops.convert_to_numpy(ops.transpose(back))])
-        return keras.Model(inputs, outputs, name=self.name)
+        up = Dense(kernel, read_kernel(self, self.bias))
+        hidden = activate(x.then(up), self.activation)
+        return x.then(Combine((1.0, -1.0)), hidden.then(Dense(back.T, None)))
 
     def get_config(self) -> Config:
         return {**super().get_config(), "hidden_units": self.hidden_units}

@@ -5,13 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lip.bounds.activation_bound import activation_bound
-from keras_lip.bounds.propagate_bound import propagate_bound
-from keras_lip.bounds.read_kernel import read_weight
 from keras_lip.models.converting.options import CONVOLUTIONS
 from keras_lip.models.converting.options import Options
 from keras_lip.models.converting.survey import KERNEL_LAYERS
 from keras_lip.models.converting.survey import Survey
+from keras_lip.program.freezing.activations import check_activation
+from keras_lip.program.freezing.registry import find_norms
+from keras_lip.read_weight import read_weight
 
 # Their bounds are known, but of their trained kernels, which may be anything.
 _WITHOUT_COUNTERPART = (
@@ -52,11 +52,11 @@ def _why_refused(layer: Any, survey: Survey, options: Options) -> str | None:
     if id(layer) in survey.dropped:
         return None
     try:
-        known = propagate_bound.find_norms(layer)
+        known = find_norms(layer)
         if type(layer) is keras.layers.Activation:
-            activation_bound(layer.activation, 1.0)
+            check_activation(layer.activation)
         if type(layer) in KERNEL_LAYERS and id(layer) not in survey.bare:
-            activation_bound(layer.activation, 1.0)
+            check_activation(layer.activation)
     except ValueError as error:
         return str(error)
     if type(layer) in _WITHOUT_COUNTERPART:

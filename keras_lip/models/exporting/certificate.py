@@ -8,7 +8,6 @@ from typing import Any
 from keras_lip.certificates.audit_report import AuditReport
 from keras_lip.certificates.certification_report import CertificationReport
 from keras_lip.certificates.pair_bounds import PairBounds
-from keras_lip.models.exporting.certified_model import is_curved
 
 _OUTPUTS = {
     "logits": "float32, (batch, classes) or (batch, 1)",
@@ -71,7 +70,7 @@ def make_certificate(
                 for epsilon in report.epsilons
             ],
         }
-    curved = is_curved(bounds)
+    curved = bounds.kind == "curvature"
     return {
         **export,
         "sha256": audit.sha256,

@@ -2,25 +2,26 @@
 
 import keras
 
-from keras_lip.bounds.lipschitz_bound import output_bound
-from keras_lip.certificates.audit import report_audit
+from keras_lip.bounds.find_norm import find_norm
+from keras_lip.certificates.audit import audit_program
 from keras_lip.certificates.audit_report import AuditReport
 from keras_lip.certificates.certification_report import CertificationReport
-from keras_lip.certificates.fingerprint import fingerprint
 from keras_lip.certificates.match_report import check_model
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
+from keras_lip.program import Program
 
 Report = CertificationReport | AuditReport
 
 
 def find_bounds(
-    model: keras.Model, report: Report | None
+    model: keras.Model, program: Program, report: Report | None
 ) -> tuple[AuditReport, PairBounds]:
     """Returns the audit of a model, and the constants of its margins.
 
     Args:
         model: A built classifier.
+        program: Its `Program`.
         report: Of this model, to use its bounds again; or `None` to prove them
             now.
 
@@ -30,23 +31,24 @@ def find_bounds(
             or the model is no classifier with a proven bound.
     """
     if report is None:
-        output = output_bound(model)
-        return report_audit(model, output, None), bound_pairs(output)
-    audit = _read_audit(model, report)
-    if audit.pair_bounds is None:
-        # It says what is missing.
-        return audit, bound_pairs(output_bound(model, audit.norm))
-    return audit, audit.pair_bounds
+        audit = audit_program(program, find_norm(model), model.name, None)
+    else:
+        audit = _read_audit(model, program, report)
+    # Where there are no bounds of pairs, this says what is missing.
+    return audit, audit.pair_bounds or bound_pairs(
+        program, program.bounds(audit.norm)
+    )
 
 
-def _read_audit(model: keras.Model, report: Report) -> AuditReport:
+def _read_audit(
+    model: keras.Model, program: Program, report: Report
+) -> AuditReport:
     if isinstance(report, AuditReport):
-        found = fingerprint(model)
-        if found != report.sha256:
+        if program.digest != report.sha256:
             raise ValueError(
                 f"The audit is of another model than '{model.name}', or of "
                 "other weights: audit it again. Received: an audit of "
-                f"{report.sha256}, a model of {found}"
+                f"{report.sha256}, a model of {program.digest}"
             )
         return report
     check_model(report, model)

@@ -1,5 +1,6 @@
 """The certified radius of a curvature head as a part of the model."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -7,13 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.rounding import add_up
-from keras_lip.bounds.rounding import multiply_up
-from keras_lip.bounds.spectral_norm_bound import spectral_norm_bound
 from keras_lip.certificates.curvature_bounds import coarse_curvatures
 from keras_lip.certificates.curvature_margins import norm_up
 from keras_lip.certificates.pair_bounds import PairBounds
-from keras_lip.layers.core.head_weights import HeadWeights
 from keras_lip.models.exporting.float32_up import float32_up
 from keras_lip.models.exporting.margin_radius import used_share
 from keras_lip.models.exporting.radius_operations import SHRINK
@@ -26,6 +23,10 @@ from keras_lip.models.exporting.radius_operations import norm_floor
 from keras_lip.models.exporting.radius_operations import norm_slack
 from keras_lip.models.exporting.radius_operations import softplus
 from keras_lip.models.exporting.radius_operations import vector_norm
+from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.proofs.rounding import add_up
+from keras_lip.proofs.rounding import multiply_up
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
@@ -49,7 +50,7 @@ class CurvatureRadius:
 
     Args:
         bounds: `PairBounds` of the model.
-        head: `HeadWeights`, in float64.
+        head: `CurvatureHead`, in float64.
         logit_tolerance: Float, at least zero.
         size: Integer. How many numbers an input consists of.
     """
@@ -57,7 +58,7 @@ class CurvatureRadius:
     def __init__(
         self,
         bounds: PairBounds,
-        head: HeadWeights,
+        head: CurvatureHead,
         logit_tolerance: float,
         size: int,
     ) -> None:
@@ -67,7 +68,8 @@ class CurvatureRadius:
         self._scalar = head.kernel.shape[1] == 1
         if self._scalar:
             # The output is the margin of class 1 over class 0.
-            head = head._replace(
+            head = dataclasses.replace(
+                head,
                 kernel=np.pad(head.kernel, ((0, 0), (1, 0))),
                 bias=np.pad(head.bias, (1, 0)),
             )
@@ -210,7 +212,7 @@ class _Magnitudes:
     it.
     """
 
-    def __init__(self, head: HeadWeights) -> None:
+    def __init__(self, head: CurvatureHead) -> None:
         norms = norm_up(head.hidden_kernel, axis=0)
         biases = np.abs(head.hidden_bias)
         outer = np.abs(head.kernel)

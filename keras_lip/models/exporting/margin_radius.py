@@ -5,8 +5,6 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.rounding import add_up
-from keras_lip.bounds.rounding import multiply_up
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.models.exporting.float32_up import float32_up
 from keras_lip.models.exporting.radius_operations import are_finite
@@ -17,6 +15,8 @@ from keras_lip.models.exporting.radius_operations import lookup_rows
 from keras_lip.models.exporting.radius_operations import norm_floor
 from keras_lip.models.exporting.radius_operations import norm_slack
 from keras_lip.models.exporting.radius_operations import vector_norm
+from keras_lip.proofs.rounding import add_up
+from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 

@@ -5,12 +5,15 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_lip.certificates.float64_logits import Float64Logits
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.real_certifier import RealCertifier
+from keras_lip.live_model import LiveModel
 from keras_lip.models.exporting.certified_model import Radius
+from keras_lip.models.exporting.certified_model import find_head
 from keras_lip.models.exporting.curvature_radius import CurvatureRadius
+from keras_lip.program import Program
+from keras_lip.program.program import LIVE_MACHINE
 from keras_lip.types import Array
 
 _SEED = 1234
@@ -81,20 +84,22 @@ class Probes(NamedTuple):
 
 def make_probes(
     model: keras.Model,
-    shape: tuple[int, ...],
+    program: Program,
     bounds: PairBounds,
     given: Array | None,
-    curved: bool,
 ) -> Probes:
     """Returns inputs with their certificates.
 
     Args:
         model: The model that is exported.
-        shape: Shape of one input.
+        program: Its `Program`, which it is held against.
         bounds: `PairBounds` of the model.
         given: Inputs to probe besides the built-in ones, or `None`.
-        curved: Boolean. Whether features are needed.
+
+    Raises:
+        ValueError: If the model answers otherwise than its program.
     """
+    shape = tuple(size or 0 for size in program.input_shapes[0] or ())
     rng = np.random.default_rng(_SEED)
     size = (_EACH, *shape)
     regular = [
@@ -106,10 +111,11 @@ def make_probes(
     if given is not None:
         regular.append(_check_given(given, shape))
     x = np.concatenate(regular).astype("float32")
-    margins, radii = RealCertifier(model, bounds)(x)
+    margins, radii = RealCertifier(program, bounds, LiveModel(model))(x)
     features = None
-    if curved:
-        features = Float64Logits(model, omit=bounds.last_layer)(x)
+    if find_head(program, bounds) is not None:
+        keep = program[program.output].inputs
+        features = program.enclose(x, LIVE_MACHINE, keep)[0].value
     hostile = rng.uniform(0, 1, (len(_HOSTILE), *shape)).astype("float32")
     hostile.reshape(len(_HOSTILE), -1)[:, -1] = _HOSTILE
     return Probes(

@@ -107,13 +107,15 @@ class CayleyConv2DTest(ConvolutionTestCase):
         # A frequency that no other shares a part of the image with.
         stretch[4] = 1.5
         spectrum = ops.multiply(real, stretch), ops.multiply(imaginary, stretch)
-        layer.compute_spectrum = lambda: spectrum
+        self.plant(
+            layers.CayleyConv2D, "compute_spectrum", lambda layer: spectrum
+        )
         values = self.check_norm(layer, (4, 4), 3, tolerance=None)
         self.assertAllClose(values.max(), 1.5, 1e-5)
         self.assertAllClose(layer.lipschitz_bound(), 1.5, 1e-5)
         # The stock form holds a kernel that is proven not to stretch.
-        audited = layer.to_keras_layer(audited=True)
-        self.assertLipschitz(audited, (4, 4, 3), 1.0)
+        proven = layer.to_keras_layer(proven=True)
+        self.assertLipschitz(proven, (4, 4, 3), 1.0)
 
     def test_bound_sees_transforms_that_are_no_isometries(self):
         layer = self.build(layers.CayleyConv2D(3, 3), (4, 4), 3)
@@ -133,7 +135,8 @@ class CayleyConv2DTest(ConvolutionTestCase):
         x = ops.cast(self.normal(2, 4, 4, 3), "bfloat16")
         expected = layer(ops.cast(x, "float32"))
         self.assertAllClose(mixed(x), expected, 1e-6, 2.0**-8)
-        self.assertAllClose(mixed.to_keras_layer()(x), mixed(x), 1e-6, 2.0**-7)
+        # Its stock form rounds each of the transforms as well.
+        self.assertAllClose(mixed.to_keras_layer()(x), mixed(x), 0.05, 0.05)
 
     def test_layer_compiles_and_trains(self):
         model = keras.Sequential(

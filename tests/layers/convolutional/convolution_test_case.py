@@ -53,7 +53,7 @@ class ConvolutionTestCase(LipschitzTestCase):
             (None, *outputs.shape[1:]),
         )
         self.assertAllClose(np.moveaxis(to_numpy(outputs), 1, -1), expected)
-        stock = first.to_keras_layer(audited=False)
+        stock = first.to_keras_layer(proven=False)
         self.assertAllClose(stock(np.moveaxis(x, -1, 1)), outputs, 1e-5)
 
     def check_unknown_sizes(self, layer_cls, **init_kwargs):

@@ -3,10 +3,10 @@ import numpy as np
 from absl.testing import parameterized
 
 from keras_lip import layers
-from keras_lip.bounds.truncated_exponential_bound import (
+from keras_lip.operators import ConvolutionOperator
+from keras_lip.proofs.truncated_exponential_bound import (
     truncated_exponential_bound,
 )
-from keras_lip.operators import ConvolutionOperator
 from tests.layers.convolutional.convolution_test_case import ConvolutionTestCase
 from tests.lipschitz_test_case import to_numpy
 

@@ -3,7 +3,8 @@ import numpy as np
 from absl.testing import parameterized
 
 import keras_lip as kl
-from keras_lip.layers.to_keras_model import to_keras_model
+from keras_lip.models import materialize
+from keras_lip.program import freeze
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -28,10 +29,16 @@ class LinfDenseTest(LipschitzTestCase):
         model.save(path)
         loaded = keras.models.load_model(path)
         self.assertAllClose(loaded(x), model(x))
-        for audited in False, True:
-            stock = to_keras_model(model, audited)
+        self.assertAllClose(freeze(model).run(x), model(x), 1e-5, 1e-5)
+        for proven in False, True:
+            stock = materialize(model, proven=proven)
             self.assertStock(stock)
             self.assertAllClose(stock(x), model(x), 1e-5, 1e-5)
+            self.assertAlmostEqual(
+                kl.bounds.lipschitz_bound(stock, "linf"),
+                kl.bounds.lipschitz_bound(model),
+                delta=1e-6,
+            )
         self.assertLessEqual(kl.bounds.lipschitz_bound(stock, "linf"), 1.0)
 
     def assertBounded(self, model, x):

@@ -37,8 +37,10 @@ class LipschitzScaleTest(LipschitzTestCase):
         self.assertEqual(exact, float(np.float32(0.7)))
         half = layers.LipschitzScale(-0.7, dtype="bfloat16")
         self.assertEqual(half.lipschitz_bound(), 0.69921875)
-        stock = half.to_keras_layer()
+        half.build((None, 3))
+        stock = half.to_keras_layer().layers[-1]
         self.assertEqual(stock.scale, -0.69921875)
+        self.assertEqual(stock.compute_dtype, "bfloat16")
 
     @parameterized.parameters(math.inf, math.nan, 1e300, -1e39, "2", None, True)
     def test_factor_that_is_no_finite_number_is_refused(self, factor):

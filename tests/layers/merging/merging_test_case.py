@@ -4,7 +4,8 @@ import keras
 import numpy as np
 
 from keras_lip import bounds
-from keras_lip.layers.to_keras_model import to_keras_model
+from keras_lip.models import materialize
+from keras_lip.program import freeze
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -50,7 +51,8 @@ class MergingTestCase(LipschitzTestCase):
         self.assertAllClose(loaded(x), model(x))
         self.assertEqual(bounds.lipschitz_bound(loaded), bound)
 
-        stock = to_keras_model(model)
+        self.assertAllClose(freeze(model).run(x), model(x), 1e-5)
+        stock = materialize(model)
         self.assertStock(stock)
         stock.save(path)
         self.assertAllClose(keras.models.load_model(path)(x), model(x))

@@ -2,6 +2,7 @@ import keras
 from absl.testing import parameterized
 
 from keras_lip import layers
+from keras_lip.program import freeze_layer
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
@@ -52,7 +53,11 @@ class BatchCenteringTest(LipschitzTestCase):
         layer = layers.BatchCentering(center=False)
         layer.build((None, 3))
         self.assertEmpty(layer.trainable_weights)
-        self.assertLen(layer.to_keras_layer().weights, 2)
+        layer.moving_mean.assign([1.0, -2.0, 3.0])
+        (step,) = freeze_layer(layer).steps
+        self.assertAllClose(step.node.offset, [-1.0, 2.0, -3.0], 0, 0)
+        x = self.normal(4, 3)
+        self.assertAllClose(layer.to_keras_layer()(x), layer(x), 0, 0)
 
     def test_invalid_arguments_are_refused(self):
         for momentum in (-0.1, 1.1, None):

@@ -5,6 +5,7 @@ import numpy as np
 from absl.testing import parameterized
 
 from keras_lip import layers
+from keras_lip.bounds import lipschitz_bound
 from tests.layers.pooling.pooling_test_case import PoolingTestCase
 
 
@@ -48,13 +49,20 @@ class GlobalScaledAveragePooling2DTest(PoolingTestCase):
             self.assertGreaterEqual(Fraction(bound) ** 2, factor**2 * pixels)
         self.assertLess(bound, 1 + 6e-8)
 
-    def test_unknown_sides_are_refused(self):
-        layer = layers.GlobalScaledAveragePooling2D()
+    def test_unknown_sides_have_no_bound(self):
+        inputs = keras.Input((None, 4, 1))
+        model = keras.Model(
+            inputs, layers.GlobalScaledAveragePooling2D()(inputs)
+        )
+        x = self.normal(2, 3, 4, 1)
+        expected = x.sum(axis=(1, 2)) / np.sqrt(12)
+        self.assertAllClose(model(x), expected)
         with self.assertRaisesRegex(ValueError, "pixels, which must be known"):
-            layer(keras.Input((None, 4, 1)))
+            lipschitz_bound(model)
 
-    def test_images_of_another_size_are_refused(self):
+    def test_images_of_another_size_are_divided_by_their_own(self):
         layer = layers.GlobalScaledAveragePooling2D()
-        layer(self.normal(2, 4, 3, 1))
-        with self.assertRaisesRegex(ValueError, "expected axis 2"):
-            layer(self.normal(2, 4, 4, 1))
+        for side in (3, 4):
+            x = self.normal(2, 4, side, 1)
+            expected = x.sum(axis=(1, 2)) / np.sqrt(4 * side)
+            self.assertAllClose(layer(x), expected)

@@ -41,7 +41,10 @@ class MaxChannelPoolingTest(PoolingTestCase):
         self.assertAllClose(norms, np.ones_like(norms), 0, 0)
 
     def test_bound_is_one(self):
-        self.assertEqual(layers.MaxChannelPooling().lipschitz_bound(), 1.0)
+        for shape in ((None, 6), (None, 4, 3, 6), (None, None, None, 6)):
+            layer = layers.MaxChannelPooling()
+            layer.build(shape)
+            self.assertEqual(layer.lipschitz_bound(), 1.0)
 
     def test_odd_number_of_channels_is_refused(self):
         with self.assertRaisesRegex(ValueError, "multiple of 2.*5 channels"):

@@ -8,7 +8,7 @@ from keras import ops
 from keras_lip import bounds
 from keras_lip import layers
 from keras_lip.autodiff import gradient
-from keras_lip.certificates.float64_logits import Float64Logits
+from keras_lip.program import freeze
 from tests.layers.pooling.pooling_test_case import PoolingTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -299,7 +299,7 @@ class ProjectionPoolingTest(PoolingTestCase):
         inputs = keras.Input((2,))
         model = keras.Model(inputs, layer(inputs))
         x = self.draw_points()
-        logits = Float64Logits(model)(x)
+        logits = freeze(model).run(x)
         self.assertAllClose(logits, model(x), ROUNDING)
         # Not rounded to float32 on the way.
         self.assertGreater(np.abs(logits - logits.astype("float32")).max(), 0)
@@ -314,7 +314,7 @@ class ProjectionPoolingTest(PoolingTestCase):
         model = keras.Model(inputs, layer(inputs))
         right = float(corners[2, 0])
         x = np.array([[right + 2.0**-40, 5.0], [right - 2.0**-40, 5.0]])
-        logits = Float64Logits(model)(np.tile(x, (NUM_POINTS // 2, 1)))
+        logits = freeze(model).run(np.tile(x, (NUM_POINTS // 2, 1)))
         self.assertAllClose(logits[:2, 0] * 2.0**40, [1.0, -1.0], 1e-3)
 
     def test_invalid_arguments_are_refused(self):

@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_lip import layers
 from keras_lip.autodiff import gradient
-from keras_lip.layers.to_keras_model import to_keras_model
 from keras_lip.linalg import power_iteration
+from keras_lip.models import materialize
 from keras_lip.operators import DenseOperator
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
@@ -63,8 +63,8 @@ class ConvexPotentialDenseTest(LipschitzTestCase):
         exact = max(1.0, np.linalg.norm(jacobian, 2))
         bound = layer.lipschitz_bound()
         self.assertBetween(bound, exact - 1e-13 * exact, exact * (1 + 1e-12))
-        for audited in (True, False):
-            stock = layer.to_keras_layer(audited)
+        for proven in (True, False):
+            stock = layer.to_keras_layer(proven=proven)
             self.assertAllClose(stock(np.eye(5)), outputs, 1e-5, 1e-5)
 
     def test_fixed_step_needs_no_estimate(self):
@@ -120,18 +120,22 @@ class ConvexPotentialDenseTest(LipschitzTestCase):
         self.assertAllClose(layer.lipschitz_bound(), 7.0)
         self.assertGreaterEqual(layer.lipschitz_bound(), 7.0)
 
-        stock = layer.to_keras_layer(audited=False)
+        stock = layer.to_keras_layer(proven=False)
         self.assertAllClose(stock(np.eye(2)), np.diag([-7.0, -1.0]))
-        audited = layer.to_keras_layer()
-        self.assertAllClose(audited(np.eye(2)), np.diag([-1.0, 0.5]))
+        proven = layer.to_keras_layer(proven=True)
+        self.assertAllClose(proven(np.eye(2)), np.diag([-1.0, 0.5]))
 
     def test_materialized_step_is_never_too_long(self):
         layer = layers.ConvexPotentialDense(9)
         layer.build((None, 7))
         for _ in range(5):
             layer.kernel.assign(self.normal(7, 9))
-            scale = layer.to_keras_layer().get_layer(index=3)
-            self.assertIsInstance(scale, keras.layers.Rescaling)
+            stock = layer.to_keras_layer(proven=True)
+            (scale,) = (
+                each
+                for each in stock.layers
+                if isinstance(each, keras.layers.Rescaling)
+            )
             largest = self.singular_values(layer.kernel).max()
             self.assertLessEqual(-scale.scale * largest**2, 2.0)
             self.assertEqual(np.float32(scale.scale), scale.scale)
@@ -225,7 +229,7 @@ class ConvexPotentialDenseTest(LipschitzTestCase):
     def test_stock_model_holds_no_library_layer(self):
         layer = layers.ConvexPotentialDense(6)
         model = keras.Sequential([keras.Input((5,)), layer])
-        self.assertStock(to_keras_model(model))
+        self.assertStock(materialize(model))
 
     def test_invalid_arguments_are_refused(self):
         for units in (0, 1.5):

@@ -3,8 +3,8 @@ from absl.testing import parameterized
 from keras import ops
 
 from keras_lip import layers
-from keras_lip.bounds.convolution_norm_bound import convolution_norm_bound
 from keras_lip.layers.residual.potential_step import longest_step
+from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
 from tests.layers.convolutional.convolution_test_case import ConvolutionTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -130,7 +130,7 @@ class ConvexPotentialConv2DTest(ConvolutionTestCase):
         layer = layers.ConvexPotentialConv2D(4, 3, activation="linear")
         self.build(layer, (5, 5), 2)
         self.assertGreater(layer.lipschitz_bound(), 1)
-        stock = layer.to_keras_layer(audited=True)
+        stock = layer.to_keras_layer(proven=True)
         values = self.singular_values(self.matrix_of(stock, (5, 5), 2))
         self.assertLessEqual(values.max(), 1 + 1e-5)
         norm = convolution_norm_bound(to_numpy(layer.kernel))

@@ -5,11 +5,14 @@ from absl.testing import parameterized
 from keras_lip import certificates
 from keras_lip import layers
 from keras_lip import parametrizations
-from keras_lip.bounds import rounding
+from keras_lip.bounds.find_norm import find_norm
 from keras_lip.certificates.curvature_certifier import CurvatureCertifier
 from keras_lip.certificates.curvature_margins import CurvatureMargins
-from keras_lip.certificates.pair_bounds import find_pair_bounds
+from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.models.exporting.certified_model import certified_model
+from keras_lip.program import freeze
+from keras_lip.program import freeze_layer
+from keras_lip.proofs import rounding
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -106,9 +109,20 @@ MAKERS = (
 )
 
 
+def find_bounds(model):
+    program = freeze(model)
+    return bound_pairs(program, program.bounds(find_norm(model)))
+
+
+def export(model, tolerance=TOLERANCE):
+    return certified_model(
+        freeze(model), model.name, find_bounds(model), tolerance
+    )
+
+
 class CertifiedModelTest(LipschitzTestCase):
     def run_exported(self, model, x, tolerance=TOLERANCE):
-        exported, _ = certified_model(model, find_pair_bounds(model), tolerance)
+        exported, _ = export(model, tolerance)
         return {key: to_numpy(value) for key, value in exported(x).items()}
 
     def inputs_of(self, model, count=24):
@@ -167,7 +181,7 @@ class CertifiedModelTest(LipschitzTestCase):
     def test_roundings_of_float32_never_enlarge_a_radius(self, tolerance):
         # From the runtime's own logits, in exact arithmetic.
         model = make_head()
-        bounds = find_pair_bounds(model)
+        bounds = find_bounds(model)
         scales = np.exp(self.rng.uniform(-30, 30, (4096, 1)))
         x = (self.normal(4096, 6) * scales).astype("float32")
         found = self.run_exported(model, x, tolerance)
@@ -233,9 +247,7 @@ class CertifiedModelTest(LipschitzTestCase):
 
     def test_tables_are_weights_and_equal_constants_are_none(self):
         def count(model):
-            exported, _ = certified_model(
-                model, find_pair_bounds(model), TOLERANCE
-            )
+            exported, _ = export(model)
             return exported.count_params()
 
         # Twice the square of 200 float32 numbers and no text.
@@ -249,7 +261,7 @@ class CertifiedModelTest(LipschitzTestCase):
     @parameterized.parameters(make_head, make_curvature)
     def test_model_is_of_stock_layers(self, make):
         model = make()
-        exported, _ = certified_model(model, find_pair_bounds(model), TOLERANCE)
+        exported, _ = export(model)
         self.assertStock(exported)
         self.assertEqual(exported.inputs[0].name, "inputs")
         self.assertEqual(exported.inputs[0].shape[0], None)
@@ -268,7 +280,7 @@ class CertifiedModelTest(LipschitzTestCase):
         )
         x = 0.1 * self.inputs_of(model)
         found = self.run_exported(model, x)
-        bounds = find_pair_bounds(model)
+        bounds = find_bounds(model)
         logits = found["logits"]
         margins = np.abs(logits[:, 0] - logits[:, 1])
         self.assertTrue(
@@ -279,8 +291,8 @@ class CertifiedModelTest(LipschitzTestCase):
 
     def test_curvature_radii_are_those_of_the_closed_form(self):
         model = make_curvature(3)
-        bounds = find_pair_bounds(model)
-        weights = model.layers[-1].read_weights()
+        bounds = find_bounds(model)
+        weights = freeze_layer(model.layers[-1]).steps[0].node
         head, tolerance = CurvatureCertifier(weights), 2.0**-12
         x = self.inputs_of(model)
         features = to_numpy(model.layers[1](model.layers[0](x))).astype(
@@ -304,7 +316,7 @@ class CertifiedModelTest(LipschitzTestCase):
 
     def test_error_of_features_counts_that_the_head_does_not_see(self):
         model = make_curvature(3)
-        bounds = find_pair_bounds(model)
+        bounds = find_bounds(model)
         trunk = keras.Sequential(model.layers[:2])
         # What the trunk leaves out moves no feature, but makes inputs long.
         matrix = to_numpy(trunk(np.eye(6))) - to_numpy(trunk(np.zeros((1, 6))))
@@ -345,8 +357,8 @@ class CertifiedModelTest(LipschitzTestCase):
 
     def test_share_of_the_tolerance_is_that_of_the_worst_logit(self):
         model = make_head()
-        bounds = find_pair_bounds(model)
-        _, radius = certified_model(model, bounds, 0.125)
+        bounds = find_bounds(model)
+        _, radius = export(model, 0.125)
         x, logits = np.zeros((2, 6)), np.zeros((2, 4))
         x[0, 0] = x[1, 0] = 2 / rounding.up(bounds.lipschitz_bound)
         found = np.zeros((2, 4))
@@ -374,6 +386,5 @@ class CertifiedModelTest(LipschitzTestCase):
         self.check_refused(model, "must be at most 4.29e.09, .*e.2[45]")
 
     def check_refused(self, model, message):
-        bounds = find_pair_bounds(model)
         with self.assertRaisesRegex(ValueError, message):
-            certified_model(model, bounds, TOLERANCE)
+            export(model)

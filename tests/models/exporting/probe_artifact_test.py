@@ -6,9 +6,10 @@ from absl.testing import parameterized
 
 from keras_lip import certificates
 from keras_lip import layers
-from keras_lip.certificates.pair_bounds import find_pair_bounds
+from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.models.exporting.probe_artifact import Probes
 from keras_lip.models.exporting.probe_artifact import make_probes
+from keras_lip.program import freeze
 from tests.lipschitz_test_case import LipschitzTestCase
 
 # What the artifact of two inputs answers: one regular, one that is not.
@@ -59,8 +60,9 @@ class ProbeArtifactTest(LipschitzTestCase):
     def test_probes_are_what_certify_proves(self):
         model = keras.Sequential([keras.Input((3,)), layers.UnitNormDense(4)])
         given = self.rng.uniform(0, 1, (5, 3))
-        bounds = find_pair_bounds(model)
-        probes = make_probes(model, (3,), bounds, given, curved=False)
+        program = freeze(model)
+        bounds = bound_pairs(program, program.bounds("l2"))
+        probes = make_probes(model, program, bounds, given)
         count = len(probes.logits)
         regular, hostile = probes.x[:count], probes.x[count:]
         self.assertAllClose(regular[-5:], given)

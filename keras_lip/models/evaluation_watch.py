@@ -1,0 +1,283 @@
+"""What certified metrics report is of the weights that were proven."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.visit_layers import visit_layers
+from keras_lip.certificates.live_check import measure
+from keras_lip.certificates.pair_bounds import PairBounds
+from keras_lip.certificates.pair_bounds import bound_pairs
+from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.precision import is_accelerated
+from keras_lip.program import Program
+from keras_lip.program import freeze
+from keras_lip.program.arithmetic import LIVE
+from keras_lip.program.enclosure import Enclosure
+from keras_lip.program.enclosure import Machine
+from keras_lip.read_weight import read_weight
+from keras_lip.types import Array
+
+# How many inputs are run besides those of an evaluation.
+_PROBES = 2
+
+# What stands for sides that are not known when the model is built: the first
+# that its layers can divide.
+_SIDES = (32, 36, 60, 210)
+
+# The unit roundoffs of what an evaluation may compute in.
+_UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+
+# A compiled step may compute its kernels in another order than they are read.
+_ROOM = 8.0
+
+
+class EvaluationWatch:
+    """Proves the constants of an evaluation, and that they are of its model.
+
+    Args:
+        model: The model.
+        metrics: Its certified metrics.
+    """
+
+    def __init__(
+        self, model: keras.Model, metrics: Sequence[CertifiedMetric]
+    ) -> None:
+        self._model = model
+        self._metrics = tuple(metrics)
+        self._version = ""
+        self._expected: Enclosure | None = None
+        self._probes: Array | None = None
+        self._answers: Any = None
+        self._is_due: Any = None
+        self._taken: list[tuple[CertifiedMetric, PairBounds, Any]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._metrics)
+
+    def begin(self) -> None:
+        """Freezes the model as it stands, and hands out its constants."""
+        if not self._metrics or not self._model.built:
+            return
+        version = find_version(self._model)
+        if version != self._version:
+            self._prove()
+            self._version = version
+        # Training estimates constants of its own, and another model that a
+        # metric is compiled with hands out its own.
+        for metric, bounds, head in self._taken:
+            metric.take_constants(bounds, head)
+        if self._is_due is not None:
+            self._is_due.assign(1.0)
+
+    def _prove(self) -> None:
+        program = freeze(self._model)
+        proven: dict[str, Any] = {}
+        self._taken = []
+        for metric in self._metrics:
+            norm = find_norm(self._model, metric.norm)
+            if norm not in proven:
+                proven[norm] = bound_pairs(program, program.bounds(norm))
+            bounds = proven[norm]
+            head = None
+            if bounds.kind.startswith("linear"):
+                head = visit_layers(self._model)[-1]
+            head = head if hasattr(head, "kernel") else None
+            self._taken.append((metric, bounds, head))
+        self._set_probes(program)
+
+    def _set_probes(self, program: Program) -> None:
+        if self._probes is None:
+            self._probes = _draw_probes(program)
+            # A metric's variables are those that an evaluation may change.
+            metric, outputs = self._metrics[0], program.output_shape or ()
+            self._answers = metric.add_variable(
+                (_PROBES, *outputs),
+                "zeros",
+                dtype="float32",
+                aggregation="mean",
+                name="probe_answers",
+            )
+            self._is_due = metric.add_variable(
+                (), "zeros", aggregation="mean", name="probes_are_due"
+            )
+            if self._model.test_function is not None:
+                # It may have been traced without probes.
+                self._model.make_test_function(force=True)
+        machine = Machine(_arithmetic(program), sharp=False)
+        (self._expected,) = program.enclose(self._probes, machine)
+
+    def follow_heads(self) -> None:
+        """Estimates, in a training step, the constants of a moving head."""
+        for metric in self._metrics:
+            metric.follow_head()
+
+    def run_probes(self) -> None:
+        """Runs the probes in a step of an evaluation, if they are due."""
+        if self._probes is None:
+            return
+
+        def run() -> Any:
+            outputs = self._model(
+                ops.convert_to_tensor(self._probes), training=False
+            )
+            return ops.cast(outputs, "float32")
+
+        self._answers.assign(
+            ops.cond(
+                ops.convert_to_tensor(self._is_due) > 0,
+                run,
+                lambda: ops.convert_to_tensor(self._answers.value) + 0.0,
+            )
+        )
+        self._is_due.assign(ops.convert_to_tensor(self._is_due) * 0.0)
+
+    def end(self) -> None:
+        """Refuses what was evaluated if it was not what was proven.
+
+        Raises:
+            ValueError: If weights have changed, or the model answered
+                otherwise than its frozen program.
+        """
+        if not self._metrics or self._expected is None:
+            return
+        self.check_version()
+        if float(read_weight(self._is_due)) > 0:
+            if any(float(read_weight(m.count)) != 0 for m in self._metrics):
+                raise ValueError(
+                    f"Model '{self._model.name}' was evaluated by a step that "
+                    "does not call its `compute_loss`, so that it was not held "
+                    "against what was proven. Call `super().compute_loss`, or "
+                    "use `keras_lip.certificates.certify`."
+                )
+            # No batch was evaluated.
+            return
+        found = read_weight(self._answers)
+        off, allowed = measure(found, self._expected)
+        if np.any(off > _ROOM * allowed):
+            index = int(np.argmax(off > _ROOM * allowed))
+            raise ValueError(
+                f"Model '{self._model.name}' was evaluated as another function "
+                "than what was read from its layers: at a probe it is off by "
+                f"{off[index]:.3g}, where roundings explain "
+                f"{_ROOM * allowed[index]:.3g}. A compiled function may be "
+                "stale (compile the model again after a layer was changed), a "
+                "method replaced, or a scope of reduced precision open. "
+                "Certified metrics report nothing."
+            )
+
+    def check_version(self) -> None:
+        """Refuses to go on if weights have changed since `begin`."""
+        if find_version(self._model) != self._version:
+            raise ValueError(
+                f"The weights of model '{self._model.name}' changed during an "
+                "evaluation with certified metrics, whose constants are those "
+                "of the weights at its start. Change weights before the "
+                "evaluation, or in `on_test_begin` of a callback."
+            )
+
+
+class WatchBegin(keras.callbacks.Callback):
+    """Begins a watch, after all other callbacks have had their turn."""
+
+    def __init__(self, watch: EvaluationWatch, others: Sequence[Any]) -> None:
+        super().__init__()
+        self.watch = watch
+        self._every_batch = any(map(_acts_on_batches, others))
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.watch.begin()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.watch.begin()
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._every_batch:
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()
+            self.watch.check_version()
+
+
+class WatchEnd(keras.callbacks.Callback):
+    """Ends a watch, before any other callback has its turn."""
+
+    def __init__(self, watch: EvaluationWatch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.watch.end()
+
+
+def add_watch(watch: EvaluationWatch, callbacks: Any) -> Any:
+    """Returns callbacks with those of a watch around them."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        inner = callbacks.callbacks
+        if not any(isinstance(each, WatchEnd) for each in inner):
+            begin, end = WatchBegin(watch, inner), WatchEnd(watch)
+            for each in (begin, end):
+                each.set_model(watch._model)
+            inner.insert(0, end)
+            inner.append(begin)
+        return callbacks
+    listed = [] if callbacks is None else keras.tree.flatten(callbacks)
+    return [WatchEnd(watch), *listed, WatchBegin(watch, listed)]
+
+
+def _acts_on_batches(callback: Any) -> bool:
+    """Whether a callback may do something between batches."""
+    base = keras.callbacks.Callback
+    names = ("on_test_batch_begin", "on_test_batch_end")
+    if isinstance(callback, keras.callbacks.LambdaCallback):
+        return any(name in vars(callback) for name in names)
+    if type(callback).__module__.startswith("keras."):
+        return False
+    return any(
+        getattr(type(callback), name) is not getattr(base, name)
+        for name in names
+    )
+
+
+def find_version(model: keras.Model) -> str:
+    """Returns a digest of all weights, and of the constants beside them."""
+    state = hashlib.blake2b()
+    for weight in model.weights:
+        # Arrays of bfloat16 have no buffer.
+        state.update(np.asarray(ops.convert_to_numpy(weight)).tobytes())
+    for layer in model._flatten_layers():
+        for name in ("mean", "variance"):
+            value = vars(layer).get(name)
+            if value is not None:
+                state.update(read_weight(value).tobytes())
+    return state.hexdigest()
+
+
+def _draw_probes(program: Program) -> Array:
+    """Returns inputs of a size that a program takes."""
+    rng = np.random.default_rng(0)
+    for side in _SIDES:
+        shape = tuple(size or side for size in program.input_shapes[0] or ())
+        probes = rng.uniform(size=(_PROBES, *shape)).astype("float32")
+        try:
+            program.run(probes)
+        except ValueError:
+            if side == _SIDES[-1]:
+                raise
+            continue
+        break
+    return probes
+
+
+def _arithmetic(program: Program) -> Any:
+    """Returns what an evaluation may be expected to be off by."""
+    dtypes = {step.dtype for step in program.steps}
+    unit = max([LIVE.unit, *(_UNITS.get(dtype, 0.0) for dtype in dtypes)])
+    if is_accelerated():
+        # Products may be rounded to ten bits.
+        unit = max(unit, 2.0**-11)
+    return LIVE._replace(unit=unit)

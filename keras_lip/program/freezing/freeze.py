@@ -1,0 +1,325 @@
+"""Reading a model, once, into the program that it runs at inference."""
+
+import inspect
+import math
+import threading
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_lip.graph import get_graph
+from keras_lip.graph import has_open_sizes
+from keras_lip.graph import match_inputs
+from keras_lip.graph import run_graph
+from keras_lip.graph import trace_layer
+from keras_lip.precision import full_precision_scope
+from keras_lip.program.builder import Builder
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing import operations as operations
+from keras_lip.program.freezing import stock_layers as stock_layers
+from keras_lip.program.freezing.registry import RULES
+from keras_lip.program.freezing.registry import find_freezer
+from keras_lip.program.freezing.registry import find_norms
+from keras_lip.program.freezing.registry import find_provider
+from keras_lip.program.node import SampleShape
+from keras_lip.program.nodes.composite import Claimed
+from keras_lip.program.program import Origin
+from keras_lip.program.program import Program
+from keras_lip.read_weight import read_weight
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+# Two threads that read at the same time would read each other's states.
+_lock = threading.RLock()
+
+
+class ShapedBound(float):
+    """The bound of an input, for rules of users that look at its shape."""
+
+    shape: Shape | None = None
+
+
+def freeze(
+    model: keras.Model,
+    input_shape: Shape | None = None,
+    proven: bool | str = False,
+) -> Program:
+    """Reads what a model computes at inference, as numbers.
+
+    Everything is read once: the constrained kernels, steps, constants and
+    activations that `call` uses now, in the dtype that it computes in, with
+    autocasts and reduced precisions switched off. Nested and subclassed models
+    are resolved.
+
+    Args:
+        model: A built model with one input and one output.
+        input_shape: Shape of the inputs, batch axis included, where the model
+            leaves sizes open; no other is changed. Defaults to the shape that
+            it is built on.
+        proven: Boolean. Whether layers that run on a scale that they estimate
+            from below are read with one that is proven to be non-expansive
+            instead; `"steps"` for the steps of convex potential blocks alone.
+
+    Returns:
+        A `Program`.
+
+    Raises:
+        TypeError: If `model` is not a `keras.Model`.
+        ValueError: If the model is not built, has several inputs or outputs,
+            takes integers, cannot be traced, or holds a layer that is not
+            known, naming it.
+    """
+    with _lock, full_precision_scope():
+        if not has_open_sizes(model):
+            input_shape = None
+        graph = get_graph(model, input_shape)
+        for kind, tensors in ("input", graph.inputs), ("output", graph.outputs):
+            if len(tensors) != 1:
+                raise ValueError(
+                    f"Model '{model.name}' must have one {kind} to be bounded. "
+                    f"Received: {len(tensors)} {kind}s"
+                )
+        _check_dtypes(model, graph)
+        shape = input_shape or graph.inputs[0].shape
+        builder = Builder(
+            [tuple(shape[1:])],
+            [keras.backend.standardize_dtype(graph.inputs[0].dtype)],
+            _read_layer,
+            proven,
+        )
+        (output,) = run_graph(graph, builder.inputs, _apply)
+        return builder.finish(output)
+
+
+def freeze_layer(
+    layer: Any,
+    shapes: list[SampleShape] | None = None,
+    proven: bool | str = False,
+    own: bool = False,
+) -> Program:
+    """Reads what a single layer computes at inference.
+
+    Args:
+        layer: A layer, built where it has weights.
+        shapes: The shapes of its inputs, without samples. Defaults to those
+            that it was built on.
+        proven: Boolean, as in `freeze`.
+        own: Boolean. Whether to ask the layer's `freeze`, whatever else says
+            what it computes.
+
+    Returns:
+        A `Program` with as many inputs as the layer has.
+    """
+    with _lock, full_precision_scope():
+        found = _built_shapes(layer) if shapes is None else shapes
+        dtype = getattr(layer, "compute_dtype", "float32")
+        builder = Builder(found, [dtype] * len(found), _read_layer, proven)
+        return builder.finish(_read_layer(layer, builder.inputs, own))
+
+
+def _built_shapes(layer: Any) -> list[SampleShape]:
+    config: dict[str, Any] = getattr(layer, "get_build_config", dict)() or {}
+    shape = config.get("input_shape") or config.get("shapes_dict")
+    if not shape:
+        return [None]
+    if isinstance(shape, dict):
+        shape = next(iter(shape.values()))
+    if shape and isinstance(shape[0], list | tuple):
+        return [tuple(each[1:]) for each in shape]
+    return [tuple(shape[1:])]
+
+
+def _apply(
+    layer: Any,
+    outputs: list[Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    if not isinstance(layer, keras.Model):
+        find_norms(layer)
+    _check_call(layer, args, kwargs)
+    wires = [leaf for leaf in keras.tree.flatten(args) if _is_wire(leaf)]
+    if isinstance(layer, keras.Model):
+        return _apply_model(layer, args[0], wires)
+    if isinstance(layer, keras.layers.Layer):
+        if len(outputs) != 1:
+            raise ValueError(
+                f"Layer '{layer.name}' of type `{type(layer).__name__}` must "
+                f"have one output to be bounded. Received: {len(outputs)} "
+                "outputs"
+            )
+        return _read_layer(layer, wires)
+    builder = wires[0].builder
+    dtype = keras.backend.standardize_dtype(outputs[0].dtype)
+    freezer = find_freezer(layer)
+    if freezer is None:
+        return _read_rule(layer, wires, list(args))
+    origin = Origin(layer.name, type(layer).__name__, "none")
+    return builder.read_as(
+        origin, dtype, wires, lambda: freezer(layer, *args, **kwargs)
+    )
+
+
+def _apply_model(
+    model: keras.Model, argument: Any, wires: list[Wire]
+) -> list[Any]:
+    # A subclassed model may be called on another shape than it was built on.
+    known = len(wires) == 1 and wires[0].shape is not None
+    shape = (None, *(wires[0].shape or ())) if known else None
+    graph = get_graph(model, shape)
+    _check_dtypes(model, graph)
+    inputs = match_inputs(graph, argument)
+    for tensor, wire in zip(graph.inputs, inputs, strict=True):
+        if not _fits(tensor.shape[1:], tuple(wire.shape or ())):
+            raise ValueError(
+                f"Model '{model.name}' is built for inputs of shape "
+                f"{tensor.shape}, of which its bound may make use. Received: "
+                f"input shape {(None, *(wire.shape or ()))}"
+            )
+    return run_graph(graph, inputs, _apply)
+
+
+def _fits(built: tuple[Any, ...], actual: tuple[Any, ...]) -> bool:
+    """Whether all that is known of one shape is of another."""
+    return len(built) == len(actual) and all(
+        size in (None, other) for size, other in zip(built, actual, strict=True)
+    )
+
+
+def _read_layer(layer: Any, wires: list[Wire], own: bool = False) -> Wire:
+    """Writes a layer down, or a model that is used as one, at any depth."""
+    if isinstance(layer, keras.Model):
+        argument = wires[0] if len(wires) == 1 else wires
+        (output,) = _apply_model(layer, argument, wires)
+        return output
+    find_norms(layer)
+    origin = Origin(
+        layer.name,
+        type(layer).__name__,
+        getattr(layer, "guarantee", "none"),
+    )
+    dtype = getattr(layer, "compute_dtype", "float32")
+    wire: Wire = wires[0].builder.read_as(
+        origin,
+        dtype,
+        wires,
+        lambda: layer.freeze(*wires) if own else _write_layer(layer, wires),
+    )
+    return wire
+
+
+def _write_layer(layer: Any, wires: list[Wire]) -> Wire:
+    freezer = None if RULES.find(layer) else find_freezer(layer)
+    if freezer is not None:
+        wire: Wire = freezer(layer, *wires)
+        return wire
+    if not RULES.find(layer) and find_provider(layer) == "freeze":
+        wire = layer.freeze(*wires)
+        return wire
+    argument = wires[0] if len(wires) == 1 else list(wires)
+    return _read_rule(layer, wires, argument)
+
+
+def _read_rule(layer: Any, wires: list[Wire], argument: Any) -> Wire:
+    """Writes down a layer of which a user knows the bound."""
+
+    def unit(leaf: Any) -> Any:
+        if not _is_wire(leaf):
+            return leaf
+        bound = ShapedBound(1.0)
+        bound.shape = None if leaf.shape is None else (None, *leaf.shape)
+        return bound
+
+    rules = RULES.find(layer)
+    finite = all(
+        np.isfinite(read_weight(weight)).all()
+        for weight in getattr(layer, "weights", [])
+    )
+    constants = []
+    for norm in find_norms(layer):
+        if norm in rules:
+            # That of inputs that move by one each holds of all that move less,
+            # and in proportion of those that move further.
+            value = rules[norm](layer, keras.tree.map_structure(unit, argument))
+        elif len(wires) > 1:
+            raise ValueError(
+                f"Layer '{layer.name}' of type `{type(layer).__name__}` has a "
+                "`lipschitz_bound()`, which is for layers of one input. "
+                f"Received: {len(wires)} inputs. Register a rule with "
+                "`@keras_lip.bounds.propagate_bound.register`."
+            )
+        else:
+            value = layer.lipschitz_bound()
+        known = finite and 0 <= value
+        constants.append((norm, float(value) if known else math.inf))
+    program, target = _trace_call(layer, wires)
+    label = f"'{layer.name}' of type `{type(layer).__name__}`"
+    node = Claimed(tuple(constants), program, target, label)
+    return wires[0].then(node, *wires[1:])
+
+
+def _trace_call(
+    layer: Any, wires: list[Wire]
+) -> tuple[Program | None, SampleShape]:
+    """Reads the `call` of a layer that is made of what is known."""
+    builder = wires[0].builder
+    shapes = [wire.shape for wire in wires]
+    dtype = getattr(layer, "compute_dtype", "float32")
+    try:
+        graph = trace_layer(layer, shapes, dtype)
+    except Exception:  # Whatever a user's `call` raises.
+        return None, None
+    target = tuple(graph.outputs[0].shape[1:])
+    inner = Builder(shapes, [dtype] * len(shapes), _read_layer, builder.proven)
+    try:
+        (output,) = run_graph(graph, inner.inputs, _apply)
+        program = inner.finish(output)
+    except (ValueError, TypeError, NotImplementedError):
+        return None, target
+    # What the parts come from is the layer.
+    return program, target
+
+
+def _check_dtypes(model: keras.Model, graph: Any) -> None:
+    for tensor in graph.inputs:
+        if not keras.backend.is_float_dtype(tensor.dtype):
+            raise ValueError(
+                f"Model '{model.name}' rounds its inputs to integers, so that "
+                "it has no Lipschitz constant. Give its `keras.Input` a dtype "
+                f"of floats. Received: dtype={tensor.dtype!r}"
+            )
+
+
+def _check_call(
+    layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    for name, value in kwargs.items():
+        # Keras passes a list of no masks to models of several inputs.
+        absent = all(leaf is None for leaf in keras.tree.flatten(value))
+        if name == "training":
+            # Layers of augmentation are called with it by default, which Keras
+            # overrides when a model is called at inference.
+            absent = value is False or _trains_by_default(layer)
+        if not absent:
+            raise ValueError(
+                f"Layer '{layer.name}' is called with `{name}={value!r}`. A "
+                "Lipschitz bound is that of the model at inference, without "
+                "masks and other arguments."
+            )
+    if isinstance(layer, keras.layers.Layer) and not (
+        len(args) == 1 and all(map(_is_wire, keras.tree.flatten(args)))
+    ):
+        raise ValueError(
+            f"Layer '{layer.name}' is called on something else than its "
+            "inputs, so that no Lipschitz bound of the call is known."
+        )
+
+
+def _trains_by_default(layer: Any) -> bool:
+    found = inspect.signature(type(layer).call).parameters.get("training")
+    return found is not None and found.default is True
+
+
+def _is_wire(leaf: Any) -> bool:
+    return isinstance(leaf, Wire)

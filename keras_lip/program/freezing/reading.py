@@ -1,0 +1,54 @@
+"""What layers of images, and of channels, are read with."""
+
+from typing import Any
+
+from keras_lip.program.builder import Wire
+from keras_lip.program.node import Node
+from keras_lip.program.nodes.selections import Transpose
+from keras_lip.read_weight import read_kernel
+from keras_lip.types import Array
+
+
+def read_bias(layer: Any) -> Array | None:
+    """Returns the bias of a layer as it runs, or `None`."""
+    return read_kernel(layer, layer.bias) if layer.use_bias else None
+
+
+def channels_last(wire: Wire, layer: Any) -> Wire:
+    """Moves the channels of images to the end, if they come first."""
+    return _move(wire, layer, lambda ndim: (*range(1, ndim), 0))
+
+
+def channels_back(wire: Wire, layer: Any) -> Wire:
+    """Undoes `channels_last`."""
+    return _move(wire, layer, lambda ndim: (ndim - 1, *range(ndim - 1)))
+
+
+def on_images(wire: Wire, layer: Any, *nodes: Node | None) -> Wire:
+    """Applies nodes to images whose channels come last."""
+    wire = channels_last(wire, layer)
+    for node in nodes:
+        wire = wire.then(node)
+    return channels_back(wire, layer)
+
+
+def _move(wire: Wire, layer: Any, order: Any) -> Wire:
+    if layer.data_format == "channels_last" or wire.shape is None:
+        return wire
+    return wire.then(Transpose(order(len(wire.shape))))
+
+
+def sample_axis(wire: Wire, axis: int) -> int:
+    """Returns an axis of a sample, from one that is counted with samples."""
+    if wire.shape is None:
+        return axis - 1 if axis > 0 else axis
+    return axis % (len(wire.shape) + 1) - 1
+
+
+def along_axis(wire: Wire, axis: int, vector: Array) -> Array:
+    """Gives a vector the shape that aligns it with an axis of a sample."""
+    if wire.shape is None:
+        return vector
+    shape = [1] * len(wire.shape)
+    shape[sample_axis(wire, axis)] = -1
+    return vector.reshape(shape)

@@ -1,0 +1,239 @@
+"""How each class of layers and operations is read into a program."""
+
+import contextlib
+import math
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+from typing import TypeVar
+
+import keras
+
+from keras_lip.graph import is_hooked
+from keras_lip.proofs.norms import NORMS
+from keras_lip.proofs.norms import check_norm
+
+Freezer = Callable[..., Any]
+Rule = Callable[[Any, Any], float]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# What a subclass may define without computing anything else than its base.
+_HARMLESS = {
+    "__abstractmethods__",
+    "__annotations__",
+    "__doc__",
+    "__firstlineno__",
+    "__init__",
+    "__module__",
+    "__orig_bases__",
+    "__parameters__",
+    "__qualname__",
+    "__slots__",
+    "__static_attributes__",
+    "__dict__",
+    "__weakref__",
+    "_abc_impl",
+    "from_config",
+    "get_build_config",
+    "get_config",
+    "guarantee",
+}
+
+# What says what a layer computes, and how far it moves.
+_PROVIDERS = ("freeze", "lipschitz_bound")
+
+# The freezers of this library, for exact classes of Keras.
+_freezers: dict[type, tuple[Freezer, tuple[str, ...]]] = {}
+
+
+def register_freezer(
+    *classes: type, norms: Iterable[str] = NORMS
+) -> Callable[[_Function], _Function]:
+    """Registers a function that reads layers, or operations, of some classes.
+
+    It is called with a layer and the wires that it is applied to, or with an
+    operation and the arguments of its call, and returns a wire, or several.
+
+    Args:
+        *classes: Classes. Their subclasses are not included.
+        norms: Names of the norms in which a bound is known.
+    """
+
+    def register(function: _Function) -> _Function:
+        for each in classes:
+            _freezers[each] = (function, tuple(norms))
+        return function
+
+    return register
+
+
+def find_freezer(layer: Any) -> Freezer | None:
+    """Returns the function that reads layers of exactly this class."""
+    found = _freezers.get(type(layer))
+    return None if found is None else found[0]
+
+
+class Rules:
+    """The rules of users: bounds of layers, by exact class.
+
+    Attributes:
+        rules: Dict of the rules by class, and by norm.
+    """
+
+    def __init__(self) -> None:
+        self.rules: dict[type, dict[str, Rule]] = {}
+
+    def register(
+        self, *classes: type, norms: Iterable[str] = ("l2",)
+    ) -> Callable[[_Function], _Function]:
+        """Registers a rule for exactly the given classes."""
+        norms = [check_norm(norm) for norm in norms]
+        for layer_class in classes:
+            if not isinstance(layer_class, type):
+                raise TypeError(
+                    "`propagate_bound.register` takes classes of layers, as in "
+                    "`@propagate_bound.register(MyLayer)`. Received: "
+                    f"{layer_class!r}"
+                )
+
+        def register(rule: _Function) -> _Function:
+            for layer_class in classes:
+                rules = self.rules.setdefault(layer_class, {})
+                rules.update(dict.fromkeys(norms, rule))
+            return rule
+
+        return register
+
+    def find(self, layer: Any) -> dict[str, Rule]:
+        """Returns the rules of exactly the class of a layer, by norm."""
+        return self.rules.get(type(layer), {})
+
+
+RULES = Rules()
+
+
+def find_provider(layer: Any) -> str | None:
+    """Returns the method that says what a layer is, `None` if none does.
+
+    Of `freeze` and `lipschitz_bound` that is the one that is defined last.
+    """
+    depths = {name: _depth(layer, name) for name in _PROVIDERS}
+    name = min(depths, key=lambda name: depths[name])
+    return name if depths[name] < math.inf else None
+
+
+def find_norms(layer: Any, rules: Rules = RULES) -> tuple[str, ...]:
+    """Returns the names of the norms that a layer has a bound in.
+
+    Args:
+        layer: A layer or operation. Its weights are not looked at.
+        rules: The rules of users.
+
+    Raises:
+        ValueError: If no bound is known, naming the layer and saying why.
+    """
+    why = why_unbounded(layer, rules)
+    if why is not None:
+        raise ValueError(
+            f"No Lipschitz bound is known for layer '{layer.name}' of type "
+            f"`{type(layer).__name__}`{why}. Use a layer of "
+            "`keras_lip.layers` instead, or register a bound with "
+            "`@keras_lip.bounds.propagate_bound.register`."
+        )
+    known = set(rules.find(layer))
+    if not known and type(layer) in _freezers:
+        known.update(_freezers[type(layer)][1])
+    elif find_provider(layer) is not None:
+        known.update(getattr(layer, "norms", ("l2",)))
+    return tuple(norm for norm in NORMS if norm in known)
+
+
+def check_bounded(layer: Any, norm: str, rules: Rules = RULES) -> None:
+    """Refuses a layer for which no bound is known in a norm."""
+    norms = find_norms(layer, rules)
+    if check_norm(norm) not in norms:
+        raise ValueError(
+            f"Layer '{layer.name}' of type `{type(layer).__name__}` has a "
+            f"Lipschitz bound in the norm {' or '.join(norms)}. Received: "
+            f"norm={norm!r}"
+        )
+
+
+def why_unbounded(layer: Any, rules: Rules = RULES) -> str | None:
+    """Says why no bound of a layer is known, or returns `None`."""
+    for name in _replaced_methods(layer):
+        return f", whose `{name}` was replaced on the instance"
+    if is_hooked(layer):
+        return ", which has hooks"
+    is_layer = isinstance(layer, keras.layers.Layer)
+    if is_layer:
+        why = _why_inexact(layer)
+        if why is not None:
+            return why
+    if type(layer) in _freezers or rules.find(layer):
+        return None
+    if not is_layer:
+        return " (an operation of `keras.ops`)"
+    provider = find_provider(layer)
+    if provider is None:
+        return " (rules go by exact class, a subclass needs its own)"
+    return _why_unknown(layer, provider)
+
+
+def _why_unknown(layer: Any, provider: str) -> str | None:
+    """Names what a subclass defines that its bound knows nothing of."""
+    for cls in type(layer).__mro__:
+        if provider in vars(cls):
+            return None
+        if cls.__module__.startswith("keras_lip.layers."):
+            # One of ours, which what it inherits is written for.
+            continue
+        for name in vars(cls):
+            if name not in _HARMLESS:
+                return (
+                    f", which overrides `{name}` but not `lipschitz_bound` or "
+                    "`freeze`"
+                )
+    return None
+
+
+def _replaced_methods(layer: Any) -> list[str]:
+    """Returns the methods that a layer has on the instance, not the class."""
+    # Keras puts wrappers of these two there itself.
+    own = vars(layer).keys() - {"build", "quantize"}
+    return sorted(
+        name for name in own if callable(getattr(type(layer), name, None))
+    )
+
+
+def _why_inexact(layer: keras.layers.Layer) -> str | None:
+    """Says why a layer does not compute with the numbers that it shows."""
+    if layer.quantization_mode is not None:
+        return ", which is quantized"
+    if not keras.backend.is_float_dtype(layer.compute_dtype):
+        return f", which rounds its inputs to {layer.compute_dtype}"
+    half = layer.compute_dtype in ("float16", "bfloat16")
+    if half and getattr(layer, "lora_enabled", False):
+        return f", which adds LoRA weights in {layer.compute_dtype}"
+    return None
+
+
+def _depth(layer: Any, method: str) -> float:
+    """Returns how far up its classes a layer finds a method."""
+    classes = type(layer).__mro__
+    depths = (i for i, cls in enumerate(classes) if method in vars(cls))
+    return next(depths, math.inf)
+
+
+@contextlib.contextmanager
+def replaced_freezer(cls: type, freezer: Freezer) -> Any:
+    """Makes a context in which a class is read by another function.
+
+    It is for tests, which plant mistakes.
+    """
+    before = _freezers[cls]
+    _freezers[cls] = (freezer, before[1])
+    try:
+        yield
+    finally:
+        _freezers[cls] = before

@@ -1,0 +1,158 @@
+"""The contract of the nodes of a program: what is known of one operation."""
+
+import abc
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any
+from typing import ClassVar
+
+import numpy as np
+
+from keras_lip.program.enclosure import Enclosure
+from keras_lip.program.enclosure import Machine
+from keras_lip.program.proof_cache import prove_once
+from keras_lip.proofs.norms import NORMS
+from keras_lip.proofs.rounding import multiply_up
+from keras_lip.types import Array
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+# The shape of one sample; `None` if nothing is known of it.
+SampleShape = tuple[int | None, ...] | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Node(abc.ABC):
+    """An operation on tensors, as numbers: it holds no layer and no tensor.
+
+    Subclasses are frozen dataclasses of float64 arrays, numbers, strings and
+    tuples of these. Arrays of tensors have a first axis of samples, shapes have
+    none.
+    """
+
+    norms: ClassVar[tuple[str, ...]] = NORMS
+    """The norms that a constant is known in."""
+
+    depends_on_shape: ClassVar[bool] = False
+    """Whether the constant is another one for inputs of another shape."""
+
+    @abc.abstractmethod
+    def apply(self, *inputs: Array) -> Array:
+        """Computes the operation, in float64."""
+
+    @abc.abstractmethod
+    def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
+        """Returns the gradients of `sum(upstream * apply(*inputs))`."""
+
+    @abc.abstractmethod
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        """Computes the operation with stock layers and `keras.ops`.
+
+        Args:
+            inputs: Symbolic tensors of Keras.
+            dtype: Name of the dtype that the operation computes in.
+            **kwargs: `name`, and of linear maps an `activation`, for the layer.
+        """
+
+    def output_shape(self, *shapes: SampleShape) -> SampleShape:
+        """Returns the shape of the output, `None` where it is not known."""
+        return shapes[0]
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        """Proves the Lipschitz constant of an operation of one input."""
+        raise NotImplementedError
+
+    def constant(self, norm: str, shape: SampleShape) -> float:
+        """Returns the constant, proven once for the same numbers.
+
+        Args:
+            norm: `"l2"` or `"linf"`.
+            shape: Shape of the input.
+
+        Returns:
+            Float, from above; infinite if a number is not finite.
+        """
+        key = (self.digest, norm, shape if self.depends_on_shape else None)
+        return prove_once(key, functools.partial(self.prove, norm, shape))
+
+    def propagate(
+        self, norm: str, bounds: Sequence[float], shapes: Sequence[SampleShape]
+    ) -> float:
+        """Bounds the output, given the bounds of the inputs."""
+        (bound,) = bounds
+        return multiply_up(bound, self.constant(norm, shapes[0]))
+
+    def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
+        """Encloses the output. By default the operation rounds nothing."""
+        (source,) = inputs
+        constant = self.constant("l2", source.value.shape[1:])
+        outputs = source.with_value(self.apply(source.value), constant)
+        return outputs.with_flushing(machine)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the kind and of all numbers."""
+        state = hashlib.sha256(type(self).__name__.encode())
+        for field in dataclasses.fields(self):
+            state.update(encode(getattr(self, field.name)))
+        return state.hexdigest()
+
+    @functools.cached_property
+    def is_finite(self) -> bool:
+        """Whether all numbers are."""
+        return all(
+            _is_finite(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        )
+
+    def describe(self) -> str:
+        """Returns the kind, with the shapes of arrays."""
+        parts = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                parts.append(f"{field.name}{list(value.shape)}")
+            elif value is not None and not isinstance(value, Node):
+                parts.append(f"{field.name}={value}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def encode(value: Any) -> bytes:
+    """Returns a number, string, array or tuple as bytes that tell it apart."""
+    if isinstance(value, np.ndarray):
+        array = np.ascontiguousarray(value)
+        head = f"array {array.dtype.str} {array.shape}:"
+        return head.encode() + array.tobytes()
+    if isinstance(value, tuple | list):
+        parts = [encode(part) for part in value]
+        return f"tuple {len(parts)}:".encode() + b"".join(parts)
+    if hasattr(value, "digest"):
+        return f"{type(value).__name__} {value.digest};".encode()
+    if isinstance(value, float):
+        return f"float {value.hex()};".encode()
+    return f"{type(value).__name__} {value!r};".encode()
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, np.ndarray | float):
+        return bool(np.all(np.isfinite(value)))
+    if isinstance(value, tuple | list):
+        return all(map(_is_finite, value))
+    return (
+        bool(getattr(value, "is_finite", True))
+        if isinstance(value, Node)
+        else True
+    )
+
+
+def count_entries(shape: Shape | None) -> int:
+    """Returns how many entries a shape has, those of unknown sizes left out."""
+    return math.prod(size or 1 for size in shape or ())
+
+
+def known(shape: Shape | None) -> bool:
+    """Whether every size of a shape is known."""
+    return shape is not None and None not in shape

@@ -1,0 +1,469 @@
+"""Linear maps along single axes: averages, sums of windows, copies."""
+
+import abc
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.program import upward
+from keras_lip.program.enclosure import Enclosure
+from keras_lip.program.enclosure import Machine
+from keras_lip.program.node import Node
+from keras_lip.program.node import SampleShape
+from keras_lip.program.nodes.host_convolution import pad_width
+from keras_lip.proofs.rounding import divide_up
+from keras_lip.proofs.rounding import multiply_up
+from keras_lip.proofs.rounding import sqrt_up
+from keras_lip.proofs.row_sum_bound import row_sum_bound
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.types import Array
+from keras_lip.types import Tensor
+
+# What a few roundings of the numbers of a matrix may add to its norm.
+_SLACK = 1 + 2.0**-48
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AxisLinear(Node):
+    """Multiplies axes by matrices of their own, one after the other.
+
+    The map is a Kronecker product of the matrices, whose norm is the product of
+    theirs: of images of known sides it is measured.
+    """
+
+    depends_on_shape = True
+
+    @abc.abstractmethod
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        """Returns the axes that are multiplied, of a sample."""
+
+    @abc.abstractmethod
+    def matrix(self, position: int, size: int) -> Array:
+        """Returns the matrix `(outputs, size)` of the axis at a position."""
+
+    @abc.abstractmethod
+    def open_constant(self, norm: str, position: int) -> float:
+        """Bounds the norm of the matrix of an axis of any size."""
+
+    @property
+    def factor(self) -> float:
+        """A number that outputs are multiplied by."""
+        return 1.0
+
+    def apply(self, *inputs: Array) -> Array:
+        (outputs,) = inputs
+        for position, axis in enumerate(self.axes(outputs.ndim - 1)):
+            matrix = self.matrix(position, outputs.shape[axis + 1])
+            outputs = _multiply(outputs, matrix, axis + 1)
+        return outputs * self.factor
+
+    def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
+        for position, axis in enumerate(self.axes(upstream.ndim - 1)):
+            matrix = self.matrix(position, inputs[0].shape[axis + 1])
+            upstream = _multiply(upstream, matrix.T, axis + 1)
+        return (upstream * self.factor,)
+
+    def output_shape(self, *shapes: SampleShape) -> SampleShape:
+        (shape,) = shapes
+        if shape is None:
+            return None
+        sizes = list(shape)
+        for position, axis in enumerate(self.axes(len(shape))):
+            size = sizes[axis]
+            if size is not None:
+                sizes[axis] = len(self.matrix(position, size))
+        return tuple(sizes)
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        total = abs(self.factor)
+        axes: Sequence[int | None]
+        if shape is None:
+            axes = [None] * self.num_axes
+        else:
+            axes = self.axes(len(shape))
+        for position, axis in enumerate(axes):
+            size = None if axis is None or shape is None else shape[axis]
+            if size is None:
+                known = self.open_constant(norm, position)
+            else:
+                matrix = self.matrix(position, size)
+                known = (
+                    row_sum_bound(matrix, 1)
+                    if norm == "linf"
+                    else spectral_norm_bound(matrix)
+                )
+                known = multiply_up(known, _SLACK)
+            total = multiply_up(total, known)
+        return total
+
+    @property
+    @abc.abstractmethod
+    def num_axes(self) -> int:
+        """Number of axes that are multiplied."""
+
+    def num_terms(self, shape: tuple[int, ...]) -> int:
+        """Returns how many terms are summed, of all axes, in any order."""
+        return math.prod(shape[axis] for axis in self.axes(len(shape)))
+
+    def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
+        (source,) = inputs
+        shape = source.value.shape[1:]
+        constant = self.constant("l2", shape)
+        # The numbers are not negative, but for those of a projection, whose
+        # moduli are at most twice as large.
+        moduli = upward.multiply(constant, 2.0)
+        terms = self.num_terms(shape)
+        return source.with_value(
+            self.apply(source.value), constant
+        ).with_rounding(
+            machine,
+            upward.multiply(upward.sample_norms(source.value), moduli),
+            terms + 16,
+            upward.multiply(source.spread, moduli),
+        )
+
+
+def _multiply(values: Array, matrix: Array, axis: int) -> Array:
+    moved = np.moveaxis(values, axis, -1) @ matrix.T
+    return np.moveaxis(moved, -1, axis)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WindowPool(AxisLinear):
+    """Averages, or sums, over windows of images whose channels come last.
+
+    Attributes:
+        pool_size: Tuple of positive integers.
+        strides: Tuple of positive integers.
+        padding: `"valid"` or `"same"`; `"edge"` for images that are continued
+            by the pixels of their border; or `"torch"` for what Keras does on
+            PyTorch, which is the last if more is added on one side than on the
+            other, along any axis, and else `"same"`.
+        scale: Float, by which sums are multiplied; or `None` for averages over
+            the pixels of a window that lie inside of the image, as Keras does.
+    """
+
+    pool_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: str
+    scale: float | None
+
+    @property
+    def num_axes(self) -> int:
+        return len(self.pool_size)
+
+    @property
+    def factor(self) -> float:
+        return 1.0 if self.scale is None else self.scale
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return tuple(range(len(self.pool_size)))
+
+    def num_terms(self, shape: tuple[int, ...]) -> int:
+        return math.prod(self.pool_size)
+
+    def _at(self, sides: Sequence[int]) -> "WindowPool":
+        """Returns what is done to images of some sides."""
+        pairs = [
+            pad_width(side, width, stride, "same")
+            for side, width, stride in zip(
+                sides, self.pool_size, self.strides, strict=True
+            )
+        ]
+        uneven = any(before != after for before, after in pairs)
+        return dataclasses.replace(self, padding="edge" if uneven else "same")
+
+    def apply(self, *inputs: Array) -> Array:
+        if self.padding == "torch":
+            return self._at(inputs[0].shape[1:-1]).apply(*inputs)
+        return super().apply(*inputs)
+
+    def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
+        if self.padding == "torch":
+            return self._at(inputs[0].shape[1:-1]).pull_back(upstream, *inputs)
+        return super().pull_back(upstream, *inputs)
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        if self.padding != "torch":
+            return super().prove(norm, shape)
+        if shape is not None and None not in shape[:-1]:
+            return self._at([size or 0 for size in shape[:-1]]).prove(
+                norm, shape
+            )
+        return max(
+            dataclasses.replace(self, padding=padding).prove(norm, shape)
+            for padding in ("same", "edge")
+        )
+
+    def matrix(self, position: int, size: int) -> Array:
+        width, stride = self.pool_size[position], self.strides[position]
+        before, after = pad_width(size, width, stride, self.padding)
+        starts = np.arange(0, size + before + after - width + 1, stride)
+        pixels = np.arange(size) + before
+        inside = (starts[:, None] <= pixels) & (
+            pixels < starts[:, None] + width
+        )
+        matrix = inside.astype("float64")
+        if self.padding == "edge":
+            places = np.clip(
+                np.arange(size + before + after) - before, 0, size - 1
+            )
+            matrix = np.zeros((len(starts), size))
+            for row, start in zip(matrix, starts, strict=True):
+                np.add.at(row, places[start : start + width], 1.0)
+        if self.scale is None:
+            matrix /= matrix.sum(axis=1, keepdims=True)
+        return matrix
+
+    def open_constant(self, norm: str, position: int) -> float:
+        width, stride = self.pool_size[position], self.strides[position]
+        if norm == "linf":
+            return 1.0 if self.scale is None else float(width)
+        if self.scale is not None:
+            # A pixel in position `r` modulo the stride lies in at most `n_r`
+            # windows. The rows of `S S^T` sum to at most `sum n_r^2`.
+            fewest, more = divmod(width, stride)
+            square = more * (fewest + 1) ** 2 + (stride - more) * fewest**2
+            return sqrt_up(square)
+        # `sqrt(|A|_1 |A|_inf)`, and each output averages. A column depends on
+        # where its pixel lies to the borders, within the reach of a window, and
+        # on the size modulo the stride: these sizes show all that there are.
+        largest = 0.0
+        for size in range(max(1, width), 4 * width + 2 * stride + 1):
+            columns = self.matrix(position, size).sum(axis=0)
+            largest = max(largest, float(np.max(columns, initial=0.0)))
+        return multiply_up(sqrt_up(multiply_up(largest, _SLACK)), _SLACK)
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        kinds = (
+            keras.layers.AveragePooling1D,
+            keras.layers.AveragePooling2D,
+            keras.layers.AveragePooling3D,
+        )
+        if self.scale is None:
+            return kinds[len(self.pool_size) - 1](
+                self.pool_size,
+                self.strides,
+                "valid" if self.padding == "valid" else "same",
+                data_format="channels_last",
+                dtype=dtype,
+                name=kwargs.get("name"),
+            )(inputs[0])
+        return sum_windows(
+            inputs[0], self.pool_size, self.strides, self.padding
+        ) * np.asarray(self.scale, dtype)
+
+
+def sum_windows(
+    images: Tensor,
+    pool_size: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: str,
+) -> Tensor:
+    """Sums over windows of images whose channels come last.
+
+    It is made of slices: the pooling of TensorFlow refuses
+    `"channels_first"` on CPUs.
+    """
+    widths = [
+        pad_width(side, size, stride, padding)
+        for side, size, stride in zip(
+            images.shape[1:-1], pool_size, strides, strict=True
+        )
+        if padding == "same"
+    ]
+    if any(map(any, widths)):
+        images = ops.pad(images, [(0, 0), *widths, (0, 0)])
+    for axis, (size, stride) in enumerate(
+        zip(pool_size, strides, strict=True), start=1
+    ):
+        before = (slice(None),) * axis
+        # The last window ends where the image does, or less than a stride
+        # before it.
+        slices = [
+            images[(*before, slice(i, (i - size + 1) or None, stride))]
+            for i in range(size)
+        ]
+        images = functools.reduce(ops.add, slices)
+    return images
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GlobalPool(AxisLinear):
+    """Averages, or sums, over whole axes, which are kept with size one.
+
+    Attributes:
+        over: Tuple of integers, the axes of a sample.
+        scale: Float, by which sums are multiplied, or `None` for averages.
+    """
+
+    over: tuple[int, ...]
+    scale: float | None
+
+    @property
+    def num_axes(self) -> int:
+        return len(self.over)
+
+    @property
+    def factor(self) -> float:
+        return 1.0 if self.scale is None else self.scale
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return self.over
+
+    def matrix(self, position: int, size: int) -> Array:
+        return np.full((1, size), 1.0 if self.scale is not None else 1 / size)
+
+    def open_constant(self, norm: str, position: int) -> float:
+        return 1.0 if self.scale is None else math.inf
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        axes = [axis + 1 for axis in self.over]
+        if self.scale is None:
+            return ops.mean(inputs[0], axis=axes, keepdims=True)
+        total = ops.sum(inputs[0], axis=axes, keepdims=True)
+        return total * np.asarray(self.scale, dtype)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Center(AxisLinear):
+    """Subtracts the mean along an axis: an orthogonal projection in l2.
+
+    Attributes:
+        axis: Integer, the axis of a sample.
+    """
+
+    norms = ("l2",)
+
+    axis: int
+
+    @property
+    def num_axes(self) -> int:
+        return 1
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return (self.axis,)
+
+    def matrix(self, position: int, size: int) -> Array:
+        return np.eye(size) - 1 / size
+
+    def apply(self, *inputs: Array) -> Array:
+        (values,) = inputs
+        return values - np.mean(values, axis=self.axis + 1, keepdims=True)
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        return 1.0
+
+    def open_constant(self, norm: str, position: int) -> float:
+        return 1.0
+
+    def output_shape(self, *shapes: SampleShape) -> SampleShape:
+        return shapes[0]
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        mean = ops.mean(inputs[0], axis=self.axis + 1, keepdims=True)
+        return ops.subtract(inputs[0], mean)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Upsample(AxisLinear):
+    """Repeats pixels, or interpolates between them, channels last.
+
+    Attributes:
+        size: Tuple of positive integers, by how much each axis grows.
+        interpolation: `"nearest"` or `"bilinear"`.
+    """
+
+    size: tuple[int, ...]
+    interpolation: str
+
+    def num_terms(self, shape: tuple[int, ...]) -> int:
+        return int(2 ** len(self.size))
+
+    @property
+    def num_axes(self) -> int:
+        return len(self.size)
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return tuple(range(len(self.size)))
+
+    def matrix(self, position: int, size: int) -> Array:
+        ratio = self.size[position]
+        if self.interpolation == "nearest":
+            return np.repeat(np.eye(size), ratio, axis=0)
+        # Pixels are squares, and their values stand in the middle.
+        places = (np.arange(size * ratio) + 0.5) / ratio - 0.5
+        distances = np.abs(
+            np.clip(places, 0, size - 1)[:, None] - np.arange(size)
+        )
+        return np.maximum(1 - distances, 0.0)
+
+    def open_constant(self, norm: str, position: int) -> float:
+        # An output averages inputs, and as many outputs as pixels are made of
+        # one weigh it by one in all; those of the border by up to a half more.
+        if norm == "linf":
+            return 1.0
+        copies = float(self.size[position])
+        if self.interpolation != "nearest":
+            copies *= 1.5
+        return sqrt_up(copies)
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        name = kwargs.get("name")
+        if len(self.size) == 1:
+            layer = keras.layers.UpSampling1D(
+                self.size[0], dtype=dtype, name=name
+            )
+        elif len(self.size) == 2:
+            layer = keras.layers.UpSampling2D(
+                self.size,
+                data_format="channels_last",
+                interpolation=self.interpolation,
+                dtype=dtype,
+                name=name,
+            )
+        else:
+            layer = keras.layers.UpSampling3D(
+                self.size, data_format="channels_last", dtype=dtype, name=name
+            )
+        return layer(inputs[0])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Repeat(AxisLinear):
+    """Repeats each entry of an axis.
+
+    Attributes:
+        axis: Integer, the axis of a sample.
+        copies: Positive integer.
+    """
+
+    axis: int
+    copies: int
+
+    @property
+    def num_axes(self) -> int:
+        return 1
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return (self.axis,)
+
+    def matrix(self, position: int, size: int) -> Array:
+        return np.repeat(np.eye(size), self.copies, axis=0)
+
+    def open_constant(self, norm: str, position: int) -> float:
+        return 1.0 if norm == "linf" else sqrt_up(self.copies)
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        return ops.repeat(inputs[0], self.copies, axis=self.axis + 1)
+
+
+def inverse_root(number: int) -> float:
+    """Returns `1 / sqrt(number)`, from above."""
+    return divide_up(1.0, math.sqrt(number) * (1 - 2.0**-50))

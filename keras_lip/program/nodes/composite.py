@@ -1,0 +1,468 @@
+"""Nodes made of other nodes, of which more is known together."""
+
+import abc
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_lip.program.enclosure import Enclosure
+from keras_lip.program.enclosure import Machine
+from keras_lip.program.node import Node
+from keras_lip.program.node import SampleShape
+from keras_lip.program.nodes.convolution import Convolution
+from keras_lip.program.nodes.dense import Dense
+from keras_lip.program.nodes.elementwise import Elementwise
+from keras_lip.program.nodes.elementwise import Rectify
+from keras_lip.program.nodes.linear import Linear
+from keras_lip.program.nodes.merges import Combine
+from keras_lip.program.program import Program
+from keras_lip.program.program import Step
+from keras_lip.proofs.residual_bound import residual_bound
+from keras_lip.proofs.rounding import add_up
+from keras_lip.proofs.rounding import divide_up
+from keras_lip.proofs.rounding import multiply_up
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.proofs.tap_norm_bound import tap_norm_bound
+from keras_lip.proofs.truncated_exponential_bound import (
+    truncated_exponential_bound,
+)
+from keras_lip.types import Array
+from keras_lip.types import Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Composite(Node):
+    """Computes what its parts do, and has a constant of its own.
+
+    An error that enters grows by the constant of the whole, which may be far
+    less than the product of those of the parts.
+    """
+
+    @abc.abstractmethod
+    def expand(self) -> list[tuple[Node, tuple[int, ...]]]:
+        """Returns the parts, with the indices of their inputs.
+
+        Index zero is the input of the whole.
+        """
+
+    @functools.cached_property
+    def _parts(self) -> tuple[Step, ...]:
+        return tuple(
+            Step(node, inputs, None, "float64", 0)
+            for node, inputs in self.expand()
+        )
+
+    @property
+    def body(self) -> Program:
+        """The parts as a program."""
+        output = len(self._parts)
+        return Program((None,), ("float64",), self._parts, output)
+
+    def apply(self, *inputs: Array) -> Array:
+        return self.body.run(*inputs)
+
+    def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
+        return self.body.gradient(upstream, *inputs)
+
+    def output_shape(self, *shapes: SampleShape) -> SampleShape:
+        found: list[SampleShape] = list(shapes)
+        for step in self.body.steps:
+            found.append(
+                step.node.output_shape(*(found[i] for i in step.inputs))
+            )
+        return found[self.body.output]
+
+    def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
+        (source,) = inputs
+        constant = self.constant("l2", source.value.shape[1:])
+        (inside,) = self.body.enclose_from([source.restart()], machine)
+        return source.grow(inside, constant)
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        steps = tuple(
+            dataclasses.replace(step, dtype=dtype) for step in self.body.steps
+        )
+        body = dataclasses.replace(self.body, steps=steps)
+        return body.to_keras(inputs)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Residual(Composite):
+    """Computes `x - step * down(s(up(x)))`, where `down` has no bias.
+
+    If `down` is the adjoint of `up`, up to a factor for each hidden unit, and
+    the slopes of `s` are between zero and one, the constant is
+    `max(1, step |up|^2 - 1)` or what `residual_bound` proves.
+
+    Attributes:
+        up: A `Dense` or a `Convolution` without strides.
+        activation: A node of single numbers.
+        down: A node of the same kind, from the hidden units back.
+        step: Float.
+    """
+
+    up: Linear
+    activation: Node
+    down: Linear
+    step: float
+
+    def expand(self) -> list[tuple[Node, tuple[int, ...]]]:
+        return [
+            (self.up, (0,)),
+            (self.activation, (1,)),
+            (self.down, (2,)),
+            (Combine((1.0, -self.step)), (0, 3)),
+        ]
+
+    @property
+    def back(self) -> Array:
+        """The kernel of the adjoint of `down`."""
+        kernel = self.down.kernel
+        axes = tuple(range(kernel.ndim - 2))
+        return np.swapaxes(np.flip(kernel, axes), -2, -1)
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        steepest = self.activation.constant(norm, None)
+        product = multiply_up(
+            abs(self.step),
+            steepest,
+            self.up.constant(norm, None),
+            self.down.constant(norm, None),
+        )
+        apart = add_up(1.0, product)
+        if norm != "l2" or self.step < 0 or not is_monotone(self.activation):
+            return apart
+        back = self.back
+        if np.array_equal(back, self.up.kernel):
+            square = self.up.constant("l2", None)
+            together = add_up(multiply_up(self.step, square, square), -1.0)
+            return max(1.0, together)
+        if self.step != 1:
+            return apart
+        return min(apart, residual_bound(self.up.kernel, back))
+
+
+def is_monotone(activation: Node) -> bool:
+    """Whether the slopes of a function lie between zero and one."""
+    if isinstance(activation, Elementwise):
+        return activation.known.monotone
+    if isinstance(activation, Rectify):
+        slopes = np.asarray(activation.slope)
+        return bool(np.all((slopes >= 0) & (slopes <= 1)))
+    return False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exponential(Composite):
+    """Computes `x + A (x + A (x + ...) / (k + 1)) / k`, from some `k` on.
+
+    From one on it is the exponential `x + A x + A^2 x / 2! + ...`, whose
+    constant, for a skew-symmetric `A`, is the largest modulus of the polynomial
+    on the spectrum that `A` can have.
+
+    Attributes:
+        generator: The `Convolution` `A`.
+        terms: Positive integer, the last `k`.
+        first: Positive integer, the first `k`.
+    """
+
+    norms = ("l2",)
+
+    generator: Convolution
+    terms: int
+    first: int = 1
+
+    def expand(self) -> list[tuple[Node, tuple[int, ...]]]:
+        parts: list[tuple[Node, tuple[int, ...]]] = []
+        last = 0
+        for order in range(self.terms, self.first - 1, -1):
+            parts.append((self.generator, (last,)))
+            last = len(parts)
+            parts.append((Combine((1.0, 1 / order)), (0, last)))
+            last = len(parts)
+        return parts
+
+    @property
+    def is_skew(self) -> bool:
+        """Whether the generator is the negative of its adjoint, exactly."""
+        node, kernel = self.generator, self.generator.kernel
+        axes = tuple(range(kernel.ndim - 2))
+        adjoint = np.swapaxes(np.flip(kernel, axes), -2, -1)
+        return (
+            kernel.shape == adjoint.shape
+            and np.array_equal(kernel, -adjoint)
+            and node.bias is None
+            and max(node.strides) == node.groups == 1
+            and node.widths is not None
+            and all(
+                before == after == (span - 1) / 2
+                for (before, after), span in zip(
+                    node.widths, node.spans, strict=True
+                )
+            )
+        )
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        (x,) = inputs
+        # One layer stands for all terms.
+        layer = self.generator.make_layer(x, dtype)
+        outputs = x
+        for order in range(self.terms, self.first - 1, -1):
+            powers = layer(self.generator.pad(outputs))
+            outputs = x + (powers if order == 1 else powers / order)
+        return outputs
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        kernel = self.generator.kernel
+        if self.first != 1 or not self.is_skew:
+            size, bound = self.generator.constant("l2", None), 1.0
+            for order in range(self.terms, self.first - 1, -1):
+                part = divide_up(multiply_up(size, bound), order)
+                bound = add_up(1.0, part)
+            return bound
+        bound = truncated_exponential_bound(self.terms, tap_norm_bound(kernel))
+        if bound > 1:
+            # It takes seconds, and can only help where the quick bound does
+            # not do.
+            radius = self.generator.constant("l2", None)
+            bound = min(bound, truncated_exponential_bound(self.terms, radius))
+        return bound
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sandwich(Composite):
+    """Computes `down(s(up(x)))` of two dense maps that hold each other.
+
+    Attributes:
+        up: The `Dense` to the hidden units.
+        activation: A node of single numbers.
+        down: The `Dense` from there.
+        balance: Float64 array of a positive float32 number for each hidden
+            unit. Any gives a bound.
+    """
+
+    norms = ("l2",)
+
+    up: Dense
+    activation: Node
+    down: Dense
+    balance: Array
+
+    def expand(self) -> list[tuple[Node, tuple[int, ...]]]:
+        return [(self.up, (0,)), (self.activation, (1,)), (self.down, (2,))]
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        # Write `A` and `B` for the transposes of the kernels that run, `down`
+        # and `up`, and `c`, `c'` for two positive numbers for each hidden unit.
+        # With slopes `D` of the activation, the Jacobian is
+        # `A^T D B = 2 A'^T D' B'`, where the rows of `A'` and `B'` are those of
+        # `A` and `B` times `c / sqrt(2)` and `c' / sqrt(2)`, and `D' = D / cc'`
+        # lies in `[0, s]` if `1 / cc'` is at most `s`. Let
+        # `l = |A' A'^T + B' B'^T|`. For any `dx`, set `g = sqrt(2) D' B' dx`.
+        # As `|g|^2 <= sqrt(2) s g^T B' dx`, `dy = sqrt(2) A'^T g` satisfies
+        #     |dy|^2 <= 2 l |g|^2 - 2 |B'^T g|^2
+        #            <= 2 (sqrt(2) l s) (B'^T g)^T dx - 2 |B'^T g|^2
+        #            <= (l s)^2 |dx|^2.
+        # As `c` and `c'` are float32, their products with the kernels are exact
+        # in float64, and so are those with each other.
+        apart = multiply_up(
+            self.up.constant("l2", None),
+            self.activation.constant("l2", None),
+            self.down.constant("l2", None),
+        )
+        if not is_monotone(self.activation):
+            return apart
+        with np.errstate(all="ignore"):
+            inverse = (1 / self.balance).astype("float32").astype("float64")
+            products = self.balance * inverse
+            stacked = np.concatenate(
+                [self.down.kernel.T * self.balance, self.up.kernel * inverse]
+            )
+        if not (np.isfinite(products).all() and np.min(products) > 0):
+            return apart
+        slope = divide_up(1.0, float(np.min(products)))
+        size = spectral_norm_bound(stacked)
+        return min(apart, multiply_up(0.5, slope, size, size))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CurvatureHead(Composite):
+    """Computes `softplus(x W + b) V + c`, to be certified by its curvature.
+
+    Attributes:
+        hidden_kernel: Float64 array of shape `(input_dim, hidden_units)`.
+        hidden_bias: Float64 array of shape `(hidden_units,)`.
+        kernel: Float64 array of shape `(hidden_units, units)`.
+        bias: Float64 array of shape `(units,)`.
+    """
+
+    norms = ("l2",)
+
+    hidden_kernel: Array
+    hidden_bias: Array
+    kernel: Array
+    bias: Array
+
+    def expand(self) -> list[tuple[Node, tuple[int, ...]]]:
+        return [
+            (Dense(self.hidden_kernel, self.hidden_bias), (0,)),
+            (Elementwise("softplus"), (1,)),
+            (Dense(self.kernel, self.bias), (2,)),
+        ]
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        # The slope of softplus is at most one.
+        return multiply_up(
+            spectral_norm_bound(self.hidden_kernel),
+            spectral_norm_bound(self.kernel),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Claimed(Node):
+    """A layer of a user, with a constant that the user knows.
+
+    Attributes:
+        constants: Tuple of `(norm, constant)`: by how much outputs move, if no
+            input moves by more than one.
+        program: The `Program` of what the layer computes, or `None` where that
+            is not known.
+        target: Shape of the output.
+        label: Name and class of the layer, in words.
+    """
+
+    constants: tuple[tuple[str, float], ...]
+    program: Program | None
+    target: SampleShape
+    label: str
+
+    @property
+    def norms(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(norm for norm, _ in self.constants)
+
+    @property
+    def body(self) -> Program:
+        """What the layer computes.
+
+        Raises:
+            ValueError: If it is not known.
+        """
+        if self.program is None:
+            raise ValueError(
+                f"What layer {self.label} computes is not known: "
+                "its bound is, but its `call` is made of more than layers of "
+                "Keras, of `keras_lip.layers` and `keras.ops` with rules. "
+                "Implement `freeze` of `keras_lip.layers.LipschitzLayer`."
+            )
+        return self.program
+
+    def apply(self, *inputs: Array) -> Array:
+        return self.body.run(*inputs)
+
+    def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
+        return self.body.gradient(upstream, *inputs)
+
+    def output_shape(self, *shapes: SampleShape) -> SampleShape:
+        return self.target
+
+    def propagate(
+        self, norm: str, bounds: Sequence[float], shapes: Sequence[SampleShape]
+    ) -> float:
+        constant = dict(self.constants)[norm]
+        if not 0 <= constant < math.inf:
+            return math.inf
+        return multiply_up(constant, max(bounds))
+
+    def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
+        return self.body.enclose_from(inputs, machine)[0]
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        return self.body.to_keras(inputs)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mapped(Node):
+    """Applies a program to each slice along the first axis of a sample.
+
+    Attributes:
+        body: The `Program`, of one input.
+    """
+
+    depends_on_shape = True
+
+    body: Program
+
+    @property
+    def norms(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.body.norms
+
+    def _flatten(self, x: Array) -> Array:
+        return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+    def apply(self, *inputs: Array) -> Array:
+        (x,) = inputs
+        outputs = self.body.run(self._flatten(x))
+        return outputs.reshape(*x.shape[:2], *outputs.shape[1:])
+
+    def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
+        (x,) = inputs
+        (found,) = self.body.gradient(self._flatten(upstream), self._flatten(x))
+        return (found.reshape(x.shape),)
+
+    def output_shape(self, *shapes: SampleShape) -> SampleShape:
+        (shape,) = shapes
+        output = self.body.output_shape
+        if shape is None or output is None:
+            return None
+        return (shape[0], *output)
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        # Slices do not meet: the squares of their changes add up.
+        return self.body.bounds(norm).output
+
+    def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
+        (source,) = inputs
+        number, slices = source.value.shape[:2]
+        constant = self.constant("l2", source.value.shape[1:])
+
+        def spread(part: Array) -> Array:
+            return np.repeat(part, slices, axis=-1)
+
+        start = source.restart()
+        each = Enclosure(
+            self._flatten(start.value),
+            spread(start.center),
+            spread(start.drift),
+            spread(start.error),
+            spread(start.limit),
+        )
+        (found,) = self.body.enclose_from([each], machine)
+
+        def join(part: Array) -> Array:
+            total = np.sum(
+                np.square(part.reshape(*part.shape[:-1], number, slices)),
+                axis=-1,
+            )
+            return np.sqrt(total) * (1 + (slices + 8) * 2.0**-52)
+
+        outputs = Enclosure(
+            found.value.reshape(number, slices, *found.value.shape[1:]),
+            join(found.center),
+            join(found.drift),
+            join(found.error),
+            found.limit.reshape(number, slices).min(axis=1),
+        )
+        return source.grow(outputs, constant)
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        shape = self.body.input_shapes[0] or ()
+        inner = keras.Input(shape, dtype=dtype)
+        model = keras.Model(inner, self.body.to_keras([inner]))
+        return keras.layers.TimeDistributed(model, name=kwargs.get("name"))(
+            inputs[0]
+        )

@@ -1,0 +1,240 @@
+"""Convolutions of images, whose channels come last."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.operators import pad_circular
+from keras_lip.program import upward
+from keras_lip.program.node import SampleShape
+from keras_lip.program.nodes.host_convolution import convolve
+from keras_lip.program.nodes.host_convolution import pad_width
+from keras_lip.program.nodes.host_convolution import transpose_convolve
+from keras_lip.program.nodes.linear import Linear
+from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
+from keras_lip.proofs.row_sum_bound import row_sum_bound
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.types import Array
+from keras_lip.types import Tensor
+
+_LAYERS = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BaseConvolution(Linear):
+    """A convolution, or its adjoint.
+
+    The constant is that on images of any size, by
+    `keras_lip.proofs.convolution_norm_bound`.
+
+    Attributes:
+        strides: Tuple of positive integers, one for each axis of the image.
+        dilation_rate: Tuple of positive integers.
+        groups: Positive integer.
+    """
+
+    strides: tuple[int, ...]
+    dilation_rate: tuple[int, ...]
+    groups: int
+
+    @property
+    def repeats(self) -> int:
+        return math.prod(self.kernel.shape[:-2])
+
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """The strides of the convolution of the same norm, undilated."""
+        return tuple(
+            stride // math.gcd(stride, rate)
+            for stride, rate in zip(
+                self.strides, self.dilation_rate, strict=True
+            )
+        )
+
+    @functools.cached_property
+    def spans(self) -> tuple[int, ...]:
+        """How many pixels the window spans along each axis."""
+        return tuple(
+            (taps - 1) * rate + 1
+            for taps, rate in zip(
+                self.kernel.shape[:-2], self.dilation_rate, strict=True
+            )
+        )
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        return convolution_norm_bound(self.kernel, self.phases, self.groups)
+
+    def prove_moduli(self) -> float:
+        # No frequency of a kernel of moduli has a larger entry than its sum,
+        # over the taps that meet the pixels of one phase.
+        *window, channels, filters = self.kernel.shape
+        moduli = np.abs(self.kernel)
+        sums = np.zeros((*self.phases, channels, filters))
+        for index in np.ndindex(*window):
+            phase = tuple(
+                i % n for i, n in zip(index, self.phases, strict=True)
+            )
+            sums[phase] = upward.add(sums[phase], moduli[index])
+        matrix = sums.reshape(-1, self.groups, filters // self.groups)
+        # One matrix for each group, whose norm is the largest of theirs.
+        return spectral_norm_bound(np.moveaxis(matrix, 1, 0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Convolution(BaseConvolution):
+    """Convolves as `keras.layers.Conv1D` and `Conv2D` do.
+
+    The kernel has the shape `(*window, channels // groups, filters)`.
+
+    Attributes:
+        widths: Pairs of integers, one for each axis of the image: how many
+            pixels are added before and after. `None` for those of `"same"`,
+            which depend on the size where there are strides.
+        circular: Boolean. Whether images are continued periodically, rather
+            than by zeros. At most as many pixels are added as the window spans
+            more than a stride, and strides divide the sides.
+    """
+
+    widths: tuple[tuple[int, int], ...] | None
+    circular: bool = False
+
+    @property
+    def terms(self) -> int:
+        return math.prod(self.kernel.shape[:-1])
+
+    def matvec(self, inputs: Array, kernel: Array) -> Array:
+        widths = self.find_widths(inputs.shape[1:-1])
+        if self.circular:
+            inputs = wrap(inputs, widths)
+        elif any(map(any, widths)):
+            inputs = np.pad(inputs, [(0, 0), *widths, (0, 0)])
+        return convolve(
+            inputs, kernel, self.strides, self.dilation_rate, self.groups
+        )
+
+    def adjoint(self, outputs: Array, shape: tuple[int, ...]) -> Array:
+        widths = self.find_widths(shape[:-1])
+        sides = [
+            max(side + before + after, span)
+            for side, (before, after), span in zip(
+                shape[:-1], widths, self.spans, strict=True
+            )
+        ]
+        images = transpose_convolve(
+            outputs,
+            self.kernel,
+            self.strides,
+            self.dilation_rate,
+            self.groups,
+            sides,
+        )
+        if self.circular:
+            return unwrap(images, widths, shape[:-1])
+        kept = [
+            slice(before, before + side)
+            for (before, _), side in zip(widths, shape[:-1], strict=True)
+        ]
+        return images[(slice(None), *kept)]
+
+    def find_widths(self, sides: tuple[Any, ...]) -> list[tuple[int, int]]:
+        """Returns how many pixels are added to images of some sides."""
+        if self.widths is not None:
+            return list(self.widths)
+        return [
+            pad_width(side, span, stride, "same")
+            for side, span, stride in zip(
+                sides, self.spans, self.strides, strict=True
+            )
+        ]
+
+    def output_shape(self, *shapes: SampleShape) -> SampleShape:
+        (shape,) = shapes
+        if shape is None:
+            return None
+        sides: list[int | None] = []
+        for axis, (side, span, stride) in enumerate(
+            zip(shape[:-1], self.spans, self.strides, strict=True)
+        ):
+            if side is not None:
+                if self.widths is None:
+                    side = -(-side // stride)
+                else:
+                    side = (side + sum(self.widths[axis]) - span) // stride + 1
+            sides.append(side)
+        return (*sides, self.kernel.shape[-1])
+
+    def prove(self, norm: str, shape: SampleShape) -> float:
+        if norm == "linf":
+            return row_sum_bound(self.kernel, range(self.kernel.ndim - 1))
+        return super().prove(norm, shape)
+
+    @property
+    def keras_padding(self) -> str | None:
+        """Keras's name of the padding, or `None` if it has none."""
+        if self.widths is None:
+            return "same"
+        if not any(map(any, self.widths)):
+            return "valid"
+        same = [pad_width(span, span, 1, "same") for span in self.spans]
+        if self.circular or max(self.strides) > 1:
+            return None
+        return "same" if list(self.widths) == same else None
+
+    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
+        (images,) = inputs
+        return self.make_layer(images, dtype, **kwargs)(self.pad(images))
+
+    def pad(self, images: Tensor) -> Tensor:
+        """Pads images as far as a layer of Keras does not do so itself."""
+        if self.keras_padding is not None:
+            return images
+        widths = list(self.widths or ())
+        if self.circular:
+            return pad_circular(images, widths)
+        return ops.pad(images, [(0, 0), *widths, (0, 0)])
+
+    def make_layer(self, images: Tensor, dtype: str, **kwargs: Any) -> Any:
+        """Returns the layer of Keras that convolves padded images."""
+        layer = _LAYERS[len(self.strides)](
+            self.kernel.shape[-1],
+            self.kernel.shape[:-2],
+            strides=self.strides,
+            padding=self.keras_padding or "valid",
+            data_format="channels_last",
+            dilation_rate=self.dilation_rate,
+            groups=self.groups,
+            use_bias=self.bias is not None,
+            dtype=dtype,
+            **kwargs,
+        )
+        # Until they are padded, images may be smaller than the window.
+        *_, channels = images.shape
+        layer.build((None, *(None for _ in self.strides), channels))
+        layer.set_weights(
+            [each for each in (self.kernel, self.bias) if each is not None]
+        )
+        return layer
+
+
+def wrap(images: Array, widths: list[tuple[int, int]]) -> Array:
+    """Continues images periodically."""
+    return np.pad(images, [(0, 0), *widths, (0, 0)], mode="wrap")
+
+
+def unwrap(
+    images: Array, widths: list[tuple[int, int]], sides: tuple[int, ...]
+) -> Array:
+    """Applies the adjoint of `wrap`: adds up what stands for one pixel."""
+    for axis, ((before, _), side) in enumerate(
+        zip(widths, sides, strict=True), start=1
+    ):
+        moved = np.moveaxis(images, axis, 0)
+        folded = np.zeros((side, *moved.shape[1:]))
+        np.add.at(folded, (np.arange(len(moved)) - before) % side, moved)
+        images = np.moveaxis(folded, 0, axis)
+    return images

@@ -1,0 +1,546 @@
+"""Frozen programs: what a model computes at inference, as numbers."""
+
+import dataclasses
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_lip.program import upward
+from keras_lip.program.arithmetic import LIVE
+from keras_lip.program.enclosure import Enclosure
+from keras_lip.program.enclosure import Machine
+from keras_lip.program.enclosure import start_enclosure
+from keras_lip.program.node import Node
+from keras_lip.program.node import SampleShape
+from keras_lip.program.node import count_entries
+from keras_lip.program.node import encode
+from keras_lip.program.nodes.elementwise import Unaccounted
+from keras_lip.program.nodes.linear import Linear
+from keras_lip.program.nodes.merges import Combine
+from keras_lip.program.nodes.merges import Extremum
+from keras_lip.program.nodes.merges import Join
+from keras_lip.program.parts import find_entries
+from keras_lip.program.parts import find_source
+from keras_lip.proofs.methods import collect_methods
+from keras_lip.proofs.norms import NORMS
+from keras_lip.proofs.rounding import add_up
+from keras_lip.proofs.rounding import hypot_up
+from keras_lip.proofs.rounding import multiply_up
+from keras_lip.proofs.rounding import sqrt_up
+from keras_lip.types import Array
+from keras_lip.types import Tensor
+
+# How many numbers a tensor of a chunk of samples may take.
+_CHUNK = 2**22
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """The layer, or operation, of a model that steps were read from.
+
+    It is for tables and errors; no proof reads it.
+
+    Attributes:
+        name: Name of the layer.
+        kind: Name of its class.
+        guarantee: What its class promises, or `"none"`.
+        inputs: Tuple of indices: the tensors that it is applied to.
+        output: Index of the tensor that it returns.
+    """
+
+    name: str
+    kind: str
+    guarantee: str
+    inputs: tuple[int, ...] = ()
+    output: int = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One node of a program, and what it is applied to.
+
+    Attributes:
+        node: The `Node`.
+        inputs: Tuple of indices: the inputs of the program come first, then
+            its steps.
+        shape: Shape of the output of one sample.
+        dtype: Name of the dtype that the model computes the step in.
+        origin: Index of its `Origin`.
+    """
+
+    node: Node
+    inputs: tuple[int, ...]
+    shape: SampleShape
+    dtype: str
+    origin: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """What a model computes at inference, read once and held as numbers.
+
+    It is an acyclic graph of nodes: each holds float64 arrays and numbers, none
+    a layer. Everything that is proven of a model is proven of its program.
+    Printed, it is a table of steps.
+
+    Attributes:
+        input_shapes: Tuple of the shapes of the inputs, without samples.
+        input_dtypes: Tuple of the names of their dtypes.
+        steps: Tuple of `Step`, each after its inputs.
+        output: Index of the output, counted as `Step.inputs` are.
+        origins: Tuple of `Origin`.
+    """
+
+    input_shapes: tuple[SampleShape, ...]
+    input_dtypes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    output: int
+    origins: tuple[Origin, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that proofs read: kinds, numbers, shapes, wiring."""
+        found: str | None = self.__dict__.get("_digest")
+        if found is None:
+            state = hashlib.sha256()
+            state.update(encode((self.input_shapes, self.input_dtypes)))
+            for step in self.steps:
+                state.update(step.node.digest.encode())
+                state.update(encode((step.inputs, step.shape, step.dtype)))
+            state.update(encode(self.output))
+            found = self.__dict__["_digest"] = state.hexdigest()
+        return found
+
+    @property
+    def num_inputs(self) -> int:
+        """Number of inputs."""
+        return len(self.input_shapes)
+
+    @property
+    def output_shape(self) -> SampleShape:
+        """Shape of the output, without samples."""
+        return self.shape_of(self.output)
+
+    def shape_of(self, index: int) -> SampleShape:
+        """Returns the shape of an input, or of the output of a step."""
+        if index < self.num_inputs:
+            return self.input_shapes[index]
+        return self.steps[index - self.num_inputs].shape
+
+    def step_of(self, index: int) -> Step | None:
+        """Returns the step that made a tensor, or `None` for an input."""
+        return None if index < self.num_inputs else self[index]
+
+    def __getitem__(self, index: int) -> Step:
+        return self.steps[index - self.num_inputs]
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The norms that every step has a bound in."""
+        return tuple(
+            norm
+            for norm in NORMS
+            if all(norm in step.node.norms for step in self.steps)
+        )
+
+    def run(self, *inputs: Array) -> Array:
+        """Computes the output, in float64."""
+        return self.forward([np.asarray(x, "float64") for x in inputs])[-1]
+
+    def forward(self, inputs: Sequence[Array], keep: bool = False) -> list[Any]:
+        """Computes all tensors; those of no further use are `None`.
+
+        The last one is the output.
+        """
+        self._check_shapes([x.shape for x in inputs])
+        values: list[Any] = list(inputs)
+        last = {} if keep else self._last_uses()
+        for number, step in enumerate(self.steps):
+            arguments = [values[index] for index in step.inputs]
+            # What overflows is found by its bounds.
+            with np.errstate(over="ignore", invalid="ignore"):
+                values.append(step.node.apply(*arguments))
+            for index in step.inputs:
+                if last.get(index) == number:
+                    values[index] = None
+        return values if keep else [*values, values[self.output]]
+
+    def _check_shapes(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Refuses inputs that the bounds of this program do not speak of."""
+        for found, expected in zip(shapes, self.input_shapes, strict=True):
+            if expected is None:
+                continue
+            fits = len(found) == len(expected) + 1 and all(
+                size in (None, side)
+                for side, size in zip(found[1:], expected, strict=True)
+            )
+            if not fits:
+                raise ValueError(
+                    "The bounds of this program hold for inputs of shape "
+                    f"{('num_samples', *expected)}. Received: inputs of shape "
+                    f"{found}"
+                )
+
+    def _last_uses(self) -> dict[int, int]:
+        uses = {
+            index: number
+            for number, step in enumerate(self.steps)
+            for index in step.inputs
+        }
+        uses.pop(self.output, None)
+        return uses
+
+    def gradient(self, weights: Array, *inputs: Array) -> list[Array]:
+        """Differentiates `sum(weights * run(*inputs))` by each input."""
+        values = self.forward(inputs, keep=True)
+        found: list[Any] = [None] * len(values)
+        found[self.output] = weights
+        for number in reversed(range(len(self.steps))):
+            step, upstream = self.steps[number], found[number + self.num_inputs]
+            if upstream is None:
+                continue
+            arguments = [values[index] for index in step.inputs]
+            with np.errstate(over="ignore", invalid="ignore"):
+                parts = step.node.pull_back(upstream, *arguments)
+            for index, part in zip(step.inputs, parts, strict=True):
+                so_far = found[index]
+                found[index] = part if so_far is None else so_far + part
+        return [
+            np.zeros_like(x) if part is None else part
+            for x, part in zip(inputs, found, strict=False)
+        ]
+
+    def bounds(
+        self, norm: str, inputs: Sequence[float] | None = None
+    ) -> "ProgramBounds":
+        """Bounds every tensor, from above.
+
+        Args:
+            norm: `"l2"` or `"linf"`.
+            inputs: The bounds of the inputs. Defaults to one each.
+        """
+        values = [1.0] * self.num_inputs if inputs is None else list(inputs)
+        methods: list[tuple[str, ...]] = [()] * self.num_inputs
+        for step in self.steps:
+            with collect_methods() as noted:
+                values.append(self._bound_step(step, norm, values))
+            methods.append(tuple(noted))
+        return ProgramBounds(
+            norm, tuple(values), tuple(methods), values[self.output]
+        )
+
+    def _bound_step(self, step: Step, norm: str, values: list[float]) -> float:
+        # What is no number, or less than zero, bounds nothing.
+        if not step.node.is_finite or norm not in step.node.norms:
+            return math.inf
+        indices = step.inputs
+        bounds = [values[index] for index in indices]
+        if isinstance(step.node, Join):
+            is_extremum = isinstance(step.node, Extremum)
+            bounds = self._join(indices, norm, values, is_extremum)
+        if isinstance(step.node, Combine) and norm == "l2":
+            return self._add(step.node.sizes, indices, values)
+        shapes = [self.shape_of(index) for index in indices]
+        bound = step.node.propagate(norm, bounds, shapes)
+        return bound if bound >= 0 else math.inf
+
+    def _join(
+        self,
+        indices: tuple[int, ...],
+        norm: str,
+        values: list[float],
+        is_extremum: bool,
+    ) -> list[float]:
+        """Bounds tensors, those that are parts of one tensor together."""
+        # A tensor is no larger than itself: that it comes twice is nothing.
+        distinct = tuple(dict.fromkeys(indices)) if is_extremum else indices
+        if norm == "linf":
+            return [values[index] for index in distinct]
+        groups: dict[int, list[int]] = {}
+        for index in distinct:
+            groups.setdefault(find_source(self, index), []).append(index)
+        joined = []
+        for source, members in groups.items():
+            apart = hypot_up(*(values[index] for index in members))
+            if len(members) > 1:
+                copies = np.zeros(count_entries(self.shape_of(source)) + 1)
+                for index in members:
+                    entries = find_entries(self, index, source)
+                    copies += np.bincount(
+                        entries.ravel(), minlength=len(copies)
+                    )
+                most = sqrt_up(float(np.max(copies[1:], initial=0.0)))
+                apart = min(apart, multiply_up(most, values[source]))
+            joined.append(apart)
+        return joined
+
+    def _add(
+        self,
+        sizes: Sequence[float],
+        indices: tuple[int, ...],
+        values: list[float],
+    ) -> float:
+        """Bounds a sum of tensors, those that are parts of one together.
+
+        The norm of a matrix is at most the root of the largest sum of moduli of
+        a row times that of a column.
+        """
+        groups: dict[int, list[tuple[int, float]]] = {}
+        for index, size in zip(indices, sizes, strict=True):
+            source = find_source(self, index)
+            groups.setdefault(source, []).append((index, size))
+        total = 0.0
+        for source, members in groups.items():
+            apart = add_up(*(multiply_up(w, values[i]) for i, w in members))
+            if len(members) > 1:
+                size = count_entries(self.shape_of(source)) + 1
+                columns = np.zeros(size)
+                for index, weight in members:
+                    entries = find_entries(self, index, source).ravel()
+                    counts = np.bincount(entries, minlength=size)
+                    columns = upward.add(
+                        columns, upward.multiply(counts, weight)
+                    )
+                rows = add_up(*(weight for _, weight in members))
+                largest = float(np.max(columns[1:], initial=0.0))
+                together = sqrt_up(multiply_up(rows, largest))
+                apart = min(apart, multiply_up(together, values[source]))
+            total = add_up(total, apart)
+        return total
+
+    def enclose(
+        self, x: Array, machine: Machine, keep: Sequence[int] = ()
+    ) -> list[Enclosure]:
+        """Encloses the output, and the tensors of some indices, at inputs.
+
+        Args:
+            x: Array of shape `(num_samples, *input_shape)`.
+            machine: The `Machine`.
+            keep: Indices of tensors.
+
+        Returns:
+            List of the enclosures of `keep`, and that of the output.
+
+        Raises:
+            ValueError: If the roundings of a step are not known, naming it.
+        """
+        sizes = [count_entries(step.shape) for step in self.steps]
+        sizes.append(count_entries(self.output_shape))
+        size = max(1, _CHUNK // max(sizes))
+        chunks = [
+            self.enclose_from(
+                [start_enclosure(x[i : i + size], machine)], machine, keep
+            )
+            for i in range(0, max(len(x), 1), size)
+        ]
+        return [_concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+    def enclose_from(
+        self,
+        inputs: Sequence[Enclosure],
+        machine: Machine,
+        keep: Sequence[int] = (),
+    ) -> list[Enclosure]:
+        """Encloses the output from the enclosures of the inputs."""
+        self._check_shapes([x.value.shape for x in inputs])
+        values: list[Any] = list(inputs)
+        last = self._last_uses()
+        kept = set(keep)
+        for number, step in enumerate(self.steps):
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    values.append(
+                        step.node.enclose(
+                            [values[index] for index in step.inputs], machine
+                        )
+                    )
+            except Unaccounted as error:
+                raise self._unaccounted(step, machine, str(error)) from None
+            for index in step.inputs:
+                if last.get(index) == number and index not in kept:
+                    values[index] = None
+        return [values[index] for index in (*keep, self.output)]
+
+    def _unaccounted(
+        self, step: Step, machine: Machine, why: str
+    ) -> ValueError:
+        if not self.origins:
+            return Unaccounted(why)
+        origin = self.origins[step.origin]
+        return ValueError(
+            f"semantics={machine.arithmetic.dtype!r} is not known for layer "
+            f"'{origin.name}' of type `{origin.kind}`: {why}. Use "
+            "semantics='real'."
+        )
+
+    def to_keras(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Computes the output with stock layers, from tensors of Keras."""
+        values: list[Any] = list(inputs)
+        uses = Counter(index for step in self.steps for index in step.inputs)
+        uses[self.output] += 1
+        named: set[str] = set()
+        skip = False
+        for number, step in enumerate(self.steps):
+            if skip:
+                # It is the activation of the step before.
+                values.append(values[-1])
+                skip = False
+                continue
+            options: dict[str, Any] = {}
+            if self.origins:
+                name = self.origins[step.origin].name
+                if name not in named and not name.startswith(("_", "/")):
+                    named.add(name)
+                    options["name"] = name
+            index = number + self.num_inputs
+            following = self.steps[number + 1 : number + 2]
+            if (
+                isinstance(step.node, Linear)
+                and following
+                and following[0].inputs == (index,)
+                and uses[index] == 1
+                and following[0].dtype == step.dtype
+            ):
+                function = step.node.fuses(following[0].node)
+                if function is not None:
+                    options["activation"] = function
+                    skip = True
+            values.append(
+                step.node.to_keras(
+                    [values[i] for i in step.inputs], step.dtype, **options
+                )
+            )
+        return values[self.output]
+
+    def ancestors(self, start: int) -> Iterator[int]:
+        """Yields the indices that a tensor depends on, itself first."""
+        seen: set[int] = set()
+        stack = [start]
+        while stack:
+            index = stack.pop()
+            if index in seen:
+                continue
+            seen.add(index)
+            yield index
+            step = self.step_of(index)
+            if step is not None:
+                stack += step.inputs
+
+    def pruned(self) -> "Program":
+        """Returns the program without the steps that nothing depends on."""
+        needed = set(self.ancestors(self.output))
+        places = {index: index for index in range(self.num_inputs)}
+        steps: list[Step] = []
+        for number, step in enumerate(self.steps):
+            index = number + self.num_inputs
+            if index in needed:
+                places[index] = self.num_inputs + len(steps)
+                inputs = tuple(places[i] for i in step.inputs)
+                steps.append(dataclasses.replace(step, inputs=inputs))
+        # A layer whose output is not needed was found to be part of another.
+        numbers: dict[int, int] = {}
+        origins: list[Origin] = []
+        for number, origin in enumerate(self.origins):
+            if origin.output in places:
+                numbers[number] = len(origins)
+                inputs = tuple(places[i] for i in origin.inputs if i in places)
+                output = places[origin.output]
+                origins.append(
+                    dataclasses.replace(origin, inputs=inputs, output=output)
+                )
+        return dataclasses.replace(
+            self,
+            steps=tuple(
+                dataclasses.replace(step, origin=numbers.get(step.origin, 0))
+                for step in steps
+            ),
+            output=places[self.output],
+            origins=tuple(origins),
+        )
+
+    def part(self, start: int, end: int) -> "Program | None":
+        """Returns what leads from one tensor to another.
+
+        Returns:
+            A `Program` of one input, or `None` if the other tensor depends on
+            more than that one.
+        """
+        indices, stack = set(), [end]
+        while stack:
+            index = stack.pop()
+            if index == start or index in indices:
+                continue
+            step = self.step_of(index)
+            if step is None:
+                return None
+            indices.add(index)
+            stack += step.inputs
+        places = {start: 0}
+        steps: list[Step] = []
+        for index in sorted(indices):
+            places[index] = len(steps) + 1
+            inputs = tuple(places[i] for i in self[index].inputs)
+            steps.append(dataclasses.replace(self[index], inputs=inputs))
+        return Program(
+            (self.shape_of(start),),
+            (self.input_dtypes[0],),
+            tuple(steps),
+            places[end],
+            self.origins,
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"Program of {len(self.steps)} steps, SHA-256 {self.digest}",
+            *(
+                f"{index:>4}  input {shape} {dtype}"
+                for index, (shape, dtype) in enumerate(
+                    zip(self.input_shapes, self.input_dtypes, strict=True)
+                )
+            ),
+        ]
+        for number, step in enumerate(self.steps):
+            name = self.origins[step.origin].name if self.origins else "-"
+            lines.append(
+                f"{number + self.num_inputs:>4}  {step.node.describe()} of "
+                f"{list(step.inputs)} -> {step.shape} {step.dtype} ({name})"
+            )
+        return "\n".join([*lines, f"output: {self.output}"])
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramBounds:
+    """What is proven of each tensor of a program.
+
+    Attributes:
+        norm: `"l2"` or `"linf"`.
+        values: Tuple of floats: the bound of each tensor, from the inputs.
+        methods: Tuple of tuples of strings: how each was proven.
+        output: Float. The bound of the output.
+    """
+
+    norm: str
+    values: tuple[float, ...]
+    methods: tuple[tuple[str, ...], ...]
+    output: float
+
+
+# An ordinary execution at the inputs themselves: what a live model is held to.
+LIVE_MACHINE = Machine(LIVE, sharp=False)
+
+
+def _concatenate(parts: Sequence[Enclosure]) -> Enclosure:
+    if len(parts) == 1:
+        return parts[0]
+    return Enclosure(
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.center for part in parts]),
+        np.concatenate([part.drift for part in parts], axis=1),
+        np.concatenate([part.error for part in parts], axis=1),
+        np.concatenate([part.limit for part in parts]),
+    )

@@ -1,0 +1,351 @@
+from unittest import mock
+
+import keras
+import numpy as np
+from absl.testing import parameterized
+
+from keras_lip import certificates
+from keras_lip import layers
+from keras_lip import losses
+from keras_lip import metrics
+from keras_lip import models
+from keras_lip.certificates.pair_bounds import bound_pairs
+from keras_lip.program import freeze
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
+
+EPSILON = 0.1
+
+
+class Change(keras.callbacks.Callback):
+    """Changes the kernel of the last layer when it is told to."""
+
+    def __init__(self, kernels, **when):
+        super().__init__()
+        self.kernels, self.when = list(kernels), when
+
+    def change(self, name, batch=0):
+        if self.when.get(name) == batch:
+            self.model.layers[-1].kernel.assign(self.kernels.pop(0))
+
+    def on_test_begin(self, logs=None):
+        self.change("test_begin")
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.change("batch_begin", batch)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.change("batch_end", batch)
+
+    def on_test_end(self, logs=None):
+        self.change("test_end")
+
+
+class CertifiedMetricTest(LipschitzTestCase):
+    def setUp(self):
+        super().setUp()
+        self.x = self.normal(64, 4)
+        self.y = self.rng.integers(0, 3, 64)
+
+    def make_stack(self):
+        return [
+            keras.layers.Rescaling(2.0),
+            layers.OrthogonalDense(4),
+            layers.MaxMin(),
+            keras.layers.Dense(3),
+        ]
+
+    def make_model(self, metric=None, built=True, **kwargs):
+        start = [keras.Input((4,))] if built else []
+        model = models.LipschitzSequential([*start, *self.make_stack()])
+        metric = metric or metrics.CertifiedAccuracy(EPSILON)
+        options = {"optimizer": "sgd", "metrics": [metric], **kwargs}
+        model.compile(loss=losses.MulticlassHinge(), **options)
+        return model
+
+    def evaluate(self, model, **kwargs):
+        options = {"batch_size": 16, "verbose": 0, **kwargs}
+        return model.evaluate(self.x, self.y, **options)[1]
+
+    def certified(self, model):
+        report = certificates.certify(model, self.x, self.y)
+        return report.certified_accuracy(EPSILON)
+
+    def constants(self, metric):
+        (found,) = (v for v in metric.variables if v.name == "pair_bounds")
+        return to_numpy(found)
+
+    def pair_bounds(self, model):
+        program = freeze(model)
+        return bound_pairs(program, program.bounds("l2")).matrix
+
+    def assertEvaluated(self, model, **kwargs):
+        expected = self.certified(model)
+        self.assertBetween(expected, 0.01, 0.99)
+        self.assertAllClose(self.evaluate(model, **kwargs), expected)
+
+    def test_constants_are_rounded_up(self):
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model = self.make_model(metric)
+        self.evaluate(model)
+        exact = self.pair_bounds(model)
+        found = self.constants(metric).astype("float64")
+        self.assertTrue((found >= exact).all())
+        self.assertAllClose(found, exact, 1e-40, 2e-7)
+
+    def test_weights_that_a_callback_sets_at_the_start_are_proven(self):
+        model = self.make_model()
+        self.assertEvaluated(model)
+        kernel = 0.3 * self.normal(4, 3)
+        value = self.evaluate(model, callbacks=[Change([kernel], test_begin=0)])
+        self.assertAllClose(to_numpy(model.layers[-1].kernel), kernel)
+        self.assertAllClose(value, self.certified(model))
+
+    def test_weights_may_change_once_an_evaluation_is_over(self):
+        model = self.make_model()
+        expected = self.certified(model)
+        kernel = 0.3 * self.normal(4, 3)
+        value = self.evaluate(model, callbacks=Change([kernel], test_end=0))
+        self.assertAllClose(value, expected)
+        self.assertAllClose(to_numpy(model.layers[-1].kernel), kernel)
+        self.assertEvaluated(model)
+
+    @parameterized.parameters("batch_begin", "batch_end")
+    def test_weights_that_change_during_an_evaluation_are_refused(self, name):
+        model = self.make_model()
+        change = Change([np.ones((4, 3))], **{name: 1})
+        with self.assertRaisesRegex(
+            ValueError, "'lipschitz_sequential.*' changed during an evaluation"
+        ):
+            self.evaluate(model, callbacks=[change])
+        self.assertEvaluated(self.make_model())
+
+    def test_weights_that_change_there_and_back_are_refused(self):
+        model = self.make_model()
+        before = to_numpy(model.layers[-1].kernel).copy()
+        kernels = [np.ones((4, 3)), before]
+        change = Change(kernels, batch_begin=1, batch_end=1)
+        with self.assertRaisesRegex(ValueError, "changed during an evaluation"):
+            self.evaluate(model, callbacks=[change])
+
+    def test_lambda_that_changes_weights_is_refused(self):
+        model = self.make_model()
+        before = to_numpy(model.layers[-1].kernel).copy()
+        kernels = [before, np.ones((4, 3))]
+        change = keras.callbacks.LambdaCallback(
+            on_test_batch_begin=lambda batch, logs: (
+                batch < 2 and model.layers[-1].kernel.assign(kernels.pop())
+            )
+        )
+        with self.assertRaisesRegex(ValueError, "changed during an evaluation"):
+            self.evaluate(model, callbacks=[change])
+
+    def test_validation_of_a_fit_is_refused_as_well(self):
+        model = self.make_model()
+        change = Change([np.ones((4, 3))], batch_end=1)
+        with self.assertRaisesRegex(ValueError, "changed during an evaluation"):
+            model.fit(
+                self.x,
+                self.y,
+                batch_size=16,
+                validation_data=(self.x, self.y),
+                callbacks=[change],
+                verbose=0,
+            )
+
+    def test_function_that_is_another_one_than_what_was_read_is_refused(self):
+        call = layers.MaxMin.call
+        with mock.patch.object(
+            layers.MaxMin, "call", lambda layer, x: 3 * call(layer, x)
+        ):
+            model = self.make_model()
+            with self.assertRaisesRegex(ValueError, "as another function"):
+                self.evaluate(model)
+            with self.assertRaisesRegex(ValueError, "as another function"):
+                model.test_on_batch(self.x, self.y)
+
+    @parameterized.parameters(True, False)
+    def test_model_that_is_built_late_is_held_to_what_was_read(self, at_once):
+        call = layers.MaxMin.call
+        with mock.patch.object(
+            layers.MaxMin, "call", lambda layer, x: 3 * call(layer, x)
+        ):
+            model = self.make_model(built=False)
+            with self.assertRaisesRegex(ValueError, "as another function"):
+                for _ in range(2):
+                    if at_once:
+                        value = model.test_on_batch(self.x, self.y)[1]
+                    else:
+                        value = self.evaluate(model)
+                    # Nothing is certified until it is watched.
+                    self.assertEqual(value, 0.0)
+
+    def test_function_that_is_stale_is_refused(self):
+        model = self.make_model()
+        self.assertEvaluated(model)
+        # What is compiled goes on to multiply by two.
+        model.layers[0].scale = 0.5
+        model.layers[-1].kernel.assign(self.normal(4, 3))
+        if keras.backend.backend() == "torch":
+            self.assertEvaluated(model)
+            return
+        with self.assertRaisesRegex(ValueError, "compile the model again"):
+            self.evaluate(model)
+        model.compile(
+            "sgd",
+            losses.MulticlassHinge(),
+            metrics=[metrics.CertifiedAccuracy(EPSILON)],
+        )
+        self.assertEvaluated(model)
+
+    def test_step_that_computes_no_loss_is_refused(self):
+        if keras.backend.backend() == "jax":
+            self.skipTest("The steps of JAX pass on a state.")
+
+        class Boastful(models.LipschitzSequential):
+            def test_step(self, data):
+                x, y = data
+                outputs = 100 * self(x, training=False)
+                return self.compute_metrics(x, y, outputs)
+
+        model = Boastful([keras.Input((4,)), *self.make_stack()])
+        model.compile(
+            "sgd",
+            losses.MulticlassHinge(),
+            metrics=[metrics.CertifiedAccuracy(EPSILON)],
+        )
+        with self.assertRaises(ValueError):
+            self.evaluate(model)
+
+    def test_constants_are_those_of_the_weights_and_not_of_training(self):
+        # An epoch that leaves the weights as they were, but not the constants
+        # that it estimates.
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model = self.make_model(metric, optimizer=keras.optimizers.SGD(0.0))
+        kernel = np.ones((4, 3))
+        kernel[0] += [0.0, 1e-4, 1.0]
+        model.layers[-1].kernel.assign(kernel)
+        exact = self.pair_bounds(model)
+        for _ in range(2):
+            self.evaluate(model)
+            found = self.constants(metric).astype("float64")
+            self.assertTrue((found >= exact).all())
+            model.fit(self.x, self.y, verbose=0)
+
+    def test_constants_are_those_of_weights_that_are_set_back(self):
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model = self.make_model(metric)
+        self.assertEvaluated(model)
+        before = model.get_weights()
+        # A head that hardly tells classes apart.
+        model.layers[-1].kernel.assign(np.full((4, 3), 1e-3))
+        model.train_on_batch(self.x, self.y)
+        model.set_weights(before)
+        self.assertEvaluated(model)
+
+    def test_metric_of_two_models_has_the_constants_of_each(self):
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        pair = [self.make_model(metric) for _ in range(2)]
+        pair[1].layers[-1].kernel.assign(1e-3 * np.ones((4, 3)))
+        for model in [*pair, *pair]:
+            self.evaluate(model)
+            self.assertAllClose(
+                self.constants(metric), self.pair_bounds(model), 1e-40, 2e-7
+            )
+
+    def test_given_bound_is_kept_in_a_lipschitz_model(self):
+        for bound, epsilon in ((1e6, 1.0), (1e-6, 0.0)):
+            metric = metrics.CertifiedAccuracy(epsilon, lipschitz_bound=bound)
+            model = self.make_model(metric)
+            report = certificates.certify(model, self.x, self.y)
+            expected = report.accuracy if epsilon == 0 else 0.0
+            self.assertAllClose(self.evaluate(model), expected)
+
+    def test_training_of_a_model_that_is_built_late_shows_progress(self):
+        if keras.backend.backend() == "tensorflow":
+            self.skipTest("Keras builds it in the first step on TensorFlow.")
+        model = self.make_model(built=False)
+        history = model.fit(self.x, self.y, verbose=0).history
+        self.assertGreater(history["certified_accuracy"][0], 0.0)
+
+    def test_batch_is_evaluated_with_the_weights_as_they_are(self):
+        model = self.make_model()
+        for scale in (1.0, 0.3):
+            model.layers[-1].kernel.assign(scale * self.normal(4, 3))
+            expected = self.certified(model)
+            value = model.test_on_batch(self.x, self.y)[1]
+            self.assertAllClose(value, expected)
+
+    def test_weighted_samples_count_by_their_weights(self):
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model = self.make_model(metrics=None, weighted_metrics=[metric])
+        weights = self.rng.uniform(size=64).astype("float32")
+        report = certificates.certify(model, self.x, self.y)
+        right = report.prediction == report.label
+        certified = right & (report.radius > EPSILON)
+        self.assertAllClose(
+            # The last batch is a smaller one.
+            self.evaluate(model, sample_weight=weights, batch_size=24),
+            np.average(certified, weights=weights),
+            1e-5,
+        )
+
+    def test_inputs_that_are_run_besides_do_not_count(self):
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model = self.make_model(metric)
+        for _ in range(2):
+            self.evaluate(model)
+            self.assertEqual(float(to_numpy(metric.count)), 64.0)
+
+    @parameterized.parameters("mixed_bfloat16", "mixed_float16", "bfloat16")
+    def test_model_of_low_precision_is_evaluated(self, policy):
+        self.addCleanup(keras.config.set_dtype_policy, "float32")
+        keras.config.set_dtype_policy(policy)
+        stack = self.make_stack()
+        if policy == "bfloat16":
+            # It has no solver of equations.
+            stack[1] = keras.layers.Dense(4)
+        model = models.LipschitzSequential([keras.Input((4,)), *stack])
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model.compile("sgd", losses.MulticlassHinge(), metrics=[metric])
+        value = self.evaluate(model)
+        # Some logits are off by a few percent.
+        labels = np.argmax(model.predict(self.x, verbose=0), axis=1)
+        self.assertBetween(value, 0.0, np.mean(labels == self.y))
+        self.assertGreater(value, 0.0)
+
+    def test_images_of_any_size_are_evaluated(self):
+        model = models.LipschitzSequential(
+            [
+                keras.Input((None, None, 2)),
+                layers.InvertibleDownsampling2D(3),
+                layers.BCOPConv2D(4, 1),
+                layers.GlobalL2NormPooling2D(),
+            ]
+        )
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model.compile("sgd", losses.MulticlassHinge(), metrics=[metric])
+        x, y = self.normal(8, 6, 6, 2), self.rng.integers(0, 4, 8)
+        report = certificates.certify(model, x, y)
+        self.assertAllClose(
+            model.evaluate(x, y, verbose=0)[1],
+            report.certified_accuracy(EPSILON),
+        )
+
+    def test_arguments_may_be_given_by_position(self):
+        model = self.make_model()
+        expected = self.certified(model)
+        value = model.evaluate(self.x, self.y, 16, 0)[1]
+        self.assertAllClose(value, expected)
+        model.fit(self.x, self.y, 16, 1, 0, [], 0.5)
+        self.assertEvaluated(model)
+
+    def test_callbacks_may_come_as_a_list_of_keras(self):
+        model = self.make_model()
+        kernel = 0.3 * self.normal(4, 3)
+        callbacks = keras.callbacks.CallbackList(
+            [Change([kernel], test_begin=0)], model=model
+        )
+        value = self.evaluate(model, callbacks=callbacks)
+        self.assertAllClose(to_numpy(model.layers[-1].kernel), kernel)
+        self.assertAllClose(value, self.certified(model))

@@ -1,0 +1,196 @@
+import importlib
+import math
+from fractions import Fraction
+from unittest import mock
+
+import mpmath
+import numpy as np
+from absl.testing import parameterized
+
+from keras_lip.proofs.largest_eigenvalue_bound import largest_eigenvalue_bound
+from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+
+# The bound exceeds the norm by about `rows * columns * 1e-16`, 4e-13 here.
+SLACK = 1e-12
+
+
+def exact_norm(matrix):
+    with mpmath.workdps(50):
+        svd = mpmath.svd_c if np.iscomplexobj(matrix) else mpmath.svd_r
+        values = svd(mpmath.matrix(matrix.tolist()), compute_uv=False)
+        return max(values)
+
+
+def orthogonal(rng, rows, columns):
+    return np.linalg.qr(rng.standard_normal((rows, columns)))[0]
+
+
+class SpectralNormBoundTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.rng = np.random.default_rng(0)
+
+    def assert_tight(self, matrix, exact):
+        bound = spectral_norm_bound(matrix)
+        with mpmath.workdps(50):
+            self.assertGreaterEqual(mpmath.mpf(bound), exact)
+            self.assertLess(mpmath.mpf(bound), exact * (1 + SLACK))
+
+    def unit_scale_matrix(self):
+        # Left as it is by the scaling, so that its eigenvalues can be faked.
+        matrix = self.rng.uniform(-1, 1, (6, 6))
+        matrix[0, 0] = 1.5
+        return matrix
+
+    @parameterized.product(
+        shape=[(1, 1), (6, 6), (9, 4), (3, 8), (1, 7)],
+        kind=["gaussian", "complex", "orthogonal", "graded", "rank one"],
+    )
+    def test_bound_is_above_the_exact_norm_and_tight(self, shape, kind):
+        matrix = self.rng.standard_normal(shape)
+        if kind == "complex":
+            matrix = matrix + 1j * self.rng.standard_normal(shape)
+        if kind == "orthogonal":
+            matrix = orthogonal(self.rng, max(shape), min(shape))
+            matrix = matrix.reshape(shape)
+        if kind == "graded":
+            matrix *= np.logspace(0, -200, shape[1])
+        if kind == "rank one":
+            matrix = np.outer(matrix[:, 0], matrix[0])
+        self.assert_tight(matrix, exact_norm(matrix))
+
+    @parameterized.parameters(5e-324, 2.0**-1060, 1e-160, 1.0, 1e160, 2.0**1019)
+    def test_bound_holds_at_any_scale(self, scale):
+        matrix = np.full((3, 3), scale)
+        bound = spectral_norm_bound(matrix)
+        exact = 3 * Fraction(scale)
+        self.assertGreaterEqual(Fraction(bound), exact)
+        # Two steps of the grid of subnormal numbers, where it is coarse.
+        excess = max(Fraction(2.0**-1073), exact * Fraction(SLACK))
+        self.assertLessEqual(Fraction(bound), exact + excess)
+
+    def test_a_norm_beyond_the_largest_float_is_infinite(self):
+        self.assertEqual(spectral_norm_bound(np.full((4, 4), 1e308)), math.inf)
+
+    def test_entries_of_extreme_range_are_bounded(self):
+        self.assert_tight(np.diag([1e300, 1e-300, 5e-324]), 1e300)
+        self.assert_tight(np.diag([1e-300, 5e-324]), 1e-300)
+
+    @parameterized.parameters(8, 64)
+    def test_known_norms(self, size):
+        hadamard = np.array([[1.0]])
+        while len(hadamard) < size:
+            hadamard = np.kron(hadamard, [[1.0, 1.0], [1.0, -1.0]])
+        self.assert_tight(hadamard, mpmath.sqrt(size))
+        self.assert_tight(np.eye(size), 1)
+        self.assert_tight(np.ones((size, 4)), 2 * mpmath.sqrt(size))
+        self.assert_tight(np.diag(np.arange(size) - 3.0), size - 4)
+        duplicate_rows = np.repeat(np.eye(4), size, axis=0)
+        self.assert_tight(duplicate_rows, mpmath.sqrt(size))
+
+    def test_single_precision_and_integers_are_converted_exactly(self):
+        matrix = np.array([[0.1, 0.2]], dtype=np.float32)
+        self.assert_tight(matrix, exact_norm(matrix.astype(np.float64)))
+        self.assert_tight([[3, 0], [4, 0]], 5)
+
+    def test_bound_of_a_batch_is_that_of_its_largest(self):
+        matrices = self.rng.standard_normal((2, 3, 5, 4))
+        matrices[1, 0] *= 10
+        self.assert_tight(matrices, exact_norm(matrices[1, 0]))
+
+    @parameterized.parameters(np.nan, np.inf, -np.inf, 1j * np.nan)
+    def test_unknown_entries_have_no_bound(self, entry):
+        matrix = np.array([[1.0, entry], [0.0, 0.0]])
+        self.assertEqual(spectral_norm_bound(matrix), math.inf)
+
+    @parameterized.parameters([(0, 3)], [(3, 0)], [(0, 2, 2)], [(3, 2)])
+    def test_empty_and_zero_matrices_have_norm_zero(self, shape):
+        self.assertEqual(spectral_norm_bound(np.zeros(shape)), 0.0)
+
+    def test_a_vector_is_refused(self):
+        with self.assertRaisesRegex(ValueError, r"two dimensions.*\(3,\)"):
+            spectral_norm_bound(np.zeros(3))
+
+    @parameterized.parameters([(50, 3)], [(3, 50)])
+    def test_only_the_smaller_side_is_decomposed(self, shape):
+        with mock.patch.object(
+            np.linalg, "cholesky", wraps=np.linalg.cholesky
+        ) as cholesky:
+            spectral_norm_bound(self.rng.standard_normal(shape))
+        self.assertEqual(cholesky.call_args.args[0].shape, (3, 3))
+
+    @parameterized.parameters(-1.0, 0.0, 0.3, 0.999, 1e3, math.nan, math.inf)
+    def test_wrong_eigenvalues_cost_tightness_only(self, factor):
+        matrix = self.unit_scale_matrix()
+        exact = float(exact_norm(matrix))
+        values = np.full(6, factor * exact**2)
+        with mock.patch.object(np.linalg, "eigvalsh", return_value=values):
+            bound = spectral_norm_bound(matrix)
+        self.assertBetween(bound, exact, np.linalg.norm(matrix) * (1 + SLACK))
+
+    @parameterized.parameters(0.0, 0.1, 0.9, 1.1, 1e200, math.nan)
+    def test_a_wrong_factor_costs_tightness_only(self, scale):
+        matrix = self.unit_scale_matrix()
+        exact = float(exact_norm(matrix))
+        values = np.full(6, 0.5 * exact**2)
+
+        def cholesky(gram):
+            return scale * np.tril(gram)
+
+        with (
+            mock.patch.object(np.linalg, "eigvalsh", return_value=values),
+            mock.patch.object(np.linalg, "cholesky", cholesky),
+        ):
+            bound = spectral_norm_bound(matrix)
+        self.assertBetween(bound, exact, np.linalg.norm(matrix) * (1 + SLACK))
+
+    def test_a_failure_of_lapack_leaves_the_frobenius_norm(self):
+        matrix = self.rng.standard_normal((6, 6))
+        error = np.linalg.LinAlgError("did not converge")
+        with mock.patch.object(np.linalg, "eigvalsh", side_effect=error):
+            bound = spectral_norm_bound(matrix)
+        norm = np.linalg.norm(matrix)
+        self.assertBetween(bound, norm, norm * (1 + SLACK))
+
+    def test_rounding_errors_of_the_gram_matrix_are_covered(self):
+        # Seven squares are lost in any order of summation.
+        matrix = np.array([[1.0] + [2.0**-28] * 7]).T
+        exact = 1 + 7 * Fraction(1, 2**56)
+        self.assertEqual((matrix.T @ matrix).item(), 1.0)
+        # `import_module`, as the package may export the function by this name.
+        module = importlib.import_module(spectral_norm_bound.__module__)
+        with (
+            mock.patch.object(
+                module, "largest_eigenvalue_bound", return_value=1.0
+            ),
+            mock.patch.object(module, "frobenius_norm_up", return_value=1.1),
+        ):
+            bound = spectral_norm_bound(matrix)
+        self.assertGreaterEqual(Fraction(bound) ** 2, exact)
+
+
+class LargestEigenvalueBoundTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        factor = np.random.default_rng(0).standard_normal((3, 8, 5))
+        self.grams = np.swapaxes(factor, -2, -1) @ factor
+        self.exact = float(np.max(np.linalg.eigvalsh(self.grams)))
+
+    @parameterized.parameters(0.0, 0.5, 1 + 1e-9)
+    def test_a_low_or_good_guess_costs_no_tightness(self, ratio):
+        bound = largest_eigenvalue_bound(self.grams, guess=ratio * self.exact)
+        self.assertBetween(bound, self.exact, self.exact * (1 + 2e-9))
+
+    def test_a_good_guess_saves_the_eigenvalues(self):
+        with mock.patch.object(np.linalg, "eigvalsh") as eigvalsh:
+            largest_eigenvalue_bound(self.grams, guess=1.01 * self.exact)
+        eigvalsh.assert_not_called()
+
+    def test_all_the_roundings_are_in_the_bound(self):
+        # With the exact factor, twice the identity, the residual is zero and
+        # the bound exceeds the shift by the errors that cannot be seen:
+        # `gamma(16)` times the squared norm of the factor, and `u` times the
+        # norm of the shifted diagonal.
+        bound = largest_eigenvalue_bound(np.eye(16), guess=5.0)
+        errors = 2.0**-53 * (16 * 4 * 16 + math.sqrt(16) * 4)
+        self.assertBetween(bound - 5.0, errors, 1.02 * errors)
