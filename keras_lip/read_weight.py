@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from keras_lip.types import Array
@@ -12,19 +11,6 @@ def read_kernel(layer: Any, kernel: Any) -> Array:
     """Returns a kernel as it runs, rounded to the layer's compute dtype."""
     kernel = ops.convert_to_tensor(kernel)
     return read_weight(ops.cast(kernel, layer.compute_dtype))
-
-
-def read_number(layer: Any, number: Any) -> Array:
-    """Returns the magnitudes of constants, exact and as they may be rounded.
-
-    A layer rounds its constants to its compute dtype, and with TensorFlow some
-    to float32 before that.
-    """
-    exact = np.asarray(number, dtype="float64").reshape(-1)
-    with np.errstate(over="ignore"):
-        single = exact.astype("float32")
-    rounded = read_kernel(layer, single)
-    return np.abs(np.concatenate([exact, single, rounded]))
 
 
 def read_weight(weight: Any) -> Array:

@@ -3,7 +3,6 @@ import numpy as np
 from absl.testing import parameterized
 
 from keras_lip.read_weight import read_kernel
-from keras_lip.read_weight import read_number
 from keras_lip.read_weight import read_weight
 from tests.lipschitz_test_case import LipschitzTestCase
 
@@ -21,17 +20,6 @@ class ReadKernelTest(LipschitzTestCase):
         array = read_kernel(layer, kernel)
         self.assertEqual(array.dtype, "float64")
         self.assertEqual(array[0], expected)
-
-    def test_number_is_read_exact_and_rounded(self):
-        layer = keras.layers.Identity(dtype="bfloat16")
-        numbers = read_number(layer, -1.0059)
-        self.assertEqual(numbers.dtype, "float64")
-        expected = [1.0059, float(np.float32(1.0059)), 1.0078125]
-        self.assertEqual(numbers.tolist(), expected)
-
-    def test_number_that_overflows_is_infinite(self):
-        numbers = read_number(keras.layers.Identity(), [1e39, 1.0])
-        self.assertEqual(numbers.max(), np.inf)
 
     def test_weight_is_not_rounded(self):
         for dtype in "float16", "bfloat16", "float32":

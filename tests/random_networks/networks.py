@@ -242,7 +242,8 @@ class Network:
         model: A `keras.Model` that returns logits.
         recipe: List of strings, for a reader.
         runs: Boolean. Keras lets layers be called on symbols of a shape that
-            they cannot compute on.
+            they cannot compute on, and solvers of PyTorch refuse weights that
+            overflow.
     """
 
     def __init__(self, draws):
@@ -261,10 +262,10 @@ class Network:
                 self._grow(tensors)
             outputs = self._end(tensors[-1])
             self.model = keras.Model(inputs, outputs)
-            self.runs = self._can_run()
         finally:
             keras.config.set_dtype_policy(before)
         self.draw_weights()
+        self.runs = self._can_run()
 
     def _grow(self, tensors):
         """Appends a tensor that is made of the last one, and of others."""
@@ -313,7 +314,8 @@ class Network:
         except (ValueError, TypeError):
             # No layer of this kind fits this shape.
             return
-        if 0 < np.prod(outputs.shape[1:]) <= _MOST_ENTRIES:
+        is_fit = len(outputs.shape) > 1
+        if is_fit and 0 < np.prod(outputs.shape[1:]) <= _MOST_ENTRIES:
             self.recipe.append(f"{name} {tuple(outputs.shape[1:])}")
             tensors.append(outputs)
 

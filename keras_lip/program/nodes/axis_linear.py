@@ -17,7 +17,6 @@ from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
 from keras_lip.program.nodes.host_convolution import pad_width
-from keras_lip.proofs.rounding import divide_up
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.proofs.rounding import sqrt_up
 from keras_lip.proofs.row_sum_bound import row_sum_bound
@@ -462,8 +461,3 @@ class Repeat(AxisLinear):
 
     def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
         return ops.repeat(inputs[0], self.copies, axis=self.axis + 1)
-
-
-def inverse_root(number: int) -> float:
-    """Returns `1 / sqrt(number)`, from above."""
-    return divide_up(1.0, math.sqrt(number) * (1 - 2.0**-50))
