@@ -1,0 +1,59 @@
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.traces import can_move
+from keras_lip.traces import is_concrete
+from tests.lipschitz_test_case import LipschitzTestCase
+
+
+class TracesTest(LipschitzTestCase):
+    def test_numbers_are_concrete_and_variables_can_move(self):
+        self.assertTrue(is_concrete(ops.ones((2,))))
+        self.assertTrue(can_move(keras.Variable(np.ones(2))))
+
+    def test_traced_tensors_are_not_concrete(self):
+        found = []
+
+        def look(x):
+            found.append(is_concrete(x))
+            return x
+
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.jit(look)(ops.ones((2,)))
+        elif keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.function(look)(ops.ones((2,)))
+        else:
+            self.skipTest("PyTorch traces nothing.")
+        self.assertEqual(found, [False])
+
+    def test_variables_cannot_move_inside_of_loops_on_jax(self):
+        if keras.backend.backend() != "jax":
+            self.skipTest("Only JAX traces the body of a loop apart.")
+        import jax
+
+        found = {}
+
+        def look(name, state):
+            found[name] = can_move(state)
+
+        def loss(weights, state):
+            look("gradient", state)
+
+            def body(carry, _):
+                look("loop", state)
+                return carry + state, None
+
+            carry, _ = jax.lax.scan(body, weights, None, length=2)
+            return carry.sum()
+
+        def step(weights, state):
+            look("step", state)
+            return jax.grad(loss)(weights, state)
+
+        jax.jit(step)(ops.ones((2,)), ops.ones((2,)))
+        self.assertEqual(found, {"step": True, "gradient": True, "loop": False})
