@@ -167,7 +167,8 @@ def edge_distance(
     distance = _safe_sqrt(xp, xp.min(squares, axis=-1))
 
     starts_above, ends_above = is_above
-    is_right = xp.not_equal(u * y - v * x > 0, ends_above)
+    # On JAX an array does not know symbols: they come first.
+    is_right = xp.not_equal(y * u - x * v > 0, ends_above)
     crosses = xp.logical_and(xp.not_equal(starts_above, ends_above), is_right)
     return xp.prod(xp.where(crosses, -1.0, 1.0), axis=-1) * distance
 
