@@ -184,7 +184,7 @@ class CayleyConv2D(BaseConv):
         return ops.cast(self.operator.matvec(kernel, images), dtype)
 
     def freeze(self, *inputs: Wire) -> Wire:
-        kernel = self.kernel
+        kernel = compute_once(self, lambda: self.kernel)
         x = channels_last(inputs[0], self)
         if x.proven:
             kernel = shrink_kernel(kernel, self._bound_norm())

@@ -139,7 +139,11 @@ class ExplicitConv(BaseConv):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        kernel = self.proven_kernel() if x.proven else self.kernel
+        kernel = (
+            self.proven_kernel()
+            if x.proven
+            else compute_once(self, lambda: self.kernel)
+        )
         node = self.make_node(read_kernel(self, kernel), read_bias(self))
         outputs = channels_last(x, self).then(node)
         return channels_back(activate(outputs, self.activation), self)

@@ -188,7 +188,7 @@ class SOCConv2D(BaseConv):
         return ops.pad(images, [(0, 0), (0, 0), (0, 0), (0, missing)])
 
     def freeze(self, *inputs: Wire) -> Wire:
-        kernel = read_kernel(self, self.generator)
+        kernel = read_kernel(self, compute_once(self, lambda: self.generator))
         ones = (1, 1)
         generator = Convolution(
             kernel,

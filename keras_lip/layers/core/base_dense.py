@@ -119,7 +119,11 @@ class BaseDense(LipschitzLayer):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        kernel = self.proven_kernel() if x.proven else self.kernel
+        kernel = (
+            self.proven_kernel()
+            if x.proven
+            else compute_once(self, lambda: self.kernel)
+        )
         dense = Dense(read_kernel(self, kernel), read_bias(self))
         return activate(x.then(dense), self.activation)
 

@@ -115,7 +115,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
             proven: Boolean. Whether an estimated factor is to be replaced by
                 one that is proven to be non-expansive.
         """
-        kernel, back = self.compute_kernels()
+        kernel, back = compute_once(self, self.compute_kernels)
         return read_kernel(self, kernel), read_kernel(self, back)
 
     def freeze(self, *inputs: Wire) -> Wire:

@@ -148,7 +148,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         step = (
             self.proven_step()
             if x.has_proven_steps
-            else float(read_kernel(self, self.compute_step()))
+            else float(read_kernel(self, compute_once(self, self.compute_step)))
         )
         up = Dense(kernel, read_kernel(self, self.bias))
         hidden = activate(x.then(up), self.activation)

@@ -109,7 +109,8 @@ class SLLDense(BaseHiddenDense):
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
         kernel, back = (
-            read_kernel(self, kernel) for kernel in self.compute_kernels()
+            read_kernel(self, kernel)
+            for kernel in compute_once(self, self.compute_kernels)
         )
         up = Dense(kernel, read_kernel(self, self.bias))
         hidden = activate(x.then(up), self.activation)

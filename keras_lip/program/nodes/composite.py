@@ -127,22 +127,20 @@ class Residual(Composite):
         return np.swapaxes(np.flip(kernel, axes), -2, -1)
 
     def prove(self, norm: str, shape: SampleShape) -> float:
-        steepest = self.activation.constant(norm, None)
+        steers = norm == "l2" and is_monotone(self.activation)
+        back = self.back
+        if steers and self.step >= 0 and np.array_equal(back, self.up.kernel):
+            square = self.up.constant("l2", None)
+            together = add_up(multiply_up(self.step, square, square), -1.0)
+            return max(1.0, together)
         product = multiply_up(
             abs(self.step),
-            steepest,
+            self.activation.constant(norm, None),
             self.up.constant(norm, None),
             self.down.constant(norm, None),
         )
         apart = add_up(1.0, product)
-        if norm != "l2" or self.step < 0 or not is_monotone(self.activation):
-            return apart
-        back = self.back
-        if np.array_equal(back, self.up.kernel):
-            square = self.up.constant("l2", None)
-            together = add_up(multiply_up(self.step, square, square), -1.0)
-            return max(1.0, together)
-        if self.step != 1:
+        if not steers or self.step != 1:
             return apart
         return min(apart, residual_bound(self.up.kernel, back))
 
