@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.held_values import holding_values
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.registry import find_norms
@@ -194,8 +195,11 @@ class LayerStack(LipschitzLayer):
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
         for block in self.blocks():
-            for layer in block.layers:
-                x = x.through(layer)
+            # Blocks may be the same layers with other weights set: nothing
+            # that was computed of one is held for the next.
+            with holding_values({}):
+                for layer in block.layers:
+                    x = x.through(layer)
         return x
 
     def get_config(self) -> Config:
