@@ -78,9 +78,15 @@ class LipschitzLayer(keras.layers.Layer):
             A functional model of `keras.layers` and `keras.ops` alone.
 
         Raises:
-            ValueError: If the shape of the inputs is not known where it counts.
+            ValueError: If the layer is not built, or the shape of the inputs is
+                not known where it counts.
         """
         program = self._read(proven)
+        if None in program.input_shapes:
+            raise ValueError(
+                f"Layer '{self.name}' is not built, so that the shape of its "
+                "inputs is not known. Call it on a batch of data first."
+            )
         inputs = [
             keras.Input(shape, dtype=self.compute_dtype)
             for shape in program.input_shapes

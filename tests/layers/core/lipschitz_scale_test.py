@@ -46,3 +46,8 @@ class LipschitzScaleTest(LipschitzTestCase):
     def test_factor_that_is_no_finite_number_is_refused(self, factor):
         with self.assertRaisesRegex(ValueError, "`factor` must be a finite"):
             layers.LipschitzScale(factor)
+
+    def test_stock_form_of_a_layer_that_is_not_built_is_refused(self):
+        layer = layers.LipschitzScale(0.7, name="scale")
+        with self.assertRaisesRegex(ValueError, "'scale' is not built"):
+            layer.to_keras_layer()
