@@ -39,25 +39,32 @@ def find_source(
     step = graph.step_of(index)
     if step is None:
         return index
-    if isinstance(step.node, Slice) and issubclass(Slice, kind):
+    if isinstance(step.node, kind):
         (origin,) = step.inputs
-        if _keeps_open_axes(step.node, graph.shape_of(origin)):
+        if _is_looked_through(graph, step.node, index, origin):
             return find_source(graph, origin, kind)
-    if known(graph.shape_of(index)):
-        if isinstance(step.node, kind):
-            return find_source(graph, step.inputs[0], kind)
-        if isinstance(step.node, Concatenate):
-            sources = {find_source(graph, each, kind) for each in step.inputs}
-            if len(sources) == 1 and known(graph.shape_of(max(sources))):
-                return sources.pop()
+    elif isinstance(step.node, Concatenate) and known(graph.shape_of(index)):
+        sources = {find_source(graph, each, kind) for each in step.inputs}
+        if len(sources) == 1 and known(graph.shape_of(max(sources))):
+            return sources.pop()
     return index
 
 
-def _keeps_open_axes(node: Slice, shape: SampleShape) -> bool:
-    """Whether a slice takes all along the axes whose size is not known."""
-    return shape is not None and all(
-        size is not None or part == (None, None, None)
-        for size, part in zip(shape, node.ranges, strict=False)
+def _is_looked_through(
+    graph: Graph, node: Selection, index: int, origin: int
+) -> bool:
+    shape = graph.shape_of(origin)
+    if known(shape):
+        return known(graph.shape_of(index))
+    # A slice that takes all along the axes whose size is not known does the
+    # same to each of their entries.
+    return (
+        shape is not None
+        and isinstance(node, Slice)
+        and all(
+            size is not None or part == (None, None, None)
+            for size, part in zip(shape, node.ranges, strict=False)
+        )
     )
 
 
