@@ -97,7 +97,8 @@ class Node(abc.ABC):
         """SHA-256 of the kind and of all numbers."""
         state = hashlib.sha256(type(self).__name__.encode())
         for field in dataclasses.fields(self):
-            state.update(encode(getattr(self, field.name)))
+            if not field.metadata.get("is_label"):
+                state.update(encode(getattr(self, field.name)))
         return state.hexdigest()
 
     @functools.cached_property

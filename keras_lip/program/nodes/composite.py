@@ -331,13 +331,13 @@ class Claimed(Node):
         program: The `Program` of what the layer computes, or `None` where that
             is not known.
         target: Shape of the output.
-        label: Name and class of the layer, in words.
+        label: Name and class of the layer, for errors.
     """
 
     constants: tuple[tuple[str, float], ...]
     program: Program | None
     target: SampleShape
-    label: str
+    label: str = dataclasses.field(metadata={"is_label": True})
 
     @property
     def norms(self) -> tuple[str, ...]:  # type: ignore[override]
