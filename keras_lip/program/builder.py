@@ -44,7 +44,7 @@ class Builder:
         self.inputs = [Wire(self, i) for i in range(len(self.input_shapes))]
         self._steps: list[Step] = []
         self._origins: list[Origin] = []
-        self._dtype = "float32"
+        self.dtype = "float32"
         self._open: int | None = None
 
     def read_as(
@@ -61,15 +61,15 @@ class Builder:
             read: Function of nothing that writes it down, and returns the wire
                 of its output, or a list of them.
         """
-        outermost, before = self._open is None, self._dtype
+        outermost, before = self._open is None, self.dtype
         if outermost:
             self._open = len(self._origins)
             self._origins.append(origin)
-        self._dtype = dtype
+        self.dtype = dtype
         try:
             outputs = read()
         finally:
-            self._dtype = before
+            self.dtype = before
             number = self._open
             if outermost:
                 self._open = None
@@ -106,7 +106,7 @@ class Builder:
     def _append(self, node: Node, inputs: tuple[int, ...]) -> int:
         shape = node.output_shape(*(self.shape_of(i) for i in inputs))
         self._steps.append(
-            Step(node, inputs, shape, self._dtype, len(self._origins) - 1)
+            Step(node, inputs, shape, self.dtype, len(self._origins) - 1)
         )
         return len(self.input_shapes) + len(self._steps) - 1
 

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_lip.graph import get_operation
 from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.reading import round_constant
 from keras_lip.program.freezing.registry import register_freezer
 from keras_lip.program.freezing.stock_layers import EVERYWHERE
 from keras_lip.program.freezing.stock_layers import check_same_shapes
@@ -121,7 +122,7 @@ def _(layer: Any, numerator: Any, denominator: Any) -> Wire:
 def _constant(
     layer: Any, value: Any, wire: Wire, smallest: bool = False
 ) -> Array:
-    """Returns constants as they may be rounded, the ones further from zero."""
+    """Returns constants as they may be rounded, if they fit the tensor."""
     try:
         numbers_ = (
             np.asarray(value, "float64")
@@ -136,15 +137,7 @@ def _constant(
             f"`{type(value).__name__}`. Only finite numbers, and arrays of "
             "them, are understood; use a layer for anything else."
         )
-    with np.errstate(over="ignore"):
-        rounded = numbers_.astype("float32").astype("float64")
-    pick = (
-        np.abs(rounded) < np.abs(numbers_)
-        if smallest
-        else (np.abs(rounded) > np.abs(numbers_))
-    )
-    numbers_ = np.where(pick, rounded, numbers_)
-    return _fit(layer, numbers_, wire)
+    return _fit(layer, round_constant(wire, numbers_, smallest), wire)
 
 
 def _fit(layer: Any, values: Array, wire: Wire) -> Array:
@@ -220,12 +213,12 @@ for _name, _function in _FUNCTIONS.items():
 
 @register_freezer(*_classes(ops.leaky_relu))
 def _(layer: Any, x: Wire) -> Wire:
-    return x.then(Rectify(float(layer.negative_slope), None))
+    return x.then(Rectify(float(round_constant(x, layer.negative_slope)), None))
 
 
 @register_freezer(*_classes(ops.elu))
 def _(layer: Any, x: Wire) -> Wire:
-    return x.then(ExponentialLinear(float(layer.alpha)))
+    return x.then(ExponentialLinear(float(round_constant(x, layer.alpha))))
 
 
 @register_freezer(*_classes(lambda x: ops.concatenate([x, x], axis=1)))

@@ -1,17 +1,43 @@
-"""What layers of images, and of channels, are read with."""
+"""What layers and operations are read with."""
 
 from typing import Any
+
+import numpy as np
+from keras import ops
 
 from keras_lip.program.builder import Wire
 from keras_lip.program.node import Node
 from keras_lip.program.nodes.selections import Transpose
 from keras_lip.read_weight import read_kernel
+from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 
 
 def read_bias(layer: Any) -> Array | None:
     """Returns the bias of a layer as it runs, or `None`."""
     return read_kernel(layer, layer.bias) if layer.use_bias else None
+
+
+def round_constant(wire: Wire, numbers: Any, smallest: bool = False) -> Array:
+    """Returns constants of what is read now, as it may round them.
+
+    Backends round constants to the dtype that they compute in, or to float32
+    whatever that is.
+
+    Args:
+        wire: What the constants are applied to.
+        numbers: Number or array.
+        smallest: Boolean. Whether to return the roundings of the smallest
+            modulus, as of what is divided by, and not the largest.
+    """
+    found = np.asarray(numbers, "float64")
+    with np.errstate(over="ignore"):
+        single = found.astype("float32")
+    for rounded in (single, read_weight(ops.cast(single, wire.builder.dtype))):
+        before, after = np.abs(found), np.abs(rounded)
+        better = after < before if smallest else after > before
+        found = np.where(better, rounded.astype("float64"), found)
+    return found
 
 
 def channels_last(wire: Wire, layer: Any) -> Wire:

@@ -16,6 +16,7 @@ from keras_lip.program.freezing.reading import channels_back
 from keras_lip.program.freezing.reading import channels_last
 from keras_lip.program.freezing.reading import on_images
 from keras_lip.program.freezing.reading import read_bias
+from keras_lip.program.freezing.reading import round_constant
 from keras_lip.program.freezing.reading import sample_axis
 from keras_lip.program.freezing.registry import register_freezer
 from keras_lip.program.node import known
@@ -214,7 +215,7 @@ def _(layer: Any, x: Wire) -> Wire:
         raise _unknown(layer, f"its `max_value` is {limit}")
     return x.then(
         Rectify(
-            _steepest(layer, layer.negative_slope),
+            float(round_constant(x, layer.negative_slope)),
             None if limit is None else float(read_kernel(layer, limit)),
         )
     )
@@ -222,22 +223,12 @@ def _(layer: Any, x: Wire) -> Wire:
 
 @register_freezer(layers.LeakyReLU)
 def _(layer: Any, x: Wire) -> Wire:
-    return x.then(Rectify(_steepest(layer, layer.negative_slope), None))
+    return x.then(Rectify(float(round_constant(x, layer.negative_slope)), None))
 
 
 @register_freezer(layers.ELU)
 def _(layer: Any, x: Wire) -> Wire:
-    return x.then(ExponentialLinear(_steepest(layer, layer.alpha)))
-
-
-def _steepest(layer: Any, number: Any) -> float:
-    """Returns a constant as a layer may round it, the one further from zero.
-
-    Some backends round it to float32 whatever they compute in.
-    """
-    exact = float(number)
-    rounded = float(read_kernel(layer, np.float32(exact)))
-    return max(exact, rounded, key=abs)
+    return x.then(ExponentialLinear(float(round_constant(x, layer.alpha))))
 
 
 @register_freezer(layers.PReLU)
@@ -514,22 +505,14 @@ def _(layer: Any, x: Wire) -> Wire:
 
 @register_freezer(layers.Rescaling)
 def _(layer: Any, x: Wire) -> Wire:
-    scale = _round_constant(layer, layer.scale)
-    offset = _round_constant(layer, layer.offset)
+    scale = round_constant(x, layer.scale)
+    offset = round_constant(x, layer.offset)
     if scale.ndim > 0 and keras.config.image_data_format() == "channels_first":
         # A list of scales is one for each channel, as Keras reads it.
         scale = scale.reshape(scale.shape + (1,) * (3 - scale.ndim))
     _check_fits(layer, x, scale.shape)
     _check_fits(layer, x, offset.shape)
     return x.then(Affine(scale, offset))
-
-
-def _round_constant(layer: Any, numbers: Any) -> Array:
-    """Returns constants as a layer may round them, the larger in modulus."""
-    exact = np.asarray(numbers, "float64")
-    with np.errstate(over="ignore"):
-        rounded = read_kernel(layer, exact.astype("float32"))
-    return np.where(np.abs(rounded) > np.abs(exact), rounded, exact)
 
 
 @register_freezer(layers.Add)
