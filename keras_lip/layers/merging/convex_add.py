@@ -8,7 +8,7 @@ from keras import ops
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.merging.input_shapes import check_input_shapes
 from keras_lip.program.builder import Wire
-from keras_lip.program.freezing.stock_layers import check_same_shapes
+from keras_lip.program.freezing.checks import check_same_shapes
 from keras_lip.program.nodes.merges import Combine
 from keras_lip.proofs.norms import NORMS
 from keras_lip.read_weight import read_kernel

@@ -11,7 +11,7 @@ from keras import ops
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.merging.input_shapes import check_input_shapes
 from keras_lip.program.builder import Wire
-from keras_lip.program.freezing.stock_layers import concatenate
+from keras_lip.program.freezing.stock.merges import concatenate
 from keras_lip.program.nodes.affine import Affine
 from keras_lip.proofs.norms import NORMS
 from keras_lip.read_weight import read_weight

@@ -10,7 +10,7 @@ from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import along_axis
-from keras_lip.program.freezing.stock_layers import translate
+from keras_lip.program.nodes.affine import translate
 from keras_lip.proofs.norms import NORMS
 from keras_lip.read_weight import read_kernel
 from keras_lip.traces import can_move

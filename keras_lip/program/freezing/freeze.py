@@ -17,7 +17,7 @@ from keras_lip.precision import full_precision_scope
 from keras_lip.program.builder import Builder
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing import operations as operations
-from keras_lip.program.freezing import stock_layers as stock_layers
+from keras_lip.program.freezing import stock as stock
 from keras_lip.program.freezing.registry import RULES
 from keras_lip.program.freezing.registry import find_freezer
 from keras_lip.program.freezing.registry import find_norms

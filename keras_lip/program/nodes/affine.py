@@ -99,3 +99,8 @@ class Affine(Node):
         """Returns a float where all constants are the same."""
         values = np.unique(constants)
         return float(values[0]) if len(values) == 1 else constants
+
+
+def translate(offset: Array) -> Affine:
+    """Returns the node that adds an offset."""
+    return Affine(np.ones_like(offset), offset)

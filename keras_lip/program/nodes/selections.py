@@ -14,6 +14,9 @@ from keras_lip.program.node import SampleShape
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
+# What a slice takes along an axis that it leaves as it is.
+EVERYWHERE = (None, None, None)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Selection(Node):

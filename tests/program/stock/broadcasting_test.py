@@ -7,7 +7,7 @@ from keras_lip.bounds import lipschitz_bound
 from keras_lip.bounds import propagate_bound
 from keras_lip.program import freeze_layer
 from keras_lip.program.builder import Builder
-from keras_lip.program.freezing.stock_layers import check_same_shapes
+from keras_lip.program.freezing.checks import check_same_shapes
 from tests.program.stock.rule_test_case import RuleTestCase
 
 

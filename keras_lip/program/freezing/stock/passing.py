@@ -1,0 +1,72 @@
+"""Layers that pass on their input, or another layer's output."""
+
+from typing import Any
+
+from keras import layers
+
+from keras_lip.program.builder import Builder
+from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.checks import refuse_masks
+from keras_lip.program.freezing.checks import unknown_layer
+from keras_lip.program.freezing.registry import register_freezer
+from keras_lip.program.nodes.composite import Mapped
+
+
+# At inference these pass their input on as it is.
+@register_freezer(
+    *(
+        getattr(layers, name)
+        for name in (
+            "ActivityRegularization",
+            "AlphaDropout",
+            "Dropout",
+            "GaussianDropout",
+            "GaussianNoise",
+            "Identity",
+            "RandomBrightness",
+            "RandomContrast",
+            "RandomErasing",
+            "RandomFlip",
+            "RandomHue",
+            "RandomRotation",
+            "RandomSaturation",
+            "RandomShear",
+            "RandomTranslation",
+            "RandomZoom",
+            "SpatialDropout1D",
+            "SpatialDropout2D",
+            "SpatialDropout3D",
+        )
+        if hasattr(layers, name)
+    )
+)
+def _(layer: Any, x: Wire) -> Wire:
+    return x
+
+
+@register_freezer(layers.Masking)
+def _(layer: Any, x: Wire) -> Wire:
+    if layer.mask_value != 0:
+        raise ValueError(
+            f"Layer '{layer.name}' sets to zero what equals its `mask_value`, "
+            "where it jumps, unless that is zero. Received: "
+            f"mask_value={layer.mask_value}"
+        )
+    # Its outputs are its inputs, but layers that follow may heed the mask.
+    x.builder.is_masked = True
+    return x
+
+
+@register_freezer(layers.TimeDistributed)
+def _(layer: Any, x: Wire) -> Wire:
+    refuse_masks(layer, x)
+    if x.shape is None:
+        raise unknown_layer(layer, "the shape of its input is not known")
+    builder = x.builder
+    inner = Builder(
+        [tuple(x.shape[1:])],
+        [layer.layer.compute_dtype],
+        builder.read,
+        builder.proven,
+    )
+    return x.then(Mapped(inner.finish(inner.inputs[0].through(layer.layer))))
