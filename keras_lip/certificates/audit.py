@@ -13,8 +13,8 @@ from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.program import Program
 from keras_lip.program import freeze
+from keras_lip.program.bounding import ProgramBounds
 from keras_lip.program.program import Origin
-from keras_lip.program.program import ProgramBounds
 from keras_lip.proofs.rounding import divide_up
 from keras_lip.types import Shape
 from keras_lip.validation import check_positive_integer

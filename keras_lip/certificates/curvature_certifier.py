@@ -8,7 +8,7 @@ from keras_lip.certificates.curvature_dual import solve_dual
 from keras_lip.certificates.curvature_margins import CurvatureMargins
 from keras_lip.certificates.curvature_margins import Margin
 from keras_lip.certificates.curvature_margins import norm_up
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import gamma
 from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound

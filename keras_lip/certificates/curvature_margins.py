@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 from keras_lip.proofs.rounding import gamma
 from keras_lip.types import Array
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from keras_lip.certificates.curvature_certifier import CurvatureCertifier
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 

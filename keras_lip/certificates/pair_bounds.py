@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_lip.program import Program
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.bounding import ProgramBounds
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 from keras_lip.program.nodes.dense import Dense
 from keras_lip.program.nodes.elementwise import Elementwise
 from keras_lip.program.nodes.elementwise import Softmax
 from keras_lip.program.nodes.merges import Concatenate
-from keras_lip.program.program import ProgramBounds
 from keras_lip.program.program import Step
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array

@@ -12,7 +12,7 @@ from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.live_model import LiveModel
 from keras_lip.program import Program
 from keras_lip.program import upward
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 from keras_lip.program.program import LIVE_MACHINE
 from keras_lip.types import Array
 

@@ -62,7 +62,10 @@ class Node(abc.ABC):
         return shapes[0]
 
     def prove(self, norm: str, shape: SampleShape) -> float:
-        """Proves the Lipschitz constant of an operation of one input."""
+        """Proves the Lipschitz constant of an operation of one input.
+
+        Operations of several inputs have a `propagate` of their own instead.
+        """
         raise NotImplementedError
 
     def constant(self, norm: str, shape: SampleShape) -> float:

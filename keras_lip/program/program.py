@@ -2,16 +2,15 @@
 
 import dataclasses
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_lip.program import upward
 from keras_lip.program.arithmetic import LIVE
+from keras_lip.program.bounding import ProgramBounds
+from keras_lip.program.bounding import bound_steps
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.enclosure import start_enclosure
@@ -20,18 +19,8 @@ from keras_lip.program.node import SampleShape
 from keras_lip.program.node import count_entries
 from keras_lip.program.node import encode
 from keras_lip.program.nodes.elementwise import Unaccounted
-from keras_lip.program.nodes.linear import Linear
-from keras_lip.program.nodes.merges import Combine
-from keras_lip.program.nodes.merges import Extremum
-from keras_lip.program.nodes.merges import Join
-from keras_lip.program.parts import find_entries
-from keras_lip.program.parts import find_source
-from keras_lip.proofs.methods import collect_methods
+from keras_lip.program.writing import write_steps
 from keras_lip.proofs.norms import NORMS
-from keras_lip.proofs.rounding import add_up
-from keras_lip.proofs.rounding import hypot_up
-from keras_lip.proofs.rounding import multiply_up
-from keras_lip.proofs.rounding import sqrt_up
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
@@ -217,101 +206,15 @@ class Program:
 
     def bounds(
         self, norm: str, inputs: Sequence[float] | None = None
-    ) -> "ProgramBounds":
+    ) -> ProgramBounds:
         """Bounds every tensor, from above.
 
         Args:
             norm: `"l2"` or `"linf"`.
             inputs: The bounds of the inputs. Defaults to one each.
         """
-        values = [1.0] * self.num_inputs if inputs is None else list(inputs)
-        methods: list[tuple[str, ...]] = [()] * self.num_inputs
-        for step in self.steps:
-            with collect_methods() as noted:
-                values.append(self._bound_step(step, norm, values))
-            methods.append(tuple(noted))
-        return ProgramBounds(
-            norm, tuple(values), tuple(methods), values[self.output]
-        )
-
-    def _bound_step(self, step: Step, norm: str, values: list[float]) -> float:
-        # What is no number, or less than zero, bounds nothing.
-        if not step.node.is_finite or norm not in step.node.norms:
-            return math.inf
-        indices = step.inputs
-        bounds = [values[index] for index in indices]
-        if isinstance(step.node, Join):
-            is_extremum = isinstance(step.node, Extremum)
-            bounds = self._join(indices, norm, values, is_extremum)
-        if isinstance(step.node, Combine) and norm == "l2":
-            return self._add(step.node.sizes, indices, values)
-        shapes = [self.shape_of(index) for index in indices]
-        bound = step.node.propagate(norm, bounds, shapes)
-        return bound if bound >= 0 else math.inf
-
-    def _join(
-        self,
-        indices: tuple[int, ...],
-        norm: str,
-        values: list[float],
-        is_extremum: bool,
-    ) -> list[float]:
-        """Bounds tensors, those that are parts of one tensor together."""
-        # A tensor is no larger than itself: that it comes twice is nothing.
-        distinct = tuple(dict.fromkeys(indices)) if is_extremum else indices
-        if norm == "linf":
-            return [values[index] for index in distinct]
-        groups: dict[int, list[int]] = {}
-        for index in distinct:
-            groups.setdefault(find_source(self, index), []).append(index)
-        joined = []
-        for source, members in groups.items():
-            apart = hypot_up(*(values[index] for index in members))
-            if len(members) > 1:
-                copies = np.zeros(count_entries(self.shape_of(source)) + 1)
-                for index in members:
-                    entries = find_entries(self, index, source)
-                    copies += np.bincount(
-                        entries.ravel(), minlength=len(copies)
-                    )
-                most = sqrt_up(float(np.max(copies[1:], initial=0.0)))
-                apart = min(apart, multiply_up(most, values[source]))
-            joined.append(apart)
-        return joined
-
-    def _add(
-        self,
-        sizes: Sequence[float],
-        indices: tuple[int, ...],
-        values: list[float],
-    ) -> float:
-        """Bounds a sum of tensors, those that are parts of one together.
-
-        The norm of a matrix is at most the root of the largest sum of moduli of
-        a row times that of a column.
-        """
-        groups: dict[int, list[tuple[int, float]]] = {}
-        for index, size in zip(indices, sizes, strict=True):
-            source = find_source(self, index)
-            groups.setdefault(source, []).append((index, size))
-        total = 0.0
-        for source, members in groups.items():
-            apart = add_up(*(multiply_up(w, values[i]) for i, w in members))
-            if len(members) > 1:
-                size = count_entries(self.shape_of(source)) + 1
-                columns = np.zeros(size)
-                for index, weight in members:
-                    entries = find_entries(self, index, source).ravel()
-                    counts = np.bincount(entries, minlength=size)
-                    columns = upward.add(
-                        columns, upward.multiply(counts, weight)
-                    )
-                rows = add_up(*(weight for _, weight in members))
-                largest = float(np.max(columns[1:], initial=0.0))
-                together = sqrt_up(multiply_up(rows, largest))
-                apart = min(apart, multiply_up(together, values[source]))
-            total = add_up(total, apart)
-        return total
+        start = [1.0] * self.num_inputs if inputs is None else list(inputs)
+        return bound_steps(self, self.steps, self.output, norm, start)
 
     def enclose(
         self, x: Array, machine: Machine, keep: Sequence[int] = ()
@@ -380,42 +283,8 @@ class Program:
 
     def to_keras(self, inputs: Sequence[Tensor]) -> Tensor:
         """Computes the output with stock layers, from tensors of Keras."""
-        values: list[Any] = list(inputs)
-        uses = Counter(index for step in self.steps for index in step.inputs)
-        uses[self.output] += 1
-        named: set[str] = set()
-        skip = False
-        for number, step in enumerate(self.steps):
-            if skip:
-                # It is the activation of the step before.
-                values.append(values[-1])
-                skip = False
-                continue
-            options: dict[str, Any] = {}
-            if self.origins:
-                name = self.origins[step.origin].name
-                if name not in named and not name.startswith(("_", "/")):
-                    named.add(name)
-                    options["name"] = name
-            index = number + self.num_inputs
-            following = self.steps[number + 1 : number + 2]
-            if (
-                isinstance(step.node, Linear)
-                and following
-                and following[0].inputs == (index,)
-                and uses[index] == 1
-                and following[0].dtype == step.dtype
-            ):
-                function = step.node.fuses(following[0].node)
-                if function is not None:
-                    options["activation"] = function
-                    skip = True
-            values.append(
-                step.node.to_keras(
-                    [values[i] for i in step.inputs], step.dtype, **options
-                )
-            )
-        return values[self.output]
+        names = [origin.name for origin in self.origins]
+        return write_steps(self.steps, self.output, names, inputs)
 
     def ancestors(self, start: int) -> Iterator[int]:
         """Yields the indices that a tensor depends on, itself first."""
@@ -511,23 +380,6 @@ class Program:
                 f"{list(step.inputs)} -> {step.shape} {step.dtype} ({name})"
             )
         return "\n".join([*lines, f"output: {self.output}"])
-
-
-@dataclasses.dataclass(frozen=True)
-class ProgramBounds:
-    """What is proven of each tensor of a program.
-
-    Attributes:
-        norm: `"l2"` or `"linf"`.
-        values: Tuple of floats: the bound of each tensor, from the inputs.
-        methods: Tuple of tuples of strings: how each was proven.
-        output: Float. The bound of the output.
-    """
-
-    norm: str
-    values: tuple[float, ...]
-    methods: tuple[tuple[str, ...], ...]
-    output: float
 
 
 # An ordinary execution at the inputs themselves: what a live model is held to.

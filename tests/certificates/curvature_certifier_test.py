@@ -7,7 +7,7 @@ from keras_lip.certificates.curvature_certifier import dual_values
 from keras_lip.certificates.curvature_dual import solve_dual
 from keras_lip.certificates.curvature_margins import CurvatureMargins
 from keras_lip.certificates.curvature_margins import Margin
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 from tests.certificates.true_distances import true_distances
 from tests.lipschitz_test_case import LipschitzTestCase
 

@@ -5,7 +5,7 @@ from absl.testing import parameterized
 from keras_lip.certificates.curvature_margins import CurvatureMargins
 from keras_lip.certificates.curvature_margins import norm_up
 from keras_lip.certificates.curvature_margins import sigmoid
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 from tests.lipschitz_test_case import LipschitzTestCase
 
 

@@ -7,7 +7,7 @@ from absl.testing import parameterized
 
 from keras_lip.certificates import curvature_certifier
 from keras_lip.certificates.curvature_radii import curvature_radii
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 from tests.certificates.true_distances import true_distances
 from tests.lipschitz_test_case import LipschitzTestCase
 

@@ -10,7 +10,7 @@ from keras_lip.layers import ConvexPotentialDense
 from keras_lip.layers import UnitNormDense
 from keras_lip.program.node import Node
 from keras_lip.program.nodes.affine import Affine
-from keras_lip.program.nodes.axis_linear import WindowPool
+from keras_lip.program.nodes.average_pooling import WindowPool
 from keras_lip.program.nodes.composite import Residual
 from keras_lip.program.nodes.pooling import MaxPool
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
@@ -22,7 +22,7 @@ DENSE = importlib.import_module("keras_lip.program.nodes.dense")
 CONVOLUTION = importlib.import_module("keras_lip.program.nodes.convolution")
 COMPOSITE = importlib.import_module("keras_lip.program.nodes.composite")
 MERGES = importlib.import_module("keras_lip.program.nodes.merges")
-PROGRAM = importlib.import_module("keras_lip.program.program")
+BOUNDING = importlib.import_module("keras_lip.program.bounding")
 RECOGNITION = importlib.import_module("keras_lip.program.recognition")
 
 
@@ -141,7 +141,7 @@ class BoundMutationsTest(MutationTestCase):
         )
 
     @parameterized.named_parameters(
-        ("l2", "l2", PROGRAM, "add_up", lambda *bounds: max(bounds)),
+        ("l2", "l2", BOUNDING, "add_up", lambda *bounds: max(bounds)),
         ("linf", "linf", MERGES, "add_up", lambda *bounds: max(bounds)),
     )
     def test_branches_joined_by_their_largest(self, norm, module, name, wrong):
@@ -173,7 +173,7 @@ class BoundMutationsTest(MutationTestCase):
     def test_entries_that_are_taken_twice_counted_once(self):
         inputs = keras.Input((3,))
         both = layers.Concatenate()([inputs[:, :2], inputs[:, 1:]])
-        mutation = mock.patch.object(PROGRAM, "sqrt_up", lambda copies: 1.0)
+        mutation = mock.patch.object(BOUNDING, "sqrt_up", lambda copies: 1.0)
         model = keras.Model(inputs, both)
         self.assertCaught(mutation, lambda: self.check_operator(model))
 

@@ -13,10 +13,8 @@ from keras_lip.program.nodes.dense import Dense
 from tests.lipschitz_test_case import to_numpy
 from tests.mutations.mutation_test_case import MutationTestCase
 
-STOCK_LAYERS = importlib.import_module(
-    "keras_lip.program.freezing.stock_layers"
-)
-BASE_DENSE = importlib.import_module("keras_lip.layers.core.base_dense")
+PRODUCTS = importlib.import_module("keras_lip.program.freezing.stock.products")
+FROZEN_KERNEL = importlib.import_module("keras_lip.layers.frozen_kernel")
 
 
 def scale_by(find):
@@ -69,7 +67,7 @@ class ReadingMutationsTest(MutationTestCase):
     def test_activation_ignored(self):
         model, x = self.make_dense("tanh")
         mutation = mock.patch.object(
-            STOCK_LAYERS, "activate", lambda inputs, activation: inputs
+            PRODUCTS, "activate", lambda inputs, activation: inputs
         )
         self.assertCaught(mutation, lambda: self.check_live(model, x))
 
@@ -173,7 +171,7 @@ class ReadingMutationsTest(MutationTestCase):
         layer = kl.layers.UnitNormDense(2)
         model = keras.Sequential([keras.Input((3,)), layer])
         mutation = mock.patch.object(
-            BASE_DENSE,
+            FROZEN_KERNEL,
             "read_kernel",
             lambda layer, kernel: to_numpy(layer.free_kernel).astype(float),
         )

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_lip import layers as lip
+from keras_lip.program.nodes.elementwise import FUNCTIONS
 
 stock = keras.layers
 
@@ -18,27 +19,7 @@ PARAMETRIZATIONS = (
     "qr",
     "spectral",
 )
-ACTIVATIONS = (
-    "celu",
-    "elu",
-    "gelu",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_tanh",
-    "leaky_relu",
-    "linear",
-    "log_sigmoid",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softplus",
-    "softsign",
-    "tanh",
-)
+ACTIVATIONS = (*sorted(FUNCTIONS), "softmax")
 PADDINGS = ("same", "valid")
 
 

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_lip.held_values import compute_once
 from keras_lip.layers.convolutional.base_conv import BaseConv
+from keras_lip.layers.frozen_kernel import frozen_kernel
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.program.builder import Wire
@@ -139,12 +140,7 @@ class ExplicitConv(BaseConv):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        kernel = (
-            self.proven_kernel()
-            if x.proven
-            else compute_once(self, lambda: self.kernel)
-        )
-        node = self.make_node(read_kernel(self, kernel), read_bias(self))
+        node = self.make_node(frozen_kernel(self, x.proven), read_bias(self))
         outputs = channels_last(x, self).then(node)
         return channels_back(activate(outputs, self.activation), self)
 

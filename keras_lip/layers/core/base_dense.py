@@ -7,13 +7,13 @@ import keras
 from keras import ops
 
 from keras_lip.held_values import compute_once
+from keras_lip.layers.frozen_kernel import frozen_kernel
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
 from keras_lip.program.freezing.activations import get_activation
 from keras_lip.program.freezing.reading import read_bias
 from keras_lip.program.nodes.dense import Dense
-from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -119,12 +119,7 @@ class BaseDense(LipschitzLayer):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        kernel = (
-            self.proven_kernel()
-            if x.proven
-            else compute_once(self, lambda: self.kernel)
-        )
-        dense = Dense(read_kernel(self, kernel), read_bias(self))
+        dense = Dense(frozen_kernel(self, x.proven), read_bias(self))
         return activate(x.then(dense), self.activation)
 
     def get_config(self) -> Config:

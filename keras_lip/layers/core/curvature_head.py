@@ -7,7 +7,9 @@ from keras import ops
 
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
-from keras_lip.program.nodes.composite import CurvatureHead as CurvatureNode
+from keras_lip.program.nodes.curvature_head import (
+    CurvatureHead as CurvatureNode,
+)
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape

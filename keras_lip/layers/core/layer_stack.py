@@ -216,9 +216,9 @@ class LayerStack(LipschitzLayer):
         layers = [deserialize(layer) for layer in config["layers"]]
         return cls(**{**config, "layers": layers})
 
-    def _make_layers(self, suffix: str = "") -> list[keras.layers.Layer]:
+    def _make_layers(self) -> list[keras.layers.Layer]:
         """Returns the layers of a new block."""
-        return _copy_layers(self._patterns.layers, self.dtype_policy, suffix)
+        return _copy_layers(self._patterns.layers, self.dtype_policy)
 
     def _initial_weights(self) -> list[Any]:
         """Returns the weights of a new block, which it starts from."""
@@ -277,14 +277,13 @@ class LayerStack(LipschitzLayer):
 
 
 def _copy_layers(
-    layers: list[keras.layers.Layer], dtype: Any, suffix: str = ""
+    layers: list[keras.layers.Layer], dtype: Any
 ) -> list[keras.layers.Layer]:
     """Returns new layers of the same arguments, in one dtype."""
     return [
         type(layer).from_config(
             {
                 **layer.get_config(),
-                "name": layer.name + suffix,
                 "dtype": dtype,
             }
         )

@@ -7,7 +7,7 @@ from keras_lip.layers.pooling.base_global_pooling_2d import BaseGlobalPooling2D
 from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
 from keras_lip.layers.pooling.widen import widen
 from keras_lip.program.builder import Wire
-from keras_lip.program.nodes.axis_linear import GlobalPool
+from keras_lip.program.nodes.average_pooling import GlobalPool
 from keras_lip.program.nodes.pooling import NormPool
 from keras_lip.types import Tensor
 

@@ -10,7 +10,7 @@ from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
 from keras_lip.layers.pooling.sum_windows import sum_windows
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import on_images
-from keras_lip.program.nodes.axis_linear import WindowPool
+from keras_lip.program.nodes.average_pooling import WindowPool
 from keras_lip.program.nodes.pooling import NormPool
 from keras_lip.types import Tensor
 

@@ -11,7 +11,7 @@ from keras_lip.deep_recursion import deep_recursion
 from keras_lip.models.exporting.curvature_radius import CurvatureRadius
 from keras_lip.models.exporting.margin_radius import MarginRadius
 from keras_lip.program import Program
-from keras_lip.program.nodes.composite import CurvatureHead
+from keras_lip.program.nodes.curvature_head import CurvatureHead
 
 # With a larger one, what is finite might not stay so in float32.
 _LARGEST_BOUND = 2.0**32

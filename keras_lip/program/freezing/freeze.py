@@ -23,7 +23,7 @@ from keras_lip.program.freezing.registry import find_freezer
 from keras_lip.program.freezing.registry import find_norms
 from keras_lip.program.freezing.registry import find_provider
 from keras_lip.program.node import SampleShape
-from keras_lip.program.nodes.composite import Claimed
+from keras_lip.program.nodes.claimed import Claimed
 from keras_lip.program.program import Origin
 from keras_lip.program.program import Program
 from keras_lip.read_weight import read_weight

@@ -1,8 +1,7 @@
-"""Linear maps along single axes: averages, sums of windows, copies."""
+"""Linear maps along single axes: projections, interpolations, copies."""
 
 import abc
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,6 @@ from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
-from keras_lip.program.nodes.host_convolution import pad_width
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.proofs.rounding import sqrt_up
 from keras_lip.proofs.row_sum_bound import row_sum_bound
@@ -25,7 +23,7 @@ from keras_lip.types import Array
 from keras_lip.types import Tensor
 
 # What a few roundings of the numbers of a matrix may add to its norm.
-_SLACK = 1 + 2.0**-48
+SLACK = 1 + 2.0**-48
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,7 +95,7 @@ class AxisLinear(Node):
                     if norm == "linf"
                     else spectral_norm_bound(matrix)
                 )
-                known = multiply_up(known, _SLACK)
+                known = multiply_up(known, SLACK)
             total = multiply_up(total, known)
         return total
 
@@ -131,203 +129,6 @@ class AxisLinear(Node):
 def _multiply(values: Array, matrix: Array, axis: int) -> Array:
     moved = np.moveaxis(values, axis, -1) @ matrix.T
     return np.moveaxis(moved, -1, axis)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class WindowPool(AxisLinear):
-    """Averages, or sums, over windows of images whose channels come last.
-
-    Attributes:
-        pool_size: Tuple of positive integers.
-        strides: Tuple of positive integers.
-        padding: `"valid"` or `"same"`; `"edge"` for images that are continued
-            by the pixels of their border; or `"torch"` for what Keras does on
-            PyTorch, which is the last if more is added on one side than on the
-            other, along any axis, and else `"same"`.
-        scale: Float, by which sums are multiplied; or `None` for averages over
-            the pixels of a window that lie inside of the image, as Keras does.
-    """
-
-    pool_size: tuple[int, ...]
-    strides: tuple[int, ...]
-    padding: str
-    scale: float | None
-
-    @property
-    def num_axes(self) -> int:
-        return len(self.pool_size)
-
-    @property
-    def factor(self) -> float:
-        return 1.0 if self.scale is None else self.scale
-
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        return tuple(range(len(self.pool_size)))
-
-    def num_terms(self, shape: tuple[int, ...]) -> int:
-        return math.prod(self.pool_size)
-
-    def _at(self, sides: Sequence[int]) -> "WindowPool":
-        """Returns what is done to images of some sides."""
-        pairs = [
-            pad_width(side, width, stride, "same")
-            for side, width, stride in zip(
-                sides, self.pool_size, self.strides, strict=True
-            )
-        ]
-        uneven = any(before != after for before, after in pairs)
-        return dataclasses.replace(self, padding="edge" if uneven else "same")
-
-    def apply(self, *inputs: Array) -> Array:
-        if self.padding == "torch":
-            return self._at(inputs[0].shape[1:-1]).apply(*inputs)
-        return super().apply(*inputs)
-
-    def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
-        if self.padding == "torch":
-            return self._at(inputs[0].shape[1:-1]).pull_back(upstream, *inputs)
-        return super().pull_back(upstream, *inputs)
-
-    def prove(self, norm: str, shape: SampleShape) -> float:
-        if self.padding != "torch":
-            return super().prove(norm, shape)
-        if shape is not None and None not in shape[:-1]:
-            return self._at([size or 0 for size in shape[:-1]]).prove(
-                norm, shape
-            )
-        return max(
-            dataclasses.replace(self, padding=padding).prove(norm, shape)
-            for padding in ("same", "edge")
-        )
-
-    def matrix(self, position: int, size: int) -> Array:
-        width, stride = self.pool_size[position], self.strides[position]
-        before, after = pad_width(size, width, stride, self.padding)
-        starts = np.arange(0, size + before + after - width + 1, stride)
-        pixels = np.arange(size) + before
-        inside = (starts[:, None] <= pixels) & (
-            pixels < starts[:, None] + width
-        )
-        matrix = inside.astype("float64")
-        if self.padding == "edge":
-            places = np.clip(
-                np.arange(size + before + after) - before, 0, size - 1
-            )
-            matrix = np.zeros((len(starts), size))
-            for row, start in zip(matrix, starts, strict=True):
-                np.add.at(row, places[start : start + width], 1.0)
-        if self.scale is None:
-            matrix /= matrix.sum(axis=1, keepdims=True)
-        return matrix
-
-    def open_constant(self, norm: str, position: int) -> float:
-        width, stride = self.pool_size[position], self.strides[position]
-        if norm == "linf":
-            return 1.0 if self.scale is None else float(width)
-        if self.scale is not None:
-            # A pixel in position `r` modulo the stride lies in at most `n_r`
-            # windows. The rows of `S S^T` sum to at most `sum n_r^2`.
-            fewest, more = divmod(width, stride)
-            square = more * (fewest + 1) ** 2 + (stride - more) * fewest**2
-            return sqrt_up(square)
-        # `sqrt(|A|_1 |A|_inf)`, and each output averages. A column depends on
-        # where its pixel lies to the borders, within the reach of a window, and
-        # on the size modulo the stride: these sizes show all that there are.
-        largest = 0.0
-        for size in range(max(1, width), 4 * width + 2 * stride + 1):
-            columns = self.matrix(position, size).sum(axis=0)
-            largest = max(largest, float(np.max(columns, initial=0.0)))
-        return multiply_up(sqrt_up(multiply_up(largest, _SLACK)), _SLACK)
-
-    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
-        kinds = (
-            keras.layers.AveragePooling1D,
-            keras.layers.AveragePooling2D,
-            keras.layers.AveragePooling3D,
-        )
-        if self.scale is None:
-            return kinds[len(self.pool_size) - 1](
-                self.pool_size,
-                self.strides,
-                "valid" if self.padding == "valid" else "same",
-                data_format="channels_last",
-                dtype=dtype,
-                name=kwargs.get("name"),
-            )(inputs[0])
-        return sum_windows(
-            inputs[0], self.pool_size, self.strides, self.padding
-        ) * np.asarray(self.scale, dtype)
-
-
-def sum_windows(
-    images: Tensor,
-    pool_size: tuple[int, ...],
-    strides: tuple[int, ...],
-    padding: str,
-) -> Tensor:
-    """Sums over windows of images whose channels come last.
-
-    It is made of slices: the pooling of TensorFlow refuses
-    `"channels_first"` on CPUs.
-    """
-    widths = [
-        pad_width(side, size, stride, padding)
-        for side, size, stride in zip(
-            images.shape[1:-1], pool_size, strides, strict=True
-        )
-        if padding == "same"
-    ]
-    if any(map(any, widths)):
-        images = ops.pad(images, [(0, 0), *widths, (0, 0)])
-    for axis, (size, stride) in enumerate(
-        zip(pool_size, strides, strict=True), start=1
-    ):
-        before = (slice(None),) * axis
-        # The last window ends where the image does, or less than a stride
-        # before it.
-        slices = [
-            images[(*before, slice(i, (i - size + 1) or None, stride))]
-            for i in range(size)
-        ]
-        images = functools.reduce(ops.add, slices)
-    return images
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class GlobalPool(AxisLinear):
-    """Averages, or sums, over whole axes, which are kept with size one.
-
-    Attributes:
-        over: Tuple of integers, the axes of a sample.
-        scale: Float, by which sums are multiplied, or `None` for averages.
-    """
-
-    over: tuple[int, ...]
-    scale: float | None
-
-    @property
-    def num_axes(self) -> int:
-        return len(self.over)
-
-    @property
-    def factor(self) -> float:
-        return 1.0 if self.scale is None else self.scale
-
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        return self.over
-
-    def matrix(self, position: int, size: int) -> Array:
-        return np.full((1, size), 1.0 if self.scale is not None else 1 / size)
-
-    def open_constant(self, norm: str, position: int) -> float:
-        return 1.0 if self.scale is None else math.inf
-
-    def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
-        axes = [axis + 1 for axis in self.over]
-        if self.scale is None:
-            return ops.mean(inputs[0], axis=axes, keepdims=True)
-        total = ops.sum(inputs[0], axis=axes, keepdims=True)
-        return total * np.asarray(self.scale, dtype)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

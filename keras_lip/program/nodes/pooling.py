@@ -15,9 +15,9 @@ from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
-from keras_lip.program.nodes.axis_linear import GlobalPool
-from keras_lip.program.nodes.axis_linear import WindowPool
-from keras_lip.program.nodes.axis_linear import sum_windows
+from keras_lip.program.nodes.average_pooling import GlobalPool
+from keras_lip.program.nodes.average_pooling import WindowPool
+from keras_lip.program.nodes.average_pooling import sum_windows
 from keras_lip.program.nodes.host_convolution import pad_width
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.proofs.rounding import sqrt_up

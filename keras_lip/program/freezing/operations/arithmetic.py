@@ -13,8 +13,8 @@ from keras_lip.program.freezing.operations.common import not_understood
 from keras_lip.program.freezing.operations.common import read_constant
 from keras_lip.program.freezing.registry import register_freezer
 from keras_lip.program.nodes.affine import Affine
+from keras_lip.program.nodes.average_pooling import GlobalPool
 from keras_lip.program.nodes.axis_linear import Center
-from keras_lip.program.nodes.axis_linear import GlobalPool
 from keras_lip.program.nodes.dense import Dense
 from keras_lip.program.nodes.merges import Combine
 from keras_lip.read_weight import read_weight

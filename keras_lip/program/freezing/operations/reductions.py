@@ -10,7 +10,7 @@ from keras_lip.program.freezing.operations.common import counted_axis
 from keras_lip.program.freezing.operations.common import known_sizes
 from keras_lip.program.freezing.operations.common import not_understood
 from keras_lip.program.freezing.registry import register_freezer
-from keras_lip.program.nodes.axis_linear import GlobalPool
+from keras_lip.program.nodes.average_pooling import GlobalPool
 from keras_lip.program.nodes.pooling import GlobalMax
 from keras_lip.program.nodes.selections import Reshape
 

@@ -9,7 +9,7 @@ from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.checks import refuse_masks
 from keras_lip.program.freezing.checks import unknown_layer
 from keras_lip.program.freezing.registry import register_freezer
-from keras_lip.program.nodes.composite import Mapped
+from keras_lip.program.nodes.mapped import Mapped
 
 
 # At inference these pass their input on as it is.

@@ -9,8 +9,8 @@ from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.checks import refuse_masks
 from keras_lip.program.freezing.reading import on_images
 from keras_lip.program.freezing.registry import register_freezer
-from keras_lip.program.nodes.axis_linear import GlobalPool
-from keras_lip.program.nodes.axis_linear import WindowPool
+from keras_lip.program.nodes.average_pooling import GlobalPool
+from keras_lip.program.nodes.average_pooling import WindowPool
 from keras_lip.program.nodes.pooling import GlobalMax
 from keras_lip.program.nodes.pooling import MaxPool
 from keras_lip.program.nodes.selections import Reshape
