@@ -36,7 +36,8 @@ def check_seed(seed, tally, samples):
         name=f"seed {seed}: {network}",
     )
     try:
-        checks.run(evaluates=seed % 20 == 0)
+        # What takes long, of some.
+        checks.run(evaluates=seed % 20 == 0, exports=seed % 50 == 1)
     except BrokenPromiseError as error:
         error.add_note(f"seed {seed}: {network}")
         raise
@@ -69,8 +70,8 @@ def main():
     print(
         f"{keras.backend.backend()}: {tally.networks} networks, "
         f"{tally.refused} refused, {tally.bounds} bounds checked, "
-        f"{tally.copies} stock forms compared, {tally.certificates} "
-        f"certificates attacked, {broken} broken"
+        f"{tally.copies} stock forms and {tally.artifacts} artifacts "
+        f"compared, {tally.certificates} certificates attacked, {broken} broken"
     )
     for reason, names in sorted(tally.reasons.items()):
         print(f"  refused {len(names)}: {reason!r}, first of {names[0]}")

@@ -1,6 +1,8 @@
 """What must hold of every network, checked and attacked."""
 
 import dataclasses
+import pathlib
+import tempfile
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from keras_lip.bounds.find_norm import find_norm
 from keras_lip.live_model import LiveModel
 from keras_lip.program import freeze
 from keras_lip.program.program import LIVE_MACHINE
+from tests.random_networks import artifacts
 
 # Roundings of float64 in a sum of a few thousand products.
 _ROUNDING = 1e-9
@@ -29,6 +32,7 @@ class Tally:
         bounds: Number of Lipschitz bounds that were held against a stretch.
         certificates: Number of certified radii that were attacked.
         copies: Number of stock models that were held against the original.
+        artifacts: Number of exported models that were.
         reasons: Dict of lists: the names of those that each reason was given
             for.
     """
@@ -38,6 +42,7 @@ class Tally:
     bounds: int = 0
     certificates: int = 0
     copies: int = 0
+    artifacts: int = 0
     reasons: dict = dataclasses.field(default_factory=dict)
 
 
@@ -64,7 +69,7 @@ class NetworkChecks:
         )
         self.norm = "l2"
 
-    def run(self, evaluates=False, changes=True):
+    def run(self, evaluates=False, changes=True, exports=False):
         """Runs all checks, or counts the network as refused."""
         self.tally.networks += 1
         try:
@@ -84,6 +89,8 @@ class NetworkChecks:
         self.attack(report)
         if evaluates:
             self.check_evaluation(report)
+        if exports:
+            self.check_artifact(report)
         if changes:
             self.check_change(report)
 
@@ -119,7 +126,8 @@ class NetworkChecks:
                 step = _shorten(step, np.full(len(near), length), self.norm)
                 end, _, other = self._enclose(self.program, near + step)
                 gap = _distances(end - start, p) - error - other
-                found = gap / _distances(step, p)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    found = gap / _distances(step, p)
                 stretch = max(
                     stretch, np.max(found[np.isfinite(found)], initial=0)
                 )
@@ -205,6 +213,29 @@ class NetworkChecks:
         self._require(
             found <= most + 1e-6, f"evaluate says {found}, certify {most}"
         )
+
+    def check_artifact(self, report):
+        """An exported model certifies no more than `certify` does."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "artifact"
+            try:
+                run = artifacts.export(self.model, path)
+            except ValueError as error:
+                # 16 or 64 bits, or logits that float32 does not carry.
+                reason = f"not exported: {error}"[:70]
+                self.tally.reasons.setdefault(reason, []).append(self.name)
+                return
+            found = run(self.x.astype("float32"))
+        certified = found["radius"] > 0
+        self._require(
+            found["radius"] <= report.radius * (1 + 1e-6),
+            f"radii of {found['radius']} where {report.radius} is proven",
+        )
+        self._require(
+            found["label"][certified] == report.prediction[certified],
+            "the exported model certifies another class",
+        )
+        self.tally.artifacts += 1
 
     def check_change(self, report):
         """Other weights are another program: no audit is taken over."""

@@ -32,6 +32,13 @@ class RandomNetworksTest(LipschitzTestCase):
         rng = np.random.default_rng(0)
         NetworkChecks(network.model, rng, Tally()).run()
 
+    def test_artifacts_certify_no_more(self):
+        tally = Tally()
+        network = Network(SeededDraws(1))
+        checks = NetworkChecks(network.model, np.random.default_rng(1), tally)
+        checks.run(exports=True, changes=False)
+        self.assertEqual(tally.artifacts, 1)
+
     def test_evaluation_counts_what_is_certified(self):
         tally = Tally()
         for seed in (1, 5):
