@@ -50,3 +50,9 @@ class LipschitzModel(LipschitzMixin, keras.Model, metaclass=abc.ABCMeta):
 @keras.saving.register_keras_serializable(package="keras_lip")
 class FunctionalLipschitzModel(LipschitzMixin, keras.Model):
     """What `LipschitzModel(inputs, outputs)` makes."""
+
+
+# Files of the `.h5` format name the class of a model without its package.
+keras.saving.get_custom_objects()["FunctionalLipschitzModel"] = (
+    FunctionalLipschitzModel
+)

@@ -51,6 +51,9 @@ class LipschitzSequential(LipschitzMixin, keras.Sequential):
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: Any = None) -> Any:
+        # Configs of `.h5` files name no modules. Keras knows how to read them.
+        if not all("module" in layer for layer in config["layers"]):
+            return super().from_config(config, custom_objects)
         # That of Keras traces the whole stack anew with every layer that it
         # adds, in quadratic time. This one adds them all and traces once.
         unbuilt = {**config, "layers": [], "build_input_shape": None}
@@ -63,3 +66,7 @@ class LipschitzSequential(LipschitzMixin, keras.Sequential):
         if config.get("build_input_shape"):
             model.build(config["build_input_shape"])
         return model
+
+
+# Files of the `.h5` format name the class of a model without its package.
+keras.saving.get_custom_objects()["LipschitzSequential"] = LipschitzSequential
