@@ -57,6 +57,33 @@ def check_number(
     )
 
 
+def check_numbers(name: str, values: Any, low: float) -> tuple[float, ...]:
+    """Returns one number, or several, as a tuple of finite floats.
+
+    Args:
+        name: Name of the argument, for the error.
+        values: What was received.
+        low: Smallest value allowed.
+
+    Returns:
+        Tuple of floats.
+
+    Raises:
+        ValueError: If a value is no finite number or too small.
+        TypeError: If the values are neither a number nor a sequence.
+    """
+    if isinstance(values, numbers.Real):
+        values = (values,)
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(
+            f"`{name}` must be a number or a sequence of numbers. Received: "
+            f"{name}={values!r}"
+        )
+    listed = getattr(values, "tolist", lambda: values)()
+    listed = listed if isinstance(listed, Iterable) else (listed,)
+    return tuple(check_number(name, value, low) for value in listed)
+
+
 def check_known(name: str, value: Any, known: Iterable[str]) -> None:
     """Refuses a name that is not among the known ones, and lists those."""
     known = sorted(known)

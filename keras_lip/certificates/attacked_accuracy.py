@@ -18,7 +18,7 @@ from keras_lip.certificates.margins import predict_labels
 from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Array
 from keras_lip.validation import check_known
-from keras_lip.validation import check_number
+from keras_lip.validation import check_numbers
 from keras_lip.validation import check_positive_integer
 
 
@@ -26,7 +26,7 @@ def attacked_accuracy(
     model: keras.Model,
     x: Any,
     y: Any = None,
-    epsilons: Sequence[float] = (36 / 255, 72 / 255, 108 / 255),
+    epsilons: float | Sequence[float] = (36 / 255, 72 / 255, 108 / 255),
     bounds: tuple[float, float] = (0.0, 1.0),
     steps: int = 40,
     batch_size: int = 256,
@@ -48,7 +48,8 @@ def attacked_accuracy(
             `(batch_size, 1)` for labels 0 and 1 or -1 and 1.
         x: Array of inputs; or an iterable of batches `(inputs, labels)`.
         y: Array of labels: class indices or one-hot.
-        epsilons: Radii of the perturbations, in the norm.
+        epsilons: Radius, or radii, of the perturbations, in the norm. Defaults
+            to `(36 / 255, 72 / 255, 108 / 255)`.
         bounds: Least and greatest value of an entry of the input.
         steps: Positive integer. Steps of each attack.
         batch_size: Positive integer. Number of samples attacked at a time.
@@ -68,7 +69,7 @@ def attacked_accuracy(
 
     - [Rauber et al., 2020](https://doi.org/10.21105/joss.02607), foolbox
     """
-    radii = [check_number("epsilons", value, 0.0) for value in epsilons]
+    radii = list(check_numbers("epsilons", epsilons, 0.0))
     steps = check_positive_integer("steps", steps)
     batch_size = check_positive_integer("batch_size", batch_size)
     known = make_attacks(check_norm(norm), steps)
@@ -77,7 +78,7 @@ def attacked_accuracy(
     target = to_foolbox_model(model, bounds)
     classes = model.output_shape[-1]
     survivors: list[Any] = []
-    for inputs, labels in iterate_batches(x, y, batch_size):
+    for inputs, labels in iterate_batches(model, x, y, batch_size):
         if labels is None:
             raise ValueError("`y` must be given to measure an accuracy.")
         # As the attacks see them.

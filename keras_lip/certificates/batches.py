@@ -12,11 +12,12 @@ from keras_lip.types import Array
 
 
 def iterate_batches(
-    x: Any, y: Any, batch_size: int
+    model: keras.Model, x: Any, y: Any, batch_size: int
 ) -> Iterator[tuple[Array, Array | None]]:
     """Yields batches of inputs and labels.
 
     Args:
+        model: The model that the inputs are for.
         x: Array of inputs; or an iterable of batches, `inputs` or
             `(inputs, labels)`, such as a `tf.data.Dataset`, a
             `keras.utils.PyDataset` or a PyTorch `DataLoader`.
@@ -27,12 +28,15 @@ def iterate_batches(
         Tuples of `inputs` and `labels`, the latter `None` if there are none.
 
     Raises:
-        ValueError: If there is no sample, an input is not finite, or the
-            numbers of inputs and labels differ.
+        ValueError: If there is no sample, an input is not finite or does not
+            have the shape that the model takes, or the numbers of inputs and
+            labels differ.
     """
     start = 0
-    for inputs, labels in _iterate(x, y, batch_size):
+    shape = getattr(model, "input_shape", None)
+    for inputs, labels in _iterate(x, y, batch_size, shape):
         inputs = _to_numpy(inputs)
+        _check_shape(inputs, shape)
         labels = None if labels is None else _to_numpy(labels)
         if labels is not None and len(labels) != len(inputs):
             raise ValueError(
@@ -53,14 +57,17 @@ def iterate_batches(
         )
 
 
-def _iterate(x: Any, y: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
+def _iterate(
+    x: Any, y: Any, batch_size: int, shape: Any
+) -> Iterator[tuple[Any, Any]]:
     if isinstance(x, keras.utils.PyDataset):
         _refuse_labels(x, y)
         # Its own iterator may shuffle and never end.
         yield from (_unpack(x[index]) for index in range(len(x)))
     elif hasattr(x, "__array__") or isinstance(x, list | tuple):
         inputs = _to_numpy(x)
-        labels = None if y is None else _to_numpy(y)
+        _check_shape(inputs, shape)
+        labels = None if y is None else np.atleast_1d(_to_numpy(y))
         if labels is not None and len(labels) != len(inputs):
             raise ValueError(
                 "`x` and `y` must have the same length. Received: "
@@ -91,6 +98,29 @@ def _unpack(batch: Any) -> tuple[Any, Any]:
     if isinstance(batch, list | tuple):
         return batch[0], batch[1] if len(batch) > 1 else None
     return batch, None
+
+
+def _check_shape(inputs: Array, shape: Any) -> None:
+    """Refuses inputs that a model of one input does not take."""
+    if not isinstance(shape, tuple) or _fits(inputs.shape, shape):
+        return
+    advice = ""
+    if _fits((1, *inputs.shape), shape):
+        advice = (
+            " A sample needs a batch axis, `x[None]`, and a data set its "
+            "`batch(...)`."
+        )
+    raise ValueError(
+        f"Inputs must have shape {('batch', *shape[1:])}.{advice} Received: "
+        f"inputs of shape {inputs.shape}"
+    )
+
+
+def _fits(shape: Any, expected: Any) -> bool:
+    return len(shape) == len(expected) and all(
+        wanted in (None, size)
+        for size, wanted in zip(shape[1:], expected[1:], strict=True)
+    )
 
 
 def _to_numpy(array: Any) -> Array:

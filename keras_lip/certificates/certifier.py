@@ -127,7 +127,7 @@ class Certifier:
         """Yields the certificate of each batch of the data."""
         batch_size = check_positive_integer("batch_size", batch_size)
         start = 0
-        for inputs, labels in iterate_batches(x, y, batch_size):
+        for inputs, labels in iterate_batches(self._model, x, y, batch_size):
             if not self._is_ready:
                 self._prepare(None, (None, *inputs.shape[1:]))
             classes = len(self.bounds.matrix)

@@ -9,14 +9,14 @@ import numpy as np
 from keras_lip.certificates.audit_report import AuditReport
 from keras_lip.certificates.certification_report import CertificationReport
 from keras_lip.certificates.certifier import Certifier
-from keras_lip.validation import check_number
+from keras_lip.validation import check_numbers
 
 
 def certify(
     model: keras.Model,
     x: Any,
     y: Any = None,
-    epsilons: Sequence[float] = (36 / 255, 72 / 255, 108 / 255),
+    epsilons: float | Sequence[float] = (36 / 255, 72 / 255, 108 / 255),
     batch_size: int = 256,
     norm: str | None = None,
     audit: AuditReport | None = None,
@@ -68,7 +68,8 @@ def certify(
             `DataLoader`, in which case `y` is `None`. All are of one shape
             where a bound depends on sizes that the model leaves open.
         y: Array of labels: class indices or one-hot.
-        epsilons: Radii to report certified accuracies at.
+        epsilons: Radius, or radii, to report certified accuracies at. Defaults
+            to `(36 / 255, 72 / 255, 108 / 255)`.
         batch_size: Positive integer. Number of samples evaluated at a time.
         norm: `"l2"` or `"linf"`, of the perturbations. Defaults to the norm
             that the guarantees of all layers hold in, l2 where they hold in
@@ -110,7 +111,7 @@ def certify(
     - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), Proposition 3
     - [Bethune et al., 2022](https://arxiv.org/abs/2104.05097), for abstention
     """
-    radii = tuple(check_number("epsilons", value, 0.0) for value in epsilons)
+    radii = check_numbers("epsilons", epsilons, 0.0)
     certifier = Certifier(model, norm, audit, abstain_below, semantics)
     batches = list(certifier.run(x, y, batch_size, radii))
     if any(batch.label is None for batch in batches):

@@ -119,7 +119,7 @@ def falsify(
     attacked = AttackedModel(LiveModel(model), program)
     target = to_foolbox_model(model, bounds or _UNBOUNDED) if attacks else None
     nearest, stretch, start = math.inf, 0.0, 0
-    for inputs, labels in iterate_batches(x, y, batch_size):
+    for inputs, labels in iterate_batches(model, x, y, batch_size):
         center = inputs.astype("float64")
         part = slice(start, start + len(inputs))
         check_data(report, part, attacked(center), labels)

@@ -76,7 +76,7 @@ def find_adversarials(
         return predict_labels(ops.convert_to_numpy(target(native)))
 
     parts = []
-    for inputs, _ in iterate_batches(x, None, batch_size):
+    for inputs, _ in iterate_batches(model, x, None, batch_size):
         inputs = inputs.astype("float32")
         check_inside(inputs, bounds)
         labels = predict(inputs)

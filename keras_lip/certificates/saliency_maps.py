@@ -59,7 +59,7 @@ def saliency_maps(
     - [Simonyan et al., 2014](https://arxiv.org/abs/1312.6034), section 3
     - [Serrurier et al., 2023](https://arxiv.org/abs/2206.06854)
     """
-    batches = [inputs for inputs, _ in iterate_batches(x, None, 32)]
+    batches = [inputs for inputs, _ in iterate_batches(model, x, None, 32)]
     inputs = np.concatenate(batches).astype("float64")
     models = [model] if ordinary is None else [model, ordinary]
     attacked = [LiveModel(each) for each in models]

@@ -10,3 +10,8 @@ from keras_lip.metrics.mean_certifiable_robustness import (
 from keras_lip.metrics.mean_certified_radius import (
     MeanCertifiedRadius as MeanCertifiedRadius,
 )
+from keras_lip.metrics.registry import get as get
+from keras_lip.metrics.registry import serialize as serialize
+from keras_lip.metrics.tuner_objectives import register_tuner_objectives
+
+register_tuner_objectives()

@@ -22,7 +22,8 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
     measured at the start of every evaluation; see `CertifiedMetric`.
 
     Args:
-        epsilon: Float, at least zero. Norm of the perturbations.
+        epsilon: Float, at least zero. Norm of the perturbations. Defaults to
+            `36 / 255`, at which images with values in [0, 1] are compared.
         lipschitz_bound: Float or `None`. Proven bound of a model that is not a
             `LipschitzModel`.
         name: String. Name of the metric. Defaults to
@@ -47,7 +48,7 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
 
     def __init__(
         self,
-        epsilon: float,
+        epsilon: float = 36 / 255,
         lipschitz_bound: float | None = None,
         name: str = "binary_certified_accuracy",
         dtype: Any = None,

@@ -24,7 +24,8 @@ class CertifiedAccuracy(CertifiedMetric):
     measured at the start of every evaluation; see `CertifiedMetric`.
 
     Args:
-        epsilon: Float, at least zero. Norm of the perturbations.
+        epsilon: Float, at least zero. Norm of the perturbations. Defaults to
+            `36 / 255`, at which images with values in [0, 1] are compared.
         lipschitz_bound: Float or `None`. Proven bound of a model that is not a
             `LipschitzModel`; margins are then compared with
             `sqrt(2) * lipschitz_bound * epsilon`, in l-infinity with twice
@@ -53,7 +54,7 @@ class CertifiedAccuracy(CertifiedMetric):
 
     def __init__(
         self,
-        epsilon: float,
+        epsilon: float = 36 / 255,
         lipschitz_bound: float | None = None,
         name: str = "certified_accuracy",
         dtype: Any = None,

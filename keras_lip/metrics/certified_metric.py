@@ -43,6 +43,9 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             model, as in `keras_lip.certificates.certify`, or to l2.
     """
 
+    # What Keras's callbacks read, as that of its own metrics: more is better.
+    _direction = "up"
+
     def __init__(
         self,
         lipschitz_bound: float | None = None,

@@ -42,14 +42,23 @@ class EvaluationWatch:
 
     Args:
         model: The model.
-        metrics: Its certified metrics.
+        metrics: The certified metrics of one of its outputs.
+        output: Integer. Which output, counted as `keras.tree.flatten` counts.
     """
 
     def __init__(
-        self, model: keras.Model, metrics: Sequence[CertifiedMetric]
+        self,
+        model: keras.Model,
+        metrics: Sequence[CertifiedMetric],
+        output: int = 0,
     ) -> None:
         self._model = model
         self._metrics = tuple(metrics)
+        self._output = output
+        # What computes the output, which is the model where there is one.
+        self._proven = model
+        if isinstance(model, keras.Function) and len(model.outputs) > 1:
+            self._proven = keras.Model(model.inputs, model.outputs[output])
         self._version = ""
         self._expected: Enclosure | None = None
         self._probes: Array | None = None
@@ -57,12 +66,9 @@ class EvaluationWatch:
         self._is_due: Any = None
         self._taken: list[tuple[CertifiedMetric, PairBounds, Any]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._metrics)
-
     def begin(self) -> None:
         """Freezes the model as it stands, and hands out its constants."""
-        if not self._metrics or not self._model.built:
+        if not self._model.built:
             return
         version = find_version(self._model)
         if version != self._version:
@@ -76,17 +82,17 @@ class EvaluationWatch:
             self._is_due.assign(1.0)
 
     def _prove(self) -> None:
-        program = freeze(self._model)
+        program = freeze(self._proven)
         proven: dict[str, Any] = {}
         self._taken = []
         for metric in self._metrics:
-            norm = find_norm(self._model, metric.norm)
+            norm = find_norm(self._proven, metric.norm)
             if norm not in proven:
                 proven[norm] = bound_pairs(program, program.bounds(norm))
             bounds = proven[norm]
             head = None
             if bounds.kind.startswith("linear"):
-                head = visit_layers(self._model)[-1]
+                head = visit_layers(self._proven)[-1]
             head = head if hasattr(head, "kernel") else None
             self._taken.append((metric, bounds, head))
         self._set_probes(program)
@@ -126,7 +132,8 @@ class EvaluationWatch:
             outputs = self._model(
                 ops.convert_to_tensor(self._probes), training=False
             )
-            return ops.cast(outputs, "float32")
+            answers = keras.tree.flatten(outputs)[self._output]
+            return ops.cast(answers, "float32")
 
         self._answers.assign(
             ops.cond(
@@ -144,7 +151,7 @@ class EvaluationWatch:
             ValueError: If weights have changed, or the model answered
                 otherwise than its frozen program.
         """
-        if not self._metrics or self._expected is None:
+        if self._expected is None:
             return
         self.check_version()
         if float(read_weight(self._is_due)) > 0:
@@ -214,19 +221,26 @@ class WatchEnd(keras.callbacks.Callback):
         self.watch.end()
 
 
-def add_watch(watch: EvaluationWatch, callbacks: Any) -> Any:
-    """Returns callbacks with those of a watch around them."""
+def add_watches(watches: Sequence[EvaluationWatch], callbacks: Any) -> Any:
+    """Returns callbacks with those of watches around them."""
+    if not watches:
+        return callbacks
     if isinstance(callbacks, keras.callbacks.CallbackList):
         inner = callbacks.callbacks
         if not any(isinstance(each, WatchEnd) for each in inner):
-            begin, end = WatchBegin(watch, inner), WatchEnd(watch)
-            for each in (begin, end):
-                each.set_model(watch._model)
-            inner.insert(0, end)
-            inner.append(begin)
+            begins = [WatchBegin(watch, inner) for watch in watches]
+            ends = [WatchEnd(watch) for watch in watches]
+            own: list[Any] = [*begins, *ends]
+            for each in own:
+                each.set_model(callbacks.model)
+            inner[:] = [*ends, *inner, *begins]
         return callbacks
     listed = [] if callbacks is None else keras.tree.flatten(callbacks)
-    return [WatchEnd(watch), *listed, WatchBegin(watch, listed)]
+    return [
+        *map(WatchEnd, watches),
+        *listed,
+        *(WatchBegin(watch, listed) for watch in watches),
+    ]
 
 
 def _acts_on_batches(callback: Any) -> bool:

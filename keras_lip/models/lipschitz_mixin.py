@@ -8,19 +8,26 @@ import keras
 from keras_lip.bounds.find_norm import find_norm
 from keras_lip.deep_recursion import deep_recursion
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.models.compile_arguments import pair_with_outputs
+from keras_lip.models.compile_arguments import read_losses
+from keras_lip.models.compile_arguments import read_metrics
 from keras_lip.models.evaluation_watch import EvaluationWatch
-from keras_lip.models.evaluation_watch import add_watch
+from keras_lip.models.evaluation_watch import add_watches
+from keras_lip.models.training_data import add_loss_guard
+from keras_lip.models.training_data import check_labels
+from keras_lip.models.training_data import check_training_data
+from keras_lip.models.training_data import has_own_loss
 from keras_lip.types import Config
 
 
 class _Hidden:
-    """Holds a watch, hidden from Keras's tracking.
+    """Holds watches, hidden from Keras's tracking.
 
     A list of metrics as an attribute would count each of them twice.
     """
 
-    def __init__(self, watch: EvaluationWatch | None = None) -> None:
-        self.watch = watch
+    def __init__(self) -> None:
+        self.watches: list[EvaluationWatch] = []
 
 
 class LipschitzMixin:
@@ -45,30 +52,51 @@ class LipschitzMixin:
     ) -> None:
         """Compiles the model, and gives certified metrics its constants.
 
-        Takes the arguments of `keras.Model.compile`. A
+        Takes the arguments of `keras.Model.compile`, and the names of this
+        library's losses and metrics besides those of Keras. A
         `keras_lip.metrics.CertifiedAccuracy` and its like are bound to this
         model: its constants are measured at the start of every evaluation.
+        Of several outputs, they are of the one that the metric is given for.
+
+        Metrics of one kind that differ in their epsilon are named by it, such
+        as `certified_accuracy_0.1`, unless they were given names.
+
+        Raises:
+            ValueError: If two certified metrics have one name, or the output
+                that one is given for has no bound.
         """
+        metrics = read_metrics(metrics)
+        weighted_metrics = read_metrics(weighted_metrics)
         super().compile(  # type: ignore[misc]
             optimizer,
-            loss,
+            read_losses(loss),
             loss_weights=loss_weights,
             metrics=metrics,
             weighted_metrics=weighted_metrics,
             **kwargs,
         )
-        certified = tuple(
-            metric
-            for metric in keras.tree.flatten([metrics, weighted_metrics])
-            if isinstance(metric, CertifiedMetric)
-            and metric.lipschitz_bound is None
-        )
-        for metric in certified:
-            metric.bind(self)
         self._certifying = _Hidden()
-        if certified:
-            self._certifying.watch = EvaluationWatch(self, certified)
-            self._certifying.watch.begin()
+        for index, certified in self._find_certified(metrics, weighted_metrics):
+            for metric in certified:
+                metric.bind(self)
+            watch = EvaluationWatch(self, certified, index)
+            self._certifying.watches.append(watch)
+            watch.begin()
+
+    def _find_certified(
+        self, *sets: Any
+    ) -> list[tuple[int, list[CertifiedMetric]]]:
+        """Returns the metrics to certify with, of each output that has some."""
+        found: dict[int, list[CertifiedMetric]] = {}
+        for given in sets:
+            for index, listed in pair_with_outputs(self, given).items():
+                found.setdefault(index, []).extend(
+                    metric
+                    for metric in listed
+                    if isinstance(metric, CertifiedMetric)
+                    and metric.lipschitz_bound is None
+                )
+        return [(index, listed) for index, listed in found.items() if listed]
 
     def compile_from_config(self, config: Config) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -80,14 +108,25 @@ class LipschitzMixin:
 
         Certified metrics take their constants at the start, and at the start of
         every evaluation in between.
+
+        Raises:
+            ValueError: If an input is not finite or a label is no class, before
+                the first step if they are given as arrays, and after the first
+                step if a data set brings them. Labels are checked against the
+                losses of this library.
         """
-        watch = self._certifying.watch
-        if watch is not None:
-            names = list(inspect.signature(keras.Model.fit).parameters)[1:]
-            kwargs.update(zip(names, args, strict=False))
-            args = ()
-            kwargs["callbacks"] = add_watch(watch, kwargs.get("callbacks"))
-        return super().fit(*args, **kwargs)  # type: ignore[misc]
+        names = list(inspect.signature(keras.Model.fit).parameters)[1:]
+        kwargs.update(zip(names, args, strict=False))
+        if has_own_loss(self):
+            check_training_data(self, kwargs.get("x"), kwargs.get("y"))
+            validation = kwargs.get("validation_data")
+            if isinstance(validation, tuple) and len(validation) > 1:
+                check_labels(self, validation[1])
+            kwargs["callbacks"] = add_loss_guard(kwargs.get("callbacks"))
+        kwargs["callbacks"] = add_watches(
+            self._certifying.watches, kwargs.get("callbacks")
+        )
+        return super().fit(**kwargs)  # type: ignore[misc]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates the model, as `keras.Model.evaluate` does.
@@ -96,22 +135,20 @@ class LipschitzMixin:
             ValueError: If there are certified metrics, and what was evaluated
                 is not what was proven.
         """
-        watch = self._certifying.watch
-        if watch is not None:
-            names = list(inspect.signature(keras.Model.evaluate).parameters)[1:]
-            kwargs.update(zip(names, args, strict=False))
-            args = ()
-            kwargs["callbacks"] = add_watch(watch, kwargs.get("callbacks"))
-        return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+        names = list(inspect.signature(keras.Model.evaluate).parameters)[1:]
+        kwargs.update(zip(names, args, strict=False))
+        kwargs["callbacks"] = add_watches(
+            self._certifying.watches, kwargs.get("callbacks")
+        )
+        return super().evaluate(**kwargs)  # type: ignore[misc]
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates a batch, as `keras.Model.test_on_batch` does."""
-        watch = self._certifying.watch
-        if watch is None:
-            return super().test_on_batch(*args, **kwargs)  # type: ignore[misc]
-        watch.begin()
+        for watch in self._certifying.watches:
+            watch.begin()
         result = super().test_on_batch(*args, **kwargs)  # type: ignore[misc]
-        watch.end()
+        for watch in self._certifying.watches:
+            watch.end()
         return result
 
     def compute_loss(
@@ -127,9 +164,9 @@ class LipschitzMixin:
         )
         # The one place, on JAX, that sees a step's weights and may change the
         # variables of metrics.
-        watch = self._certifying.watch
-        if watch is not None and training:
-            watch.follow_heads()
-        elif watch is not None:
-            watch.run_probes()
+        for watch in self._certifying.watches:
+            if training:
+                watch.follow_heads()
+            else:
+                watch.run_probes()
         return loss

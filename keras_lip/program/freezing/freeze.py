@@ -76,9 +76,15 @@ def freeze(
         graph = get_graph(model, input_shape)
         for kind, tensors in ("input", graph.inputs), ("output", graph.outputs):
             if len(tensors) != 1:
+                advice = (
+                    "Make a model of the one to be certified: "
+                    "`keras.Model(model.inputs, model.outputs[0])`. "
+                    if kind == "output"
+                    else ""
+                )
                 raise ValueError(
                     f"Model '{model.name}' must have one {kind} to be bounded. "
-                    f"Received: {len(tensors)} {kind}s"
+                    f"{advice}Received: {len(tensors)} {kind}s"
                 )
         _check_dtypes(model, graph)
         shape = input_shape or graph.inputs[0].shape

@@ -1,0 +1,123 @@
+"""The losses and metrics that a model is compiled with."""
+
+import inspect
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_lip import losses
+from keras_lip import metrics
+from keras_lip.losses.registry import BY_NAME as LOSSES
+from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.metrics.registry import BY_NAME as METRICS
+
+
+def read_losses(loss: Any) -> Any:
+    """Returns the argument `loss` of `compile`, with our names looked up."""
+    return keras.tree.map_structure(
+        lambda each: (
+            losses.get(each)
+            if isinstance(each, str) and each in LOSSES
+            else each
+        ),
+        loss,
+    )
+
+
+def read_metrics(given: Any) -> Any:
+    """Returns the argument `metrics` of `compile`, with our names looked up.
+
+    Metrics that would report under one name get their epsilon, and where that
+    does not tell them apart their norm, added to it: Keras keeps one value for
+    each name.
+
+    Raises:
+        ValueError: If two certified metrics of one output still have one name.
+    """
+    found = keras.tree.map_structure(
+        lambda each: (
+            metrics.get(each)
+            if isinstance(each, str) and each in METRICS
+            else each
+        ),
+        given,
+    )
+    for listed in _find_lists(found):
+        certified = [m for m in listed if isinstance(m, CertifiedMetric)]
+        _name_apart(certified)
+        names = Counter(metric.name for metric in certified)
+        for name, count in names.items():
+            if count > 1:
+                raise ValueError(
+                    f"{count} metrics of a model are named {name!r}, of which "
+                    "Keras reports the last. Pass each a `name`."
+                )
+    return found
+
+
+def pair_with_outputs(model: keras.Model, given: Any) -> dict[int, list[Any]]:
+    """Returns what `compile` was given for each output of a model.
+
+    Args:
+        model: The model.
+        given: Its argument `loss` or `metrics`, or its labels: for all outputs,
+            by position, or by name.
+
+    Returns:
+        Dict of the number of an output, counted as `keras.tree.flatten` counts,
+        to a list.
+    """
+    names = _name_outputs(model)
+    if len(names) == 1:
+        return {0: keras.tree.flatten(given)}
+    if isinstance(given, dict):
+        # Keras refuses other names when it builds them.
+        parts = [(names.index(n), given[n]) for n in given if n in names]
+    elif isinstance(given, list | tuple) and len(given) == len(names):
+        parts = list(enumerate(given))
+    else:
+        parts = [(index, given) for index in range(len(names))]
+    return {index: keras.tree.flatten(part) for index, part in parts}
+
+
+def _name_outputs(model: keras.Model) -> list[str]:
+    """Returns the names of outputs, in the order of `keras.tree.flatten`."""
+    if not isinstance(model, keras.Function):
+        return [""]
+    names = model.output_names
+    outputs = model._outputs_struct
+    if isinstance(outputs, dict) and len(outputs) == len(names):
+        order = keras.tree.pack_sequence_as(outputs, range(len(outputs)))
+        return sorted(outputs, key=order.__getitem__)
+    return list(names)
+
+
+def _find_lists(given: Any) -> Iterator[list[Any]]:
+    """Yields the lists of metrics of each output."""
+    parts = list(given.values()) if isinstance(given, dict) else [given]
+    for part in parts:
+        if not isinstance(part, list | tuple):
+            continue
+        nested = [list(each) for each in part if isinstance(each, list | tuple)]
+        yield from nested or [list(part)]
+
+
+def _name_apart(certified: list[CertifiedMetric]) -> None:
+    unnamed = [
+        metric
+        for metric in certified
+        if metric.name == _parameters(metric)["name"].default
+    ]
+    for attribute in ("epsilon", "norm"):
+        names = Counter(metric.name for metric in certified)
+        for metric in unnamed:
+            value = getattr(metric, attribute, None)
+            if names[metric.name] > 1 and value is not None:
+                text = value if isinstance(value, str) else f"{value:.4g}"
+                metric.name = f"{metric.name}_{text}"
+
+
+def _parameters(metric: CertifiedMetric) -> Any:
+    return inspect.signature(type(metric)).parameters
