@@ -1,7 +1,10 @@
 """The contract every Lipschitz layer keeps."""
 
+from typing import Any
+
 import keras
 
+from keras_lip.linalg import start_vector
 from keras_lip.program import Program
 from keras_lip.program import freeze_layer
 from keras_lip.program.builder import Wire
@@ -94,6 +97,25 @@ class LipschitzLayer(keras.layers.Layer):
         outputs = program.to_keras(inputs)
         first = inputs[0] if len(inputs) == 1 else inputs
         return keras.Model(first, outputs, name=self.name)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the weights, as `keras.layers.Layer` does.
+
+        The vector of a power iteration on images has the size of the images
+        that the layer was built for. One of another size is left out, and
+        starts afresh, so that the weights fit images of every size.
+
+        Args:
+            store: Dict of arrays by the number of the weight.
+        """
+        values = {key: store[key] for key in store.keys()}
+        for index, weight in enumerate(self.weights[: len(values)]):
+            saved = values.get(str(index), weight)
+            if weight.name.endswith("power_iteration_vector") and tuple(
+                saved.shape
+            ) != tuple(weight.shape):
+                values[str(index)] = start_vector(weight.shape)
+        super().load_own_variables(values)
 
     def _read(self, proven: bool = False) -> Program:
         return freeze_layer(self, proven=proven)

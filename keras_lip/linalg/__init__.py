@@ -26,4 +26,5 @@ from keras_lip.linalg.power_iteration import power_iteration as power_iteration
 from keras_lip.linalg.project_l1 import project_l1 as project_l1
 from keras_lip.linalg.scale_to_one import scale_to_one as scale_to_one
 from keras_lip.linalg.skew_kernel import skew_kernel as skew_kernel
+from keras_lip.linalg.start_vector import start_vector as start_vector
 from keras_lip.linalg.transpose import transpose as transpose

@@ -1,11 +1,11 @@
 """Division by the spectral norm, as the power method estimates it."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_lip.linalg import power_iteration
 from keras_lip.linalg import scale_to_one
+from keras_lip.linalg import start_vector
 from keras_lip.operators import DenseOperator
 from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.types import Config
@@ -60,10 +60,7 @@ class Spectral(Parametrization):
                 "`Spectral` takes one matrix of shape `(rows, columns)`. "
                 f"Received: shape={tuple(shape)}. Use `AOL` for a batch."
             )
-        # Any vector that is not orthogonal to the leading one will do, and no
-        # matrix that is drawn at random is orthogonal to this one.
-        vector = np.random.default_rng(0).normal(size=(1, shape[0]))
-        return {"power_iteration_vector": vector.astype("float32")}
+        return {"power_iteration_vector": start_vector((1, shape[0]))}
 
     def constrain(
         self, matrix: Tensor, state: State, training: bool

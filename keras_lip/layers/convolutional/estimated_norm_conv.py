@@ -8,6 +8,7 @@ from keras import ops
 from keras_lip.layers.convolutional.kernel_conv import KernelConv
 from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.linalg import power_iteration
+from keras_lip.linalg import start_vector
 from keras_lip.traces import can_move
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -41,7 +42,7 @@ class EstimatedNormConv(KernelConv):
         self.power_iteration_vector = self.add_weight(
             name="power_iteration_vector",
             shape=(1, *self._image_sides(sides), channels),
-            initializer="random_normal",
+            initializer=start_vector,
             trainable=False,
             autocast=False,
         )

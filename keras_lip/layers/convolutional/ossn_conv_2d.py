@@ -18,10 +18,12 @@ class OSSNConv2D(EstimatedNormConv):
     padding, rather than on the reshaped kernel (one-sided spectral
     normalization, OSSN): by one iteration a training step, from the image where
     the last one ended, which is a non-trainable weight, and by 100 iterations
-    from there at inference. The estimate lies below the norm, so that the layer
-    may exceed one by its error; `lipschitz_bound` measures the kernel that runs
-    at inference, for images of any size, and `keras_lip.models.materialize`
-    with `proven=True` writes down a kernel that is proven not to exceed one.
+    from there at inference. Weights that are loaded from a file of another
+    image size start it afresh. The estimate lies below the norm, so that the
+    layer may exceed one by its error; `lipschitz_bound` measures the kernel
+    that runs at inference, for images of any size, and
+    `keras_lip.models.materialize` with `proven=True` writes down a kernel that
+    is proven not to exceed one.
 
     Args:
         filters: Positive integer. Number of channels of the output.

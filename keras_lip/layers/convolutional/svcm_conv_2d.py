@@ -26,8 +26,9 @@ class SVCMConv2D(EstimatedNormConv):
     value clipping and masking, SVCM). `keras_lip.callbacks.SVCMClipping` does
     so every n steps. In between, and for what the window cuts off, the kernel
     is divided by an estimate of its norm, as in `OSSNConv2D`, wherever that
-    exceeds one. `lipschitz_bound` measures the kernel that runs at inference,
-    for images of any size, and `keras_lip.models.materialize` with
+    exceeds one. Weights that are loaded from a file of another image size start
+    the estimate afresh. `lipschitz_bound` measures the kernel that runs at
+    inference, for images of any size, and `keras_lip.models.materialize` with
     `proven=True` writes down a kernel that is proven not to exceed one.
 
     Args:

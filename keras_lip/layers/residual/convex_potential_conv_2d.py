@@ -12,6 +12,7 @@ from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
+from keras_lip.linalg import start_vector
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
 from keras_lip.read_weight import read_kernel
@@ -40,11 +41,12 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     `|K|` is then estimated by the power method on a periodic image, of the size
     that the layer is built for or of 32 x 32 if that is larger: by one
     iteration a training step, from the image where the last one ended, which is
-    a non-trainable weight, and by 100 iterations from there at inference. An
-    estimate lies below the norm on images of any size, often by half a percent,
-    so the step may be too long; `lipschitz_bound` is that of the step that runs
-    at inference, `max(1, h |K|^2 - 1)`. `keras_lip.models.fix_steps` returns a
-    model of steps that are proven short enough.
+    a non-trainable weight, and by 100 iterations from there at inference.
+    Weights that are loaded from a file of another image size start it afresh.
+    An estimate lies below the norm on images of any size, often by half a
+    percent, so the step may be too long; `lipschitz_bound` is that of the step
+    that runs at inference, `max(1, h |K|^2 - 1)`. `keras_lip.models.fix_steps`
+    returns a model of steps that are proven short enough.
 
     A `step` that is given is kept, whatever becomes of `K` (relaxed training),
     as a non-trainable weight. Where it is longer than `2 / |K|^2`, the bound is
@@ -115,7 +117,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         self.power_iteration_vector = self.add_weight(
             name="power_iteration_vector",
             shape=(1, *sides, self.kernel.shape[-2]),
-            initializer="random_normal",
+            initializer=start_vector,
             trainable=False,
             autocast=False,
         )

@@ -11,6 +11,7 @@ from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
+from keras_lip.linalg import start_vector
 from keras_lip.operators import DenseOperator
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
@@ -108,7 +109,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         self.power_iteration_vector = self.add_weight(
             name="power_iteration_vector",
             shape=(1, input_dim),
-            initializer="random_normal",
+            initializer=start_vector,
             trainable=False,
             autocast=False,
         )
