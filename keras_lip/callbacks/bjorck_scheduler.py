@@ -1,5 +1,6 @@
 """The number of Björck's iterations by epoch."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ class BjorckScheduler(BaseScheduler):
     Few iterations make training fast, and many at its end make the kernels
     orthogonal to machine precision: with any number they are non-expansive.
     All layers whose `parametrization` is a `keras_lip.parametrizations.Bjorck`
-    are set, those of nested models included.
+    are set, those of nested models included. Frozen layers, and the layers of
+    frozen models, are left alone: a layer that shares an instance of `Bjorck`
+    with a frozen one is given a copy of its own.
 
     Training and inference use the same number: validation in an epoch runs with
     that of the epoch, and the model is left, and saved, with the last one. End
@@ -32,8 +35,8 @@ class BjorckScheduler(BaseScheduler):
 
     Raises:
         TypeError: If `schedule` is not a function.
-        ValueError: In training, if no layer of the model is parametrized by
-            `Bjorck`, or if the value is not a positive integer.
+        ValueError: In training, if no trainable layer of the model is
+            parametrized by `Bjorck`, or if the value is not a positive integer.
 
     Example:
 
@@ -51,16 +54,29 @@ class BjorckScheduler(BaseScheduler):
         super().__init__(schedule, "iterations", "bjorck_iterations")
 
     def find_targets(self) -> list[Any]:
-        found = [
-            layer.parametrization
+        layers = [
+            layer
             for _, layer in named_layers(self.model)
             if isinstance(getattr(layer, "parametrization", None), Bjorck)
         ]
+        trained = {
+            id(layer)
+            for _, layer in named_layers(self.model, trainable_only=True)
+        }
+        found = [layer for layer in layers if id(layer) in trained]
         if not found:
             raise ValueError(
-                f"No layer of model '{self.model.name}' is parametrized by "
-                "`keras_lip.parametrizations.Bjorck`. Use layers such as "
-                "`keras_lip.layers.OrthogonalDense` with "
+                f"No trainable layer of model '{self.model.name}' is "
+                "parametrized by `keras_lip.parametrizations.Bjorck`. Use "
+                "layers such as `keras_lip.layers.OrthogonalDense` with "
                 '`parametrization="bjorck"`, or remove `BjorckScheduler`.'
             )
-        return found
+        frozen = {
+            id(layer.parametrization)
+            for layer in layers
+            if id(layer) not in trained
+        }
+        for layer in found:
+            if id(layer.parametrization) in frozen:
+                layer.parametrization = copy.copy(layer.parametrization)
+        return [layer.parametrization for layer in found]

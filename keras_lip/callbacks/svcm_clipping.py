@@ -14,6 +14,7 @@ class SVCMClipping(keras.callbacks.Callback):
 
     Kernels are clipped after every `every_n_steps`-th training step, and at the
     end of training. In between the layers divide by an estimate of their norm.
+    Frozen layers, and the layers of frozen models, are left alone.
 
     Args:
         every_n_steps: Positive integer.
@@ -22,7 +23,7 @@ class SVCMClipping(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is not a positive integer or, in training, if
-            the model has no `SVCMConv2D`.
+            the model has no trainable `SVCMConv2D`.
 
     Example:
 
@@ -46,8 +47,8 @@ class SVCMClipping(keras.callbacks.Callback):
         self._steps = 0
         if not self._find_layers():
             raise ValueError(
-                f"Model '{self.model.name}' has no `SVCMConv2D` to clip. Add "
-                "one, or remove `SVCMClipping`."
+                f"Model '{self.model.name}' has no trainable `SVCMConv2D` to "
+                "clip. Add one or unfreeze it, or remove `SVCMClipping`."
             )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -69,6 +70,6 @@ class SVCMClipping(keras.callbacks.Callback):
     def _find_layers(self) -> list[SVCMConv2D]:
         return [
             layer
-            for _, layer in named_layers(self.model)
+            for _, layer in named_layers(self.model, trainable_only=True)
             if isinstance(layer, SVCMConv2D)
         ]

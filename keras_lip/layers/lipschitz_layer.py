@@ -8,6 +8,7 @@ from keras_lip.linalg import start_vector
 from keras_lip.program import Program
 from keras_lip.program import freeze_layer
 from keras_lip.program.builder import Wire
+from keras_lip.types import Shape
 
 
 class LipschitzLayer(keras.layers.Layer):
@@ -97,6 +98,48 @@ class LipschitzLayer(keras.layers.Layer):
         outputs = program.to_keras(inputs)
         first = inputs[0] if len(inputs) == 1 else inputs
         return keras.Model(first, outputs, name=self.name)
+
+    def add_weight(
+        self,
+        shape: Shape | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """Adds a weight, as `keras.layers.Layer` does.
+
+        Args:
+            shape: Shape of the weight. Defaults to `None`, for a scalar.
+            initializer: Initializer. Defaults to `None`, for that of Keras.
+            dtype: Dtype of the weight. Defaults to `None`, for that of the
+                layer.
+            trainable: Boolean. Whether it is trained. Defaults to `True`.
+            autocast: Boolean. Whether it is read in the dtype that the layer
+                computes in, and not in its own. Defaults to `True`.
+            **kwargs: Passed to `keras.layers.Layer.add_weight`.
+
+        Raises:
+            ValueError: If a weight that is read in its own dtype, to be
+                constrained, has 16 bits.
+        """
+        narrow = keras.backend.standardize_dtype(dtype or self.variable_dtype)
+        if not autocast and narrow in ("float16", "bfloat16"):
+            raise ValueError(
+                f"Layer '{self.name}' of type `{type(self).__name__}` keeps "
+                "its promise with weights of at least 32 bits. Received: "
+                f"weights in {narrow}. Use `dtype='mixed_{narrow}'`, which "
+                f"computes in {narrow} and keeps weights in float32."
+            )
+        return super().add_weight(
+            shape=shape,
+            initializer=initializer,
+            dtype=dtype,
+            trainable=trainable,
+            autocast=autocast,
+            **kwargs,
+        )
 
     def load_own_variables(self, store: Any) -> None:
         """Loads the weights, as `keras.layers.Layer` does.

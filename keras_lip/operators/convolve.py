@@ -1,4 +1,7 @@
-"""Convolutions, with gradients that are fast in loops as well."""
+"""Convolutions, with gradients that are fast in loops as well.
+
+This is one of the few files that branch on the backend.
+"""
 
 import math
 
@@ -38,6 +41,10 @@ def convolve(
             widths = [(total // 2, total - total // 2) for total in totals]
             inputs = ops.pad(inputs, [(0, 0), *widths, (0, 0)])
         return _convolve_in_loop(inputs, kernel)
+    if keras.backend.backend() == "tensorflow" and inputs.shape[0] == 0:
+        # TensorFlow (2.21, on CPUs) would return images as large as the inputs.
+        image = _output_sides(inputs, kernel, strides, padding, dilation_rate)
+        return ops.zeros((0, *image, kernel.shape[-1]), dtype=inputs.dtype)
     return ops.conv(
         inputs,
         kernel,
@@ -46,6 +53,26 @@ def convolve(
         dilation_rate=dilation_rate,
         data_format="channels_last",
     )
+
+
+def _output_sides(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, ...],
+    padding: str,
+    dilation_rate: tuple[int, ...],
+) -> list[int]:
+    sides = []
+    for side, taps, stride, rate in zip(
+        inputs.shape[1:-1],
+        kernel.shape[:-2],
+        strides,
+        dilation_rate,
+        strict=True,
+    ):
+        outside = (taps - 1) * rate if padding == "valid" else 0
+        sides.append(-(-(side - outside) // stride))
+    return sides
 
 
 @ops.custom_gradient

@@ -98,6 +98,26 @@ class BjorckSchedulerTest(LipschitzTestCase):
         self.fit(model, callbacks.BjorckScheduler(lambda epoch: 7))
         self.assertEqual([shared.iterations, own.iterations], [7, 7])
 
+    def test_frozen_layers_keep_their_iterations(self):
+        shared, own = Bjorck(15), Bjorck(15)
+        first, second = (
+            layers.OrthogonalDense(5, parametrization=shared) for _ in range(2)
+        )
+        inner = keras.Sequential(
+            [layers.OrthogonalDense(5, parametrization=own)]
+        )
+        last = layers.OrthogonalDense(3, parametrization=shared)
+        model = keras.Sequential(
+            [keras.Input((5,)), first, inner, second, last]
+        )
+        first.trainable = inner.trainable = False
+        model.compile("sgd", "mse")
+        self.fit(model, callbacks.BjorckScheduler(lambda epoch: 7))
+        self.assertEqual([shared.iterations, own.iterations], [15, 15])
+        self.assertIs(first.parametrization, shared)
+        self.assertEqual(second.parametrization.iterations, 7)
+        self.assertEqual(last.parametrization.iterations, 7)
+
     def test_bad_input_is_refused(self):
         with self.assertRaisesRegex(TypeError, "`schedule` must be a function"):
             callbacks.BjorckScheduler(3)

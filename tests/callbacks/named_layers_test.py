@@ -15,6 +15,20 @@ class NamedLayersTest(LipschitzTestCase):
         names = [name for name, _ in named_layers(model)]
         self.assertCountEqual(names, ["start", "shared", "middle/relu"])
 
+    def test_frozen_layers_and_models_are_left_out(self):
+        dense = [keras.layers.Dense(3, name=name) for name in "abc"]
+        inner = keras.Sequential([dense[0]], name="inner")
+        model = keras.Sequential([keras.Input((3,)), inner, *dense[1:]])
+        inner.trainable = dense[1].trainable = False
+        dense[0].trainable = True
+
+        def names():
+            return [name for name, _ in named_layers(model, True)]
+
+        self.assertEqual(names(), ["c"])
+        model.trainable = False
+        self.assertEqual(names(), [])
+
     def test_layers_of_a_subclassed_model_are_found(self):
         class Net(keras.Model):
             def __init__(self):

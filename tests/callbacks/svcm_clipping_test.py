@@ -59,10 +59,30 @@ class SVCMClippingTest(LipschitzTestCase):
             np.abs(to_numpy(conv.free_kernel) - first).max(), 0.01
         )
 
+    def test_frozen_layers_are_not_clipped(self):
+        _, frozen = self.make_model()
+        _, inner = self.make_model()
+        _, free = self.make_model()
+        model = keras.Sequential(
+            [keras.Input((4, 4, 2)), frozen, keras.Sequential([inner]), free]
+        )
+        frozen.trainable = False
+        model.layers[1].trainable = False
+        # A frozen model counts, whatever its layers say.
+        inner.trainable = True
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        x = self.normal(1, 4, 4, 2)
+        before = [self.norm(conv) for conv in (frozen, inner)]
+        clipping = callbacks.SVCMClipping(every_n_steps=1)
+        model.fit(x, x, callbacks=[clipping], verbose=0)
+        self.assertEqual([self.norm(conv) for conv in (frozen, inner)], before)
+        self.assertGreater(min(before), 2)
+        self.assertAllClose(self.norm(free), 1.0, 1e-5)
+
     def test_models_without_such_a_layer_are_refused(self):
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
-        with self.assertRaisesRegex(ValueError, "has no `SVCMConv2D`"):
+        with self.assertRaisesRegex(ValueError, "no trainable `SVCMConv2D`"):
             model.fit(
                 np.ones((2, 2)),
                 np.ones((2, 1)),

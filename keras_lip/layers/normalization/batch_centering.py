@@ -114,6 +114,8 @@ class BatchCentering(LipschitzLayer):
         axes = list(range(len(inputs.shape)))
         del axes[self.axis]
         mean = ops.mean(ops.cast(inputs, self.moving_mean.dtype), axis=axes)
+        # The mean over no samples is not a number.
+        mean = ops.where(ops.equal(ops.size(inputs), 0), moving_mean, mean)
         self.moving_mean.assign(
             self.momentum * moving_mean + (1 - self.momentum) * mean
         )

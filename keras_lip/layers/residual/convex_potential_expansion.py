@@ -86,6 +86,9 @@ class ConvexPotentialExpansion(LipschitzLayer):
         self.concatenate.build([input_shape] * len(self.blocks))
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        # Keras freezes the blocks of a layer that becomes frozen, and not those
+        # of one that is created so.
+        training = bool(training and self.trainable)
         return self.concatenate(
             [block(inputs, training=training) for block in self.blocks]
         )
