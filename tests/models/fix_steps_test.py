@@ -4,8 +4,11 @@ import numpy as np
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.layers import ConvexPotentialConv2D
 from keras_lip.layers import ConvexPotentialDense
+from keras_lip.layers import ConvexPotentialExpansion
 from keras_lip.layers import LayerStack
 from keras_lip.layers import MaxMin
+from keras_lip.layers import SkewFlowConv2D
+from keras_lip.layers import SkewFlowDense
 from keras_lip.layers import UnitNormDense
 from keras_lip.models import LipschitzModel
 from keras_lip.models import LipschitzSequential
@@ -100,6 +103,29 @@ class FixStepsTest(LipschitzTestCase):
         fixed.save(path)
         self.assertAllClose(keras.models.load_model(path)(x), fixed(x), 0, 0)
 
+    def test_blocks_of_kernels_of_zero_get_a_step(self):
+        zeros = {"kernel_initializer": "zeros", "bias_initializer": "ones"}
+        expansion = ConvexPotentialExpansion(
+            [ConvexPotentialDense(3, **zeros), ConvexPotentialDense(2, **zeros)]
+        )
+        model = LipschitzSequential(
+            [
+                keras.Input((4, 4, 2)),
+                ConvexPotentialConv2D(3, 3, **zeros),
+                SkewFlowConv2D(3, 3, **zeros),
+                keras.layers.Flatten(),
+                LayerStack(ConvexPotentialDense(3, **zeros), depth=2),
+                SkewFlowDense(3, **zeros),
+                expansion,
+            ]
+        )
+        fixed = fix_steps(model)
+        self.assertAllClose(fixed.layers[0].step, 200.0)
+        self.assertAlmostEqual(lipschitz_bound(fixed), 1.0, delta=1e-4)
+        x = self.normal(3, 4, 4, 2)
+        self.assertAllClose(fixed(x), model(x))
+        self.assertAllClose(fixed(x), materialize(model, proven=True)(x), 1e-5)
+
     def test_copy_is_saved_and_loaded(self):
         fixed = fix_steps(self.make_model())
         path = self.temporary_path("model.keras")
@@ -110,7 +136,7 @@ class FixStepsTest(LipschitzTestCase):
         self.assertEqual(lipschitz_bound(loaded), lipschitz_bound(fixed))
 
     def test_anything_but_a_built_model_is_refused(self):
-        with self.assertRaisesRegex(TypeError, "must be a `keras.Model`"):
+        with self.assertRaisesRegex(TypeError, "A `keras.Model` is expected"):
             fix_steps(ConvexPotentialDense(2))
         subclassed = Subclassed()
         subclassed(np.ones((1, 4)))

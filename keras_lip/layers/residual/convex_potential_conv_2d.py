@@ -12,6 +12,7 @@ from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
+from keras_lip.layers.residual.potential_step import running_kernel
 from keras_lip.linalg import start_vector
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
@@ -35,8 +36,10 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     strides of one, `K^T` its exact transpose with the same kernel and padding,
     and `s` a non-decreasing 1-Lipschitz activation. It is one step of length
     `h` down the gradient of a convex potential, and 1-Lipschitz in the l2 norm
-    for every step of at most `2 / |K|^2`, which is the default, with either
-    padding and for images of any size.
+    for every step of at most `2 / |K|^2`, with either padding and for images of
+    any size. The default is `2 / max(|K|, 0.1)^2`, the longest of these that is
+    not over 200. With a kernel of zero the block is the identity, and trains
+    from there if its bias is not zero.
 
     `|K|` is then estimated by the power method on a periodic image, of the size
     that the layer is built for or of 32 x 32 if that is larger: by one
@@ -52,6 +55,9 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     as a non-trainable weight. Where it is longer than `2 / |K|^2`, the bound is
     `h |K|^2 - 1`, above one.
 
+    Where an entry of the kernel exceeds 1e6, a multiple of the kernel whose
+    largest entry is 1e6 runs in its place, so that nothing overflows.
+
     Args:
         hidden_filters: Positive integer. Number of channels of `K x`.
         kernel_size: Positive integer, or a pair of them: height and width.
@@ -62,7 +68,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         activation: Name or function of a non-decreasing 1-Lipschitz activation
             of `keras.activations`. Defaults to `"relu"`.
         step: Float, or `None`. The step `h`, if it is not to follow `K`.
-            Defaults to `None`, for `2 / |K|^2`.
+            Defaults to `None`, for `2 / max(|K|, 0.1)^2`.
         kernel_initializer: Initializer of the kernel of `K`.
         bias_initializer: Initializer of `b`.
         kernel_regularizer: Regularizer of the kernel of `K`.
@@ -128,13 +134,13 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
             return ops.convert_to_tensor(self.fixed_step)
         return estimate_step(
             ConvolutionOperator(),
-            self.kernel,
+            running_kernel(self.kernel),
             self.power_iteration_vector,
             training,
         )
 
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
-        kernel = ops.convert_to_tensor(self.kernel)
+        kernel = running_kernel(self.kernel)
         step = ops.cast(self.compute_step(training), kernel.dtype)
         return kernel, kernel * step
 
@@ -143,15 +149,17 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         step = float(read_kernel(self, self.compute_step()))
         if self.step is not None:
             return step
-        norm = convolution_norm_bound(read_kernel(self, self.kernel))
+        norm = convolution_norm_bound(
+            read_kernel(self, running_kernel(self.kernel))
+        )
         return min(step, longest_step(norm))
 
     def read_kernels(self, proven: bool) -> tuple[Array, Array]:
         if not proven:
             return super().read_kernels(proven)
-        step = np.float32(self.proven_step())
-        back = ops.multiply(self.kernel, step)
-        return read_kernel(self, self.kernel), read_kernel(self, back)
+        kernel = running_kernel(self.kernel)
+        back = ops.multiply(kernel, np.float32(self.proven_step()))
+        return read_kernel(self, kernel), read_kernel(self, back)
 
     def get_config(self) -> Config:
         return {**super().get_config(), "step": self.step}

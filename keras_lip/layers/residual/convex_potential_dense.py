@@ -11,6 +11,7 @@ from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
+from keras_lip.layers.residual.potential_step import running_kernel
 from keras_lip.linalg import start_vector
 from keras_lip.operators import DenseOperator
 from keras_lip.program.builder import Wire
@@ -33,7 +34,9 @@ class ConvexPotentialDense(BaseHiddenDense):
     The layer computes `x - h * s(x W + b) W^T`, where `s` is a non-decreasing
     1-Lipschitz activation. It is one step of length `h` down the gradient of a
     convex potential, and 1-Lipschitz in the l2 norm for every step of at most
-    `2 / |W|^2`, which is the default.
+    `2 / |W|^2`. The default is `2 / max(|W|, 0.1)^2`, the longest of these that
+    is not over 200. With a kernel of zero the block is the identity, and trains
+    from there if its bias is not zero.
 
     `|W|` is then estimated by the power method: by one iteration a training
     step, from the vector where the last one ended, which is a non-trainable
@@ -49,12 +52,15 @@ class ConvexPotentialDense(BaseHiddenDense):
     1-Lipschitz functions: where the step is longer than `2 / |W|^2`, the bound
     is `h |W|^2 - 1`, above one.
 
+    Where an entry of the kernel exceeds 1e6, a multiple of the kernel whose
+    largest entry is 1e6 runs in its place, so that nothing overflows.
+
     Args:
         hidden_units: Positive integer. Number of columns of `W`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
             of `keras.activations`. Defaults to `"relu"`.
         step: Float, or `None`. The step `h`, if it is not to follow `W`.
-            Defaults to `None`, for `2 / |W|^2`.
+            Defaults to `None`, for `2 / max(|W|, 0.1)^2`.
         kernel_initializer: Initializer of `W`.
         bias_initializer: Initializer of `b`.
         kernel_regularizer: Regularizer of `W`.
@@ -119,7 +125,10 @@ class ConvexPotentialDense(BaseHiddenDense):
         if self.step is not None:
             return ops.convert_to_tensor(self.fixed_step)
         return estimate_step(
-            DenseOperator(), self.kernel, self.power_iteration_vector, training
+            DenseOperator(),
+            running_kernel(self.kernel),
+            self.power_iteration_vector,
+            training,
         )
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
@@ -127,7 +136,7 @@ class ConvexPotentialDense(BaseHiddenDense):
             step = self.compute_step(training=True)
         else:
             step = compute_once(self, self.compute_step)
-        kernel = ops.cast(self.kernel, inputs.dtype)
+        kernel = ops.cast(running_kernel(self.kernel), inputs.dtype)
         hidden = self.activation(ops.add(ops.matmul(inputs, kernel), self.bias))
         descent = ops.matmul(hidden, ops.transpose(kernel))
         return inputs - ops.cast(step, inputs.dtype) * descent
@@ -140,12 +149,14 @@ class ConvexPotentialDense(BaseHiddenDense):
         step = float(read_kernel(self, self.compute_step()))
         if self.step is not None:
             return step
-        norm = spectral_norm_bound(read_kernel(self, self.kernel))
+        norm = spectral_norm_bound(
+            read_kernel(self, running_kernel(self.kernel))
+        )
         return min(step, longest_step(norm))
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        kernel = read_kernel(self, self.kernel)
+        kernel = read_kernel(self, running_kernel(self.kernel))
         step = (
             self.proven_step()
             if x.has_proven_steps

@@ -5,14 +5,12 @@ from collections.abc import Callable
 from keras import ops
 
 from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.layers.residual.potential_step import NORM_FLOOR
 from keras_lip.types import Tensor
 
 # What is added to `t` of a kernel scaled to one. A larger `t` shortens the
 # step, which is safe; added to `q` alone, it would not be.
 _EPSILON = 1e-12
-
-# The scale under which a kernel counts as zero.
-_SMALLEST_SCALE = 1e-24
 
 
 def sll_back(
@@ -20,8 +18,12 @@ def sll_back(
 ) -> Tensor:
     """Returns `2 W T^{-1}`, for the kernel `W` and its diagonal `T`.
 
-    `T` is computed from `V = W / m`, with `m` the largest entry of `W`, so that
-    the squares are in range where those of `W` are not.
+    An entry of `T` is at least 0.01: a step is at most 200, as that of a convex
+    potential is, and for the same reason.
+
+    `T` is computed from `V = W / m`, with `m` the largest entry of `W`, or 0.1
+    where that is larger, so that the squares are in range where those of `W`
+    are not.
 
     Args:
         kernel: Tensor `W`, with one hidden unit or channel for each index of
@@ -33,9 +35,10 @@ def sll_back(
     Returns:
         Tensor of the shape of `kernel`.
     """
-    largest = ops.stop_gradient(ops.max(ops.abs(kernel)))
-    scale = ops.maximum(largest, _SMALLEST_SCALE)
+    largest = ops.stop_gradient(ops.amax(ops.abs(kernel)))
+    scale = ops.maximum(largest, NORM_FLOOR)
     kernel = kernel / scale
     q = bounded_exponential(log_scale)
     t = ops.matmul(correlate(kernel), q[:, None])[:, 0] / q
+    t = ops.maximum(t, ops.square(NORM_FLOOR / scale))
     return kernel * (2.0 / (t + _EPSILON) / scale)

@@ -27,6 +27,10 @@ class SLLConv2D(BaseHiddenConv2D):
     `K^T T^{-1} K` with the numbers that run. The logarithm of `q_i` is trained,
     and kept between -10 and 10. It starts at zero, where `T` is that of AOL.
 
+    No `t_i` is less than 0.01, so that no step is longer than 200. With a
+    kernel of zero the block is the identity, and trains from there if its bias
+    is not zero.
+
     Args:
         hidden_filters: Positive integer. Number of channels of `K x`.
         kernel_size: Positive integer, or a pair of them: height and width.

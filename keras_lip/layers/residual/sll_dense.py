@@ -35,6 +35,10 @@ class SLLDense(BaseHiddenDense):
     `W T^{-1} W^T` with the numbers that run. The logarithm of `q_i` is trained,
     and kept between -10 and 10. It starts at zero, where `T` is that of AOL.
 
+    No `t_i` is less than 0.01, so that no step is longer than 200. With a
+    kernel of zero the block is the identity, and trains from there if its bias
+    is not zero.
+
     Args:
         hidden_units: Positive integer. Number of columns of `W`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation

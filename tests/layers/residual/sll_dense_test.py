@@ -111,7 +111,7 @@ class SLLDenseTest(LipschitzTestCase):
         self.assertGreater(norm, 1.5)
         self.assertAlmostEqual(layer.lipschitz_bound(), norm, delta=1e-4)
 
-    @parameterized.parameters(1e-20, 1e-10, 1e10, 1e20)
+    @parameterized.parameters(0.2, 1e10, 1e20)
     def test_scale_of_the_kernel_does_not_matter(self, scale):
         kernel, x = self.normal(5, 4), self.normal(8, 5)
         layer = self.make_layer(kernel)
@@ -121,12 +121,28 @@ class SLLDenseTest(LipschitzTestCase):
         self.assertAllClose(layer(x), expected, 1e-4, 1e-4)
         self.assertAlmostEqual(layer.lipschitz_bound(), 1.0, delta=ROUNDINGS)
 
+    @parameterized.parameters(0.0, 1e-30, 1e-10, 0.01)
+    def test_steps_of_small_kernels_are_200(self, scale):
+        kernel, x = self.normal(5, 4, scale=scale), self.normal(8, 5)
+        layer = self.make_layer(kernel)
+        layer.bias.assign(np.ones(4))
+        _, back = layer.compute_kernels()
+        self.assertAllClose(back, 200 * kernel, 0, 1e-5)
+        exact = x - 200 * np.maximum(x @ kernel + 1, 0) @ kernel.T
+        self.assertAllClose(layer(x), exact, 1e-5)
+        self.assertAlmostEqual(layer.lipschitz_bound(), 1.0, delta=ROUNDINGS)
+
+    def test_each_unit_has_a_floor_of_its_own(self):
+        # `T` is `(4, 0.01)`, of columns of norm 2 and 0.01.
+        layer = self.make_layer(np.diag([2.0, 0.01]))
+        _, back = layer.compute_kernels()
+        self.assertAllClose(back, np.diag([1.0, 2.0]))
+
     @parameterized.parameters(0.0, 1e-38, 1e-30, 1e-20, 1.0, 1e18)
     def test_outputs_and_gradients_are_finite(self, scale):
         kernel = self.normal(5, 4)
         kernel[:, 1] = 0.0
         layer = self.make_layer(kernel * np.float32(scale))
-        layer.bias.assign(np.zeros(4))
         x = ops.convert_to_tensor(self.normal(8, 5))
         self.assertAlmostEqual(layer.lipschitz_bound(), 1.0, delta=ROUNDINGS)
 
@@ -138,7 +154,7 @@ class SLLDenseTest(LipschitzTestCase):
             stand_in = Direct()
             stand_in.kernel, stand_in.log_scale = kernel, layer.log_scale
             kernel, back = layers.SLLDense.compute_kernels(stand_in)
-            hidden = ops.relu(ops.matmul(x, kernel))
+            hidden = ops.relu(ops.matmul(x, kernel) + 1.0)
             return ops.square(x - ops.matmul(hidden, ops.transpose(back)))
 
         kernel = ops.convert_to_tensor(to_numpy(layer.kernel))
