@@ -12,7 +12,7 @@ from keras_lip.losses.base_loss import BaseLoss
 class LossScheduler(BaseScheduler):
     """Sets a parameter of the compiled loss at the start of each epoch.
 
-    By default it is the `alpha` of `HKR` and `MulticlassHKR`: growing, it turns
+    By default it is the `alpha` of the HKR losses: growing, it turns
     a critic that separates the classes by a wide gap into a classifier. Others
     are `margin`, and the `temperature` of the temperature crossentropies.
 

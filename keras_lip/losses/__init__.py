@@ -8,6 +8,10 @@ from keras_lip.losses.kantorovich_rubinstein import (
 )
 from keras_lip.losses.multiclass_hinge import MulticlassHinge as MulticlassHinge
 from keras_lip.losses.multiclass_hkr import MulticlassHKR as MulticlassHKR
+from keras_lip.losses.multiclass_soft_hkr import (
+    MulticlassSoftHKR as MulticlassSoftHKR,
+)
+from keras_lip.losses.multilabel_hkr import MultilabelHKR as MultilabelHKR
 from keras_lip.losses.registry import get as get
 from keras_lip.losses.registry import serialize as serialize
 from keras_lip.losses.temperature_binary_crossentropy import (

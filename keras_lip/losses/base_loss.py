@@ -21,7 +21,8 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
     A label that is none of the classes is an error where its value is known:
     on PyTorch, in eager execution and under `run_eagerly=True`. PyTorch then
     waits for one boolean at each step. In a compiled step of TensorFlow, JAX or
-    `torch.compile`, where nothing can be raised, it makes the loss NaN.
+    `torch.compile`, where nothing can be raised, it makes the loss NaN and adds
+    nothing to its gradient.
 
     Args:
         reduction: String or `None`, as in `keras.losses.Loss`.
@@ -39,7 +40,7 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
 
         Returns:
             Tensor of shape `(batch, classes)`, or `(batch, 1)` for binary
-            labels. The row of a label that is no class is NaN.
+            labels. The row of a wrong label is NaN.
 
         Raises:
             ValueError: If the shapes do not fit or a label is no class.
@@ -53,7 +54,8 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
 
         Args:
             targets: Tensor of encoded labels.
-            scores: Tensor of the shape of `targets`.
+            scores: Tensor of two axes, `y_pred` as passed to the loss. Scores
+                of shape `(batch,)` come as `(batch, 1)`.
             weights: Tensor of shape `(batch, 1)`. The weights of the samples,
                 for losses that compare means; the others leave them to Keras,
                 which multiplies the result by them.
@@ -70,7 +72,8 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
         if not hasattr(y_pred, "shape"):
             y_pred = ops.convert_to_tensor(y_pred)
         targets = self.encode(y_true, y_pred)
-        _check_weight_shape(sample_weight, y_pred)
+        if sample_weight is not None:
+            sample_weight = _one_for_each_sample(sample_weight, y_pred)
         read_weights = _SampleWeights(reduction="none", dtype=self.dtype)
         weights = read_weights(y_pred, y_pred, sample_weight)
         return super().__call__(
@@ -84,11 +87,19 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
         # Counts and sums overflow in float16, and are rounded in bfloat16.
         dtype = "float64" if self.dtype == "float64" else "float32"
         targets = ops.cast(y_true.targets, dtype)
-        weights = ops.reshape(ops.cast(y_true.weights, dtype), (-1, 1))
-        scores = ops.reshape(ops.cast(y_pred, dtype), (-1, targets.shape[-1]))
-        losses = self.compute_losses(targets, scores, weights)
-        unknown = ops.any(ops.isnan(targets), axis=-1)
-        return ops.where(unknown, float("nan"), losses)
+        weights = ops.expand_dims(ops.cast(y_true.weights, dtype), axis=-1)
+        scores = ops.cast(y_pred, dtype)
+        if len(scores.shape) == 1:
+            scores = ops.expand_dims(scores, axis=-1)
+        # A wrong label makes the loss NaN, and leaves its gradient finite: the
+        # weights of a training that is stopped by it are whole.
+        unknown = ops.any(ops.isnan(targets), axis=-1, keepdims=True)
+        losses = self.compute_losses(
+            ops.where(unknown, 0.0, targets),
+            scores,
+            ops.where(unknown, 0.0, weights),
+        )
+        return ops.where(ops.squeeze(unknown, -1), float("nan"), losses)
 
     def get_config(self) -> Config:
         return {**super().get_config(), "dtype": self.dtype}
@@ -105,14 +116,21 @@ class _SampleWeights(keras.losses.Loss):
     """Loss of one for each sample: weighted by Keras, it is the weights."""
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return ops.ones_like(y_pred if len(y_pred.shape) == 1 else y_pred[:, 0])
+        return _ones(y_pred)
 
 
-def _check_weight_shape(sample_weight: Any, y_pred: Tensor) -> None:
-    if sample_weight is None:
-        return
-    shape = tuple(ops.convert_to_tensor(sample_weight).shape)
-    batch = y_pred.shape[0]
+def _ones(y_pred: Tensor) -> Tensor:
+    return ops.ones_like(y_pred if len(y_pred.shape) == 1 else y_pred[:, 0])
+
+
+def _one_for_each_sample(sample_weight: Any, y_pred: Tensor) -> Tensor:
+    """Checks weights, and copies them to a tensor of shape `(batch,)`.
+
+    Keras multiplies weights by masks in place on PyTorch, and divides a mean by
+    the sum of the weights, which of a single number is that number.
+    """
+    sample_weight = ops.convert_to_tensor(sample_weight)
+    shape, batch = tuple(sample_weight.shape), y_pred.shape[0]
     fits = not shape or shape[0] in (1, batch) or None in (shape[0], batch)
     if len(shape) > 2 or shape[1:] not in ((), (1,)) or not fits:
         raise ValueError(
@@ -120,3 +138,8 @@ def _check_weight_shape(sample_weight: Any, y_pred: Tensor) -> None:
             f"(batch, 1). Received: sample_weight.shape={shape}, "
             f"y_pred.shape={tuple(y_pred.shape)}"
         )
+    ones = _ones(ops.convert_to_tensor(y_pred))
+    dtype = keras.backend.result_type(ones.dtype, sample_weight.dtype)
+    return ops.cast(ones, dtype) * ops.reshape(
+        ops.cast(sample_weight, dtype), (-1,)
+    )

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_lip.linalg import power_iteration
 from keras_lip.linalg import scale_to_one
+from keras_lip.losses.base_loss import BaseLoss
 from keras_lip.losses.labels import to_one_hot
 from keras_lip.operators import DenseOperator
 from keras_lip.types import Config
@@ -19,7 +20,7 @@ _POWER_ITERATIONS = 10
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class CurvatureCrossentropy(keras.losses.Loss):
+class CurvatureCrossentropy(BaseLoss):
     """Crossentropy of a head on features that are perturbed against it.
 
     The loss trains a `keras_lip.layers.CurvatureHead` together with the
@@ -79,7 +80,7 @@ class CurvatureCrossentropy(keras.losses.Loss):
     Raises:
         TypeError: If `head` is no `CurvatureHead`.
         ValueError: If a number is out of range, if the head is not built or has
-            less than two units, or if a shape is another one. If a label is no
+            less than two units, or if a shape is wrong. If a label is no
             class, where its value is known; in a compiled step the loss is then
             NaN.
 
@@ -110,8 +111,9 @@ class CurvatureCrossentropy(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        # Its own class is on the same floor as this one, out of reach.
-        if not hasattr(head, "hidden_units"):
+        # Losses import no layers: the class is known by its registered name.
+        name_of_class = keras.saving.get_registered_name(type(head))
+        if name_of_class != "keras_lip>CurvatureHead":
             raise TypeError(
                 "`head` must be the `keras_lip.layers.CurvatureHead` of the "
                 f"model. Received: head={head!r}"
@@ -128,24 +130,36 @@ class CurvatureCrossentropy(keras.losses.Loss):
         )
         self.steps = check_positive_integer("steps", steps)
 
-    # `keras.losses.Loss` casts labels to the dtype of the loss, which may be
-    # too short for the indices of many classes.
-    def __call__(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
-    ) -> Tensor:
-        targets = self._encode(y_true, y_pred)
-        return super().__call__(targets, y_pred, sample_weight)
+    def encode(self, y_true: Any, y_pred: Tensor) -> Tensor:
+        if not self.head.built:
+            raise ValueError(
+                "The head of the loss is not built: it is not the head of the "
+                "model in training. A loss that was loaded with its model has "
+                "lost the head: make a new loss with the `CurvatureHead` of "
+                "the model, and compile the model again. Received: "
+                f"head={self.head!r}"
+            )
+        shape = tuple(y_pred.shape)
+        input_dim = self.head.hidden_kernel.shape[0]
+        if len(shape) != 2 or shape[1] != input_dim:
+            raise ValueError(
+                "`y_pred` must hold the features that the head receives, of "
+                f"shape (batch, {input_dim}), and not its logits. Received: "
+                f"y_pred.shape={shape}"
+            )
+        logits = keras.KerasTensor((shape[0], self.head.units))
+        return to_one_hot(y_true, logits)
 
-    def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
-        targets = self._encode(y_true, y_pred)
-        dtype = "float64" if self.dtype == "float64" else "float32"
-        targets, features = ops.cast(targets, dtype), ops.cast(y_pred, dtype)
-        features = features + self.perturb(targets, features)
+    def compute_losses(
+        self, targets: Tensor, scores: Tensor, weights: Tensor
+    ) -> Tensor:
+        features = scores + self.perturb(targets, scores)
         losses = ops.categorical_crossentropy(
             targets, self._apply_head(features)[0], from_logits=True
         )
         if self.curvature_weight:
-            losses = losses + self.curvature_weight * self.curvature()
+            curvature = ops.cast(self.curvature(), losses.dtype)
+            losses = losses + self.curvature_weight * curvature
         return losses
 
     def perturb(self, targets: Tensor, features: Tensor) -> Tensor:
@@ -196,26 +210,6 @@ class CurvatureCrossentropy(keras.losses.Loss):
         image = ops.matmul(direction, kernel)
         return ops.sum(ranges * ops.square(image)) / 4
 
-    def _encode(self, y_true: Any, y_pred: Any) -> Tensor:
-        if not self.head.built:
-            raise ValueError(
-                "The head of the loss is not built, so that it is not that of "
-                "the model that is trained. A loss that was loaded with its "
-                "model has lost it: make a new one, with the model's "
-                f"`CurvatureHead`, and compile the model again. Received: "
-                f"head={self.head!r}"
-            )
-        shape = tuple(y_pred.shape)
-        input_dim = self.head.hidden_kernel.shape[0]
-        if len(shape) != 2 or shape[1] != input_dim:
-            raise ValueError(
-                "The loss is of features of shape (batch, input_dim), those "
-                f"that its head receives, with input_dim={input_dim}. "
-                f"Received: y_pred.shape={shape}"
-            )
-        logits = keras.KerasTensor((shape[0], self.head.units))
-        return to_one_hot(y_true, logits)
-
     def _apply_head(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the logits, and the inputs of the hidden units."""
         weights = (
@@ -241,7 +235,6 @@ class CurvatureCrossentropy(keras.losses.Loss):
             "radius": self.radius,
             "curvature_weight": self.curvature_weight,
             "steps": self.steps,
-            "dtype": self.dtype,
         }
 
     @classmethod

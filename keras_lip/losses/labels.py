@@ -34,10 +34,39 @@ def to_signs(y_true: Any, y_pred: Tensor) -> Tensor:
             "with the same batch. For several classes use a multiclass loss. "
             f"{_received(*shapes)}"
         )
-    labels = ops.reshape(labels, (-1, 1))
-    known = ops.logical_or(ops.equal(ops.abs(labels), 1), ops.equal(labels, 0))
+    return _read_signs(ops.reshape(labels, (-1, 1)))
+
+
+def to_sign_rows(y_true: Any, y_pred: Tensor) -> Tensor:
+    """Encodes rows of binary labels as signs, as `to_signs` does one column."""
+    labels = ops.convert_to_tensor(y_true, dtype="float32")
+    shape, scores_shape = tuple(labels.shape), tuple(y_pred.shape)
+    if (
+        not (len(shape) == len(scores_shape) == 2)
+        or shape[1] != scores_shape[1]
+        or not _same_batch(shape, scores_shape)
+    ):
+        raise ValueError(
+            "Rows of binary labels and scores must have the same shape (batch, "
+            "labels). For one class out of several use a multiclass loss. "
+            f"{_received(shape, scores_shape)}"
+        )
+    return _read_signs(labels)
+
+
+def _read_signs(labels: Tensor) -> Tensor:
+    """Encodes labels of shape `(batch, columns)` as signs, or marks rows."""
+    negative, absent = ops.equal(labels, -1), ops.equal(labels, 0)
+    # Many data sets mark an unknown label by the third number, which would be
+    # trained as a negative one.
+    mixed = ops.logical_and(ops.any(negative), ops.any(absent))
+    either = ops.logical_or(negative, absent)
+    known = ops.where(mixed, ops.logical_not(either), either)
+    known = ops.logical_or(known, ops.equal(labels, 1))
+    known = ops.all(known, axis=-1, keepdims=True)
     signs = ops.where(labels > 0, 1.0, -1.0)
-    return _refuse_unknown(signs, known, labels, "be 0 and 1, or -1 and 1")
+    expected = "be 0 and 1, or -1 and 1, and not a mixture of 0 and -1"
+    return _refuse_unknown(signs, known, labels, expected)
 
 
 def to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
@@ -119,9 +148,27 @@ def _refuse_unknown(
     """Raises if a row of labels is unknown, or marks it where it cannot."""
     values = _read(known)
     if values is not None and not values.all():
-        examples = ops.convert_to_numpy(labels)[~values[:, 0]][:3].tolist()
-        raise ValueError(f"Labels must {expected}. Received: y_true={examples}")
+        wrong = ops.convert_to_numpy(labels)[~values[:, 0]]
+        raise ValueError(
+            f"Labels must {expected}. Received: y_true={_list_rows(wrong)}, "
+            f"among the {len(wrong)} wrong ones of a batch of {len(values)}"
+        )
     return ops.where(known, encoded, float("nan"))
+
+
+def _list_rows(rows: Any) -> str:
+    """Writes down three of the rows, cut: a thousand classes fill a screen."""
+    written = (
+        np.array2string(
+            row,
+            max_line_width=1000,
+            separator=", ",
+            threshold=10,
+            formatter={"float_kind": lambda value: str(round(float(value), 6))},
+        )
+        for row in rows
+    )
+    return f"[{', '.join(list(dict.fromkeys(written))[:3])}]"
 
 
 def _read(tensor: Tensor) -> Any:

@@ -9,6 +9,8 @@ from keras_lip.losses.hkr import HKR
 from keras_lip.losses.kantorovich_rubinstein import KantorovichRubinstein
 from keras_lip.losses.multiclass_hinge import MulticlassHinge
 from keras_lip.losses.multiclass_hkr import MulticlassHKR
+from keras_lip.losses.multiclass_soft_hkr import MulticlassSoftHKR
+from keras_lip.losses.multilabel_hkr import MultilabelHKR
 from keras_lip.losses.temperature_binary_crossentropy import (
     TemperatureBinaryCrossentropy,
 )
@@ -21,12 +23,14 @@ from keras_lip.losses.temperature_sparse_categorical_crossentropy import (
 from keras_lip.types import Config
 from keras_lip.validation import check_known
 
-_BY_NAME: dict[str, type[keras.losses.Loss]] = {
+BY_NAME: dict[str, type[keras.losses.Loss]] = {
     "hinge_margin": HingeMargin,
     "hkr": HKR,
     "kantorovich_rubinstein": KantorovichRubinstein,
     "multiclass_hinge": MulticlassHinge,
     "multiclass_hkr": MulticlassHKR,
+    "multiclass_soft_hkr": MulticlassSoftHKR,
+    "multilabel_hkr": MultilabelHKR,
     "temperature_binary_crossentropy": TemperatureBinaryCrossentropy,
     "temperature_categorical_crossentropy": TemperatureCategoricalCrossentropy,
     "temperature_sparse_categorical_crossentropy": (
@@ -66,8 +70,8 @@ def get(identifier: str | Config | keras.losses.Loss) -> keras.losses.Loss:
     if isinstance(identifier, dict):
         found = keras.saving.deserialize_keras_object(identifier)
     elif isinstance(identifier, str):
-        check_known("loss", identifier, _BY_NAME)
-        found = _BY_NAME[identifier]()
+        check_known("loss", identifier, BY_NAME)
+        found = BY_NAME[identifier]()
     if not isinstance(found, keras.losses.Loss):
         raise TypeError(
             "A loss is given by its name, its config or an instance of "

@@ -39,6 +39,18 @@ class LossSchedulerTest(LipschitzTestCase):
         gap = scores[positive].mean() - scores[~positive].mean()
         return alpha * hinge - gap
 
+    def test_radius_of_a_curvature_head_is_scheduled(self):
+        head = layers.CurvatureHead(2, hidden_units=3)
+        head.build((None, 4))
+        loss = losses.CurvatureCrossentropy(head, 0.5)
+        model = self.make_model(loss, units=4)
+        scheduler = callbacks.LossScheduler([0.0, 2.0].__getitem__, "radius")
+        values = self.fit(model, scheduler, epochs=2)["loss"]
+        for radius, value in zip((0.0, 2.0), values, strict=True):
+            loss = losses.CurvatureCrossentropy(head, radius)
+            expected = loss(self.y, model(self.x))
+            self.assertAllClose(value, expected, rtol=1e-5, atol=1e-5)
+
     def test_losses_are_those_under_the_value_of_the_epoch(self):
         model = self.make_model(losses.HKR(alpha=3.0))
         model.evaluate(self.x, self.y, verbose=0)

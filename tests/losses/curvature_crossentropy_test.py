@@ -214,6 +214,8 @@ class CurvatureCrossentropyTest(LipschitzTestCase):
         head = self.make_head()
         with self.assertRaisesRegex(TypeError, "`head` must be the `keras_lip"):
             losses.CurvatureCrossentropy(keras.layers.Dense(3), 0.1)
+        with self.assertRaisesRegex(TypeError, "`head` must be the `keras_lip"):
+            losses.CurvatureCrossentropy(layers.SLLDense(hidden_units=3), 0.1)
         with self.assertRaisesRegex(ValueError, "must have two units or more"):
             losses.CurvatureCrossentropy(layers.CurvatureHead(1, 4), 0.1)
         for kwargs, name in (
@@ -225,5 +227,7 @@ class CurvatureCrossentropyTest(LipschitzTestCase):
                 losses.CurvatureCrossentropy(head, **kwargs)
         loss = losses.CurvatureCrossentropy(head, 0.1)
         for shape in ((5, 3), (5,), (5, 1, 4)):
-            with self.assertRaisesRegex(ValueError, "with input_dim=4"):
+            with self.assertRaisesRegex(
+                ValueError, r"of shape \(batch, 4\), and"
+            ):
                 loss(LABELS, np.zeros(shape))

@@ -17,10 +17,56 @@ class LabelsTest(LipschitzTestCase):
     def test_other_binary_labels_are_refused(self, label):
         with self.assertRaisesRegex(
             ValueError,
-            "Labels must be 0 and 1, or -1 and 1. Received: y_true="
-            rf"\[\[{float(label)}\]\]",
+            "Labels must be 0 and 1, or -1 and 1, and not a mixture of 0 and "
+            rf"-1. Received: y_true=\[\[{float(label)}\]\], among the 2 "
+            "wrong ones of a batch of 4",
         ):
-            labels.to_signs([0, 1, label], np.zeros(3))
+            labels.to_signs([0, label, 1, label], np.zeros(4))
+
+    def test_mixture_of_both_binary_label_sets_is_refused(self):
+        with self.assertRaisesRegex(
+            ValueError, r"a mixture of 0 and -1. .*\[\[-1.0\], \[0.0\]\]"
+        ):
+            labels.to_signs([1, -1, 0, -1], np.zeros(4))
+
+    @parameterized.parameters(
+        [[[0, 1, 1], [1, 0, 0]]], [[[-1, 1, 1], [1, -1, -1]]]
+    )
+    def test_rows_of_binary_labels_become_signs(self, y_true):
+        signs = labels.to_sign_rows(y_true, np.zeros((2, 3)))
+        self.assertAllClose(signs, [[-1.0, 1.0, 1.0], [1.0, -1.0, -1.0]])
+
+    @parameterized.parameters(
+        ([[0, 1], [2, 1]], r"\[\[2.0, 1.0\]\], among the 1 wrong"),
+        ([[0, 1], [1, -1]], r"\[\[0.0, 1.0\], \[1.0, -1.0\]\], among"),
+        ([[1, 1], [1, float("nan")]], r"\[\[1.0, nan\]\], among"),
+    )
+    def test_other_rows_of_binary_labels_are_refused(self, y_true, wrong):
+        with self.assertRaisesRegex(ValueError, "Labels must be 0 .*" + wrong):
+            labels.to_sign_rows(y_true, np.zeros((2, 2)))
+
+    @parameterized.parameters(
+        ((4,), (4, 1)),
+        ((4, 2), (4, 3)),
+        ((3, 2), (4, 2)),
+        ((4,), (4,)),
+        ((4, 2, 1), (4, 2, 1)),
+        ((), ()),
+    )
+    def test_rows_of_another_shape_are_refused(self, shape, scores):
+        with self.assertRaisesRegex(
+            ValueError, "Rows of binary labels and scores must have the same"
+        ) as caught:
+            labels.to_sign_rows(np.zeros(shape), np.zeros(scores))
+        self.assertIn(
+            f"Received: y_true.shape={shape}, y_pred.shape={scores}",
+            str(caught.exception),
+        )
+
+    def test_wide_rows_are_cut_in_the_error(self):
+        with self.assertRaisesRegex(ValueError, "single 1 in each") as caught:
+            labels.to_one_hot(np.zeros((2, 1000)), np.zeros((2, 1000)))
+        self.assertLess(len(str(caught.exception)), 200)
 
     @parameterized.parameters(
         ((4, 2), (4, 1)),
@@ -136,6 +182,8 @@ class LabelsTest(LipschitzTestCase):
         (labels.to_one_hot, (None, None), (None, 3), False),
         (labels.to_one_hot, (None,), (None, None), False),
         (labels.to_distribution, (None, 3), (None, 3), True),
+        (labels.to_sign_rows, (None, 3), (None, 3), True),
+        (labels.to_sign_rows, (None, None), (None, 3), False),
     )
     def test_shapes_are_checked_on_symbolic_tensors(
         self, encode, shape, scores, fits

@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_lip import autodiff
 from keras_lip import losses
-from tests.losses.loss_test_case import LossTestCase
+from tests.lipschitz_test_case import LipschitzTestCase
 
 SCORES = [
     [2.0, 1.5, -4.0],
@@ -16,24 +16,7 @@ SCORES = [
 ]
 
 
-class MulticlassHKRTest(LossTestCase):
-    @parameterized.named_parameters(
-        ("indices", [[0], [1], [2], [2], [1], [0]], [[0]] * 5 + [[-1]]),
-        (
-            "one_hot",
-            np.eye(3)[[0, 1, 2, 2, 1, 0]],
-            [*np.eye(3)[[0, 1, 2, 2, 1]], [0, 0, 0]],
-        ),
-    )
-    def test_contract(self, y_true, wrong):
-        self.run_loss_test(
-            losses.MulticlassHKR,
-            {"alpha": 2.0, "margin": 1.5},
-            y_true,
-            SCORES,
-            wrong,
-        )
-
+class MulticlassHKRTest(LipschitzTestCase):
     def test_gap_is_the_mean_over_classes(self):
         # Class 0: (2 + 6) / 2 - 1 = 3. Class 1: 4 - (1 + 0) / 2 = 3.5.
         scores = [[2.0, 1.0], [6.0, 0.0], [1.0, 4.0]]

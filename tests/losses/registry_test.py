@@ -12,6 +12,8 @@ NAMES = {
     "kantorovich_rubinstein": losses.KantorovichRubinstein,
     "multiclass_hinge": losses.MulticlassHinge,
     "multiclass_hkr": losses.MulticlassHKR,
+    "multiclass_soft_hkr": losses.MulticlassSoftHKR,
+    "multilabel_hkr": losses.MultilabelHKR,
     "temperature_binary_crossentropy": losses.TemperatureBinaryCrossentropy,
     "temperature_categorical_crossentropy": (
         losses.TemperatureCategoricalCrossentropy
