@@ -53,6 +53,30 @@ def run_graph(model: Any, inputs: list[Any], apply: Apply) -> list[Any]:
     return [values[id(tensor)] for tensor in graph.outputs]
 
 
+def check_model(model: Any, needs_build: bool = True) -> None:
+    """Refuses what is not a `keras.Model`, or is not built.
+
+    Args:
+        model: What was received.
+        needs_build: Boolean. Whether it must be built.
+
+    Raises:
+        TypeError: If `model` is not a `keras.Model`.
+        ValueError: If it is not built.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "A `keras.Model` is expected. Received: "
+            f"{model!r} of type `{type(model).__name__}`"
+        )
+    if needs_build and not model.built:
+        raise ValueError(
+            f"Model '{model.name}' of type `{type(model).__name__}` is not "
+            "built. Start it with a `keras.Input`, or call it once on a batch "
+            "of data."
+        )
+
+
 def get_graph(model: Any, input_shape: Shape | None = None) -> Any:
     """Returns the graph that a built model computes, as a `keras.Function`.
 
@@ -63,20 +87,10 @@ def get_graph(model: Any, input_shape: Shape | None = None) -> Any:
     """
     if type(model) is keras.Function:
         return model
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "A `keras.Model` is expected. Received: "
-            f"{model!r} of type `{type(model).__name__}`"
-        )
+    check_model(model)
     if is_hooked(model) or _overrides_caller(model):
         raise _untraceable(
             model, "it has hooks, or overrides `__call__` or `forward`."
-        )
-    if not model.built:
-        raise ValueError(
-            f"Model '{model.name}' of type `{type(model).__name__}` is not "
-            "built. Start it with a `keras.Input`, or call it once on a batch "
-            "of data."
         )
     if _computes(model, keras.Sequential) and model._functional is not None:
         return model._functional

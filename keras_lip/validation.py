@@ -57,7 +57,9 @@ def check_number(
     )
 
 
-def check_numbers(name: str, values: Any, low: float) -> tuple[float, ...]:
+def check_numbers(
+    name: str, values: Any, low: float = -math.inf
+) -> tuple[float, ...]:
     """Returns one number, or several, as a tuple of finite floats.
 
     Args:

@@ -6,6 +6,7 @@ from absl.testing import parameterized
 
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
+from keras_lip.validation import check_numbers
 from keras_lip.validation import check_positive_integer
 from tests.lipschitz_test_case import LipschitzTestCase
 
@@ -87,3 +88,19 @@ class CheckKnownTest(LipschitzTestCase):
     def test_what_is_no_name_is_refused(self, value):
         with self.assertRaisesRegex(ValueError, "Unknown norm: "):
             check_known("norm", value, ["l1", "l2"])
+
+
+class CheckNumbersTest(LipschitzTestCase):
+    def test_one_number_or_several_become_a_tuple(self):
+        for given in (0.5, np.float32(0.5), [0.5], (0.5,), np.array([0.5])):
+            self.assertEqual(check_numbers("epsilons", given, 0.0), (0.5,))
+        self.assertEqual(check_numbers("epsilons", np.array(0.5), 0.0), (0.5,))
+        self.assertEqual(check_numbers("epsilons", [], 0.0), ())
+
+    def test_what_is_no_number_is_refused(self):
+        for given in ("0.5", None, object()):
+            with self.assertRaisesRegex(TypeError, "`epsilons` must be a"):
+                check_numbers("epsilons", given, 0.0)
+        for given in (-1.0, [0.1, np.nan], [0.1, "0.2"], True):
+            with self.assertRaisesRegex(ValueError, "`epsilons` must be a"):
+                check_numbers("epsilons", given, 0.0)

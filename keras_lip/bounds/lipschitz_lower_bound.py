@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_lip.bounds.search_stretch import search_stretch
+from keras_lip.graph import check_model
 from keras_lip.live_model import LiveModel
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
@@ -36,7 +37,7 @@ def lipschitz_lower_bound(
     false if it lies below.
 
     Args:
-        model: A built model with one input and one output, run at inference.
+        model: A model with one input and one output, run at inference.
         inputs: Array of shape `(num_samples, *input_shape)`. Where to look.
         steps: Positive integer. Number of ascent steps of the search.
         seed: Integer. Seed of the first search directions.
@@ -46,14 +47,24 @@ def lipschitz_lower_bound(
         rounding errors only (about 1e-6 of it in float32).
 
     Raises:
-        ValueError: If `steps` is not positive or `inputs` holds no sample or
-            something else than finite numbers.
+        TypeError: If `model` is not a `keras.Model`.
+        ValueError: If it has several outputs, if `steps` is not
+            positive, or if `inputs` holds no sample or something else than
+            finite numbers.
 
     Reference:
 
     - [Latorre et al., 2020](https://arxiv.org/abs/2004.08688) on how such
       estimates compare with upper bounds.
     """
+    check_model(model, needs_build=False)
+    graph_outputs = keras.tree.flatten(getattr(model, "outputs", None))
+    if len(graph_outputs) > 1:
+        raise ValueError(
+            f"Model '{model.name}' must have one output. Make a model of one: "
+            "`keras.Model(model.inputs, model.outputs[0])`. Received: "
+            f"{len(graph_outputs)} outputs"
+        )
     steps = check_positive_integer("steps", steps)
     points = np.asarray(inputs)
     if len(points) == 0 or not np.isfinite(points).all():

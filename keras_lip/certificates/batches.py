@@ -1,5 +1,6 @@
 """Data of any kind, as checked NumPy batches."""
 
+import reprlib
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
@@ -36,8 +37,8 @@ def iterate_batches(
     shape = getattr(model, "input_shape", None)
     for inputs, labels in _iterate(x, y, batch_size, shape):
         inputs = _to_numpy(inputs)
-        _check_shape(inputs, shape)
-        labels = None if labels is None else _to_numpy(labels)
+        _check_inputs(inputs, shape)
+        labels = None if labels is None else _to_numpy(labels, "y")
         if labels is not None and len(labels) != len(inputs):
             raise ValueError(
                 "There must be one label for each input. Received: "
@@ -66,8 +67,8 @@ def _iterate(
         yield from (_unpack(x[index]) for index in range(len(x)))
     elif hasattr(x, "__array__") or isinstance(x, list | tuple):
         inputs = _to_numpy(x)
-        _check_shape(inputs, shape)
-        labels = None if y is None else np.atleast_1d(_to_numpy(y))
+        _check_inputs(inputs, shape)
+        labels = None if y is None else np.atleast_1d(_to_numpy(y, "y"))
         if labels is not None and len(labels) != len(inputs):
             raise ValueError(
                 "`x` and `y` must have the same length. Received: "
@@ -76,7 +77,7 @@ def _iterate(
         for begin in range(0, len(inputs), batch_size):
             part = slice(begin, begin + batch_size)
             yield inputs[part], None if labels is None else labels[part]
-    elif isinstance(x, Iterable):
+    elif isinstance(x, Iterable) and not isinstance(x, str | dict):
         _refuse_labels(x, y)
         yield from map(_unpack, x)
     else:
@@ -100,8 +101,13 @@ def _unpack(batch: Any) -> tuple[Any, Any]:
     return batch, None
 
 
-def _check_shape(inputs: Array, shape: Any) -> None:
+def _check_inputs(inputs: Array, shape: Any) -> None:
     """Refuses inputs that a model of one input does not take."""
+    if inputs.dtype.kind in "cmMOSU":
+        raise ValueError(
+            "Inputs must be real numbers. Received: an array of dtype "
+            f"{inputs.dtype}"
+        )
     if not isinstance(shape, tuple) or _fits(inputs.shape, shape):
         return
     advice = ""
@@ -123,7 +129,13 @@ def _fits(shape: Any, expected: Any) -> bool:
     )
 
 
-def _to_numpy(array: Any) -> Array:
-    if isinstance(array, list | tuple):
+def _to_numpy(array: Any, name: str = "x") -> Array:
+    try:
+        if not isinstance(array, list | tuple):
+            array = ops.convert_to_numpy(array)
         return np.asarray(array)
-    return np.asarray(ops.convert_to_numpy(array))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{name}` must be an array of numbers, all samples of one shape. "
+            f"Received: {name}={reprlib.repr(array)}"
+        ) from None

@@ -17,6 +17,7 @@ from keras_lip.certificates.labels import to_sparse_labels
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.real_certifier import RealCertifier
+from keras_lip.graph import check_model
 from keras_lip.graph import has_open_sizes
 from keras_lip.live_model import LiveModel
 from keras_lip.program import Program
@@ -72,6 +73,7 @@ class Certifier:
         abstain_below: float = 0.0,
         semantics: str = "real",
     ) -> None:
+        check_model(model)
         check_known("semantics", semantics, SEMANTICS)
         self.abstain_below = check_number("abstain_below", abstain_below, 0.0)
         self.semantics = semantics

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_lip.types import Array
-from keras_lip.validation import check_number
+from keras_lip.validation import check_numbers
 
 Bounds = tuple[float, float]
 
@@ -18,14 +18,15 @@ def check_bounds(bounds: Bounds) -> Bounds:
         ValueError: If they are not two numbers, the lesser one first.
     """
     try:
-        low, high = bounds
+        low, high = check_numbers("bounds", bounds)
     except (TypeError, ValueError):
+        low, high = 1.0, 0.0
+    if low > high:
         raise ValueError(
             "`bounds` must be the least and the greatest value of an entry of "
-            f"an input. Received: bounds={bounds!r}"
-        ) from None
-    low = check_number("bounds", low)
-    return low, check_number("bounds", high, low)
+            f"an input, such as `(0, 1)`. Received: bounds={bounds!r}"
+        )
+    return low, high
 
 
 def check_inside(inputs: Array, bounds: Bounds) -> None:

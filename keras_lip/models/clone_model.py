@@ -4,6 +4,8 @@ from typing import TypeVar
 
 import keras
 
+from keras_lip.graph import check_model
+
 _Model = TypeVar("_Model", bound=keras.Model)
 
 
@@ -20,6 +22,10 @@ def clone_model(model: _Model) -> _Model:
     Returns:
         A model of the same class and architecture, with newly initialized
         weights. It is not compiled.
+
+    Raises:
+        TypeError: If `model` is not a `keras.Model`.
     """
+    check_model(model, needs_build=False)
     clone: _Model = type(model).from_config(model.get_config())
     return clone

@@ -7,22 +7,22 @@ from typing import Any
 
 import keras
 
-from keras_lip import losses
-from keras_lip import metrics
 from keras_lip.losses.registry import BY_NAME as LOSSES
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.metrics.registry import BY_NAME as METRICS
 
+# Names that Keras reads by the shape of the labels.
+_OF_KERAS = ("accuracy", "acc", "crossentropy", "ce")
+
 
 def read_losses(loss: Any) -> Any:
-    """Returns the argument `loss` of `compile`, with our names looked up."""
+    """Returns the argument `loss` of `compile`, with our names looked up.
+
+    Raises:
+        ValueError: If a name is unknown, to Keras as well.
+    """
     return keras.tree.map_structure(
-        lambda each: (
-            losses.get(each)
-            if isinstance(each, str) and each in LOSSES
-            else each
-        ),
-        loss,
+        lambda each: _look_up("loss", each, LOSSES, keras.losses), loss
     )
 
 
@@ -34,15 +34,11 @@ def read_metrics(given: Any) -> Any:
     each name.
 
     Raises:
-        ValueError: If two certified metrics of one output still have one name.
+        ValueError: If two certified metrics of one output still have one name,
+            or if a name is unknown, to Keras as well.
     """
     found = keras.tree.map_structure(
-        lambda each: (
-            metrics.get(each)
-            if isinstance(each, str) and each in METRICS
-            else each
-        ),
-        given,
+        lambda each: _look_up("metric", each, METRICS, keras.metrics), given
     )
     for listed in _find_lists(found):
         certified = [m for m in listed if isinstance(m, CertifiedMetric)]
@@ -55,6 +51,25 @@ def read_metrics(given: Any) -> Any:
                     "Keras reports the last. Pass each a `name`."
                 )
     return found
+
+
+def _look_up(kind: str, given: Any, own: dict[str, Any], stock: Any) -> Any:
+    """Returns a loss or metric of ours by its name, anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    if given in own:
+        return own[given]()
+    try:
+        known = given in _OF_KERAS or stock.get(given) is not None
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            f"Unknown {kind}: {given!r}. The names of `keras_lip` are: "
+            f"{', '.join(map(repr, sorted(own)))}; those of Keras are known as "
+            "well."
+        )
+    return given
 
 
 def pair_with_outputs(model: keras.Model, given: Any) -> dict[int, list[Any]]:

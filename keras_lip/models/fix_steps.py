@@ -7,6 +7,7 @@ from typing import TypeVar
 import keras
 import numpy as np
 
+from keras_lip.graph import check_model
 from keras_lip.layers.core.layer_stack import LayerStack
 from keras_lip.layers.residual.convex_potential_conv_2d import (
     ConvexPotentialConv2D,
@@ -70,16 +71,7 @@ def fix_steps(model: _Model) -> _Model:
 
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), proposition 4
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            "`model` must be a `keras.Model`. "
-            f"Received: {model!r} of type `{type(model).__name__}`"
-        )
-    if not model.built:
-        raise ValueError(
-            f"Model '{model.name}' is not built. Call it on data, or give it "
-            "an input shape, first."
-        )
+    check_model(model)
     copy: _Model = type(model).from_config(_fix(model))
     for old, new in zip(_flatten(model), _flatten(copy), strict=True):
         if isinstance(old, LayerStack):

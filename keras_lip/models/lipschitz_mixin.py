@@ -132,9 +132,14 @@ class LipschitzMixin:
         """Evaluates the model, as `keras.Model.evaluate` does.
 
         Raises:
-            ValueError: If there are certified metrics, and what was evaluated
-                is not what was proven.
+            ValueError: If the model is not compiled; or if there are certified
+                metrics, and what was evaluated is not what was proven.
         """
+        if not self.compiled:  # type: ignore[attr-defined]
+            raise ValueError(
+                f"Model '{self.name}' is not compiled. Call "  # type: ignore[attr-defined]
+                "`model.compile(optimizer, loss, metrics)` first."
+            )
         names = list(inspect.signature(keras.Model.evaluate).parameters)[1:]
         kwargs.update(zip(names, args, strict=False))
         kwargs["callbacks"] = add_watches(

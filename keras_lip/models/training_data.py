@@ -26,9 +26,15 @@ def check_training_data(model: keras.Model, x: Any, y: Any) -> None:
         y: Labels, as in `fit`.
 
     Raises:
-        ValueError: If an input is not finite, or a label is not among those
-            that the loss of its output takes.
+        ValueError: If an input is not finite, labels are missing, or a label is
+            not among those that the loss of its output takes.
     """
+    if x is None or (y is None and _is_array(x)):
+        missing = "x" if x is None else "y"
+        raise ValueError(
+            f"`{missing}` must be given: the model's loss needs inputs and "
+            f"labels. Received: {missing}=None"
+        )
     for name, inputs in _name_arrays("x", x):
         _check_finite(name, inputs)
     check_labels(model, y)

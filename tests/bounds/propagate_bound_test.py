@@ -9,6 +9,7 @@ from keras import layers
 import keras_lip
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.bounds import propagate_bound
+from keras_lip.program.freezing.reasons import REASONS
 from keras_lip.program.freezing.registry import RULES
 from keras_lip.program.freezing.registry import find_norms
 from tests.lipschitz_test_case import LipschitzTestCase
@@ -62,6 +63,19 @@ class PropagateBoundTest(LipschitzTestCase):
             ValueError, "of type `Subclass` .rules go by exact class"
         ):
             propagate_bound(Subclass(), 1.0)
+
+    def test_reasons_are_of_layers_of_keras(self):
+        for name in REASONS:
+            self.assertTrue(hasattr(layers, name), name)
+
+    @parameterized.parameters(
+        (layers.LayerNormalization(), "deviation.*use `keras_lip.layers.Layer"),
+        (layers.Lambda(lambda x: x), "may compute anything; write a layer"),
+        (layers.LSTM(2), "its gates multiply"),
+    )
+    def test_reasons_are_given(self, layer, reason):
+        with self.assertRaisesRegex(ValueError, f"of type.*: .*{reason}"):
+            find_norms(layer)
 
     def test_unknown_layer_is_named_with_its_type(self):
         with self.assertRaisesRegex(
@@ -147,7 +161,7 @@ class PropagateBoundTest(LipschitzTestCase):
     def test_bound_set_on_the_instance_is_not_asked(self):
         layer = layers.LayerNormalization()
         layer.lipschitz_bound = lambda: 1.0
-        with self.assertRaisesRegex(ValueError, "rules go by exact class"):
+        with self.assertRaisesRegex(ValueError, "divides by the deviation"):
             propagate_bound(layer, 1.0)
         layer = layers.LeakyReLU(3.0)
         layer.lipschitz_bound = lambda: 1.0

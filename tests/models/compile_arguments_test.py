@@ -41,6 +41,20 @@ class CompileArgumentsTest(LipschitzTestCase):
         self.assertEqual(set(found), {"loss", *names})
         self.assertCertified(found["certified_accuracy"], model, 36 / 255)
 
+    @parameterized.parameters(
+        ("multiclas_hkr", "mean_certified_radius", "Unknown loss: 'multiclas_"),
+        ("multiclass_hkr", "certifed", "Unknown metric: 'certifed'.*'mean_"),
+    )
+    def test_names_of_nobody_are_refused(self, loss, metric, message):
+        with self.assertRaisesRegex(ValueError, message):
+            self.make_sequential().compile("adam", loss, metrics=[metric])
+
+    @parameterized.parameters("crossentropy", "mse", "categorical_hinge")
+    def test_names_of_keras_are_kept(self, loss):
+        model = self.make_sequential()
+        model.compile("adam", loss, metrics=["acc", "mse"])
+        self.assertEqual(model.loss, loss)
+
     def test_names_survive_a_file(self):
         model = self.make_sequential()
         model.compile("adam", "multiclass_hkr", metrics=["certified_accuracy"])

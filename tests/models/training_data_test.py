@@ -71,6 +71,17 @@ class TrainingDataTest(LipschitzTestCase):
         self.x[5, 2] = np.nan
         self.assertRefused(self.make_model(), r"x\[5\]", self.x, self.y)
 
+    def test_missing_data_is_named(self):
+        self.assertRefused(self.make_model(), "`y` must be given", self.x)
+        self.assertRefused(self.make_model(), "`x` must be given", None)
+
+    def test_model_that_is_not_compiled_is_named(self):
+        model = models.LipschitzSequential(
+            [keras.Input((4,)), layers.UnitNormDense(3)]
+        )
+        with self.assertRaisesRegex(ValueError, "not compiled. Call"):
+            model.evaluate(self.x, self.y)
+
     def test_losses_of_keras_keep_their_labels(self):
         model = self.make_model(loss="mse")
         model.fit(self.x, self.normal(12, 3), verbose=0)

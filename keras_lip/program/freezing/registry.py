@@ -10,6 +10,7 @@ from typing import TypeVar
 import keras
 
 from keras_lip.graph import is_hooked
+from keras_lip.program.freezing.reasons import REASONS
 from keras_lip.proofs.norms import NORMS
 from keras_lip.proofs.norms import check_norm
 
@@ -176,6 +177,10 @@ def why_unbounded(layer: Any, rules: Rules = RULES) -> str | None:
         return " (an operation of `keras.ops`)"
     provider = find_provider(layer)
     if provider is None:
+        if type(layer).__module__.startswith("keras."):
+            reason = REASONS.get(type(layer).__name__)
+            if reason is not None:
+                return f": {reason}"
         return " (rules go by exact class, a subclass needs its own)"
     return _why_unknown(layer, provider)
 
