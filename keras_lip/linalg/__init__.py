@@ -11,6 +11,9 @@ from keras_lip.linalg.correlation_moduli import (
 from keras_lip.linalg.fast_exponential import (
     apply_exponential_fast as apply_exponential_fast,
 )
+from keras_lip.linalg.generator_factor import (
+    generator_factor as generator_factor,
+)
 from keras_lip.linalg.kernel_phases import merge_phases as merge_phases
 from keras_lip.linalg.kernel_phases import split_phases as split_phases
 from keras_lip.linalg.kernel_rescaling import rescale_kernel as rescale_kernel

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_lip.linalg.generator_factor import generator_factor
 from keras_lip.linalg.transpose import transpose
 from keras_lip.types import Tensor
 
@@ -17,6 +18,9 @@ def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     `-2 V (I + A)^{-1}`; it has orthonormal columns. A matrix with more columns
     than rows is mapped as its conjugate transpose, to orthonormal rows. On real
     matrices this is what `Cayley` computes.
+
+    As by `Cayley`, `U` and `V` are scaled down where the moduli of a row of
+    `U - U^H` or of `V^H V` sum to more than 1024.
 
     Complex numbers are pairs of tensors, as not every backend solves complex
     systems when it compiles.
@@ -40,19 +44,38 @@ def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     head_real = real[..., :columns, :]
     head_imaginary = imaginary[..., :columns, :]
     identity = ops.eye(columns, dtype=real.dtype)
-    shifted_real = identity + head_real - transpose(head_real)
-    shifted_imaginary = head_imaginary + transpose(head_imaginary)
+    skew_real = head_real - transpose(head_real)
+    skew_imaginary = head_imaginary + transpose(head_imaginary)
+    factor = generator_factor(skew_real, skew_imaginary)
+    shifted_real = identity + skew_real * factor
+    shifted_imaginary = skew_imaginary * factor
     # (I - A) (I + A)^{-1} = 2 (I + A)^{-1} - I.
     if rows == columns:
         inverse = _invert(shifted_real, shifted_imaginary)
         return 2 * inverse[0] - identity, 2 * inverse[1]
     tail = (real[..., columns:, :], imaginary[..., columns:, :])
-    square = _multiply(_adjoint(tail), tail)
+    tail, square = _square_tail(tail)
     inverse = _invert(shifted_real + square[0], shifted_imaginary + square[1])
     bottom = _multiply(tail, inverse)
     return (
         ops.concatenate([2 * inverse[0] - identity, -2 * bottom[0]], axis=-2),
         ops.concatenate([2 * inverse[1], -2 * bottom[1]], axis=-2),
+    )
+
+
+def _square_tail(tail: _Complex) -> tuple[_Complex, _Complex]:
+    """Returns the tail `V`, scaled down where it is too large, and `V^H V`."""
+    # Of a tail with entries of at most one no square overflows.
+    moduli = ops.maximum(*map(ops.abs, tail))
+    largest = ops.amax(moduli, axis=(-2, -1), keepdims=True)
+    largest = ops.stop_gradient(ops.maximum(largest, 1.0))
+    tail = (tail[0] / largest, tail[1] / largest)
+    square = _multiply(_adjoint(tail), tail)
+    factor = generator_factor(*square, most=ops.square(largest))
+    root = ops.sqrt(factor)
+    return (
+        (tail[0] * root, tail[1] * root),
+        (square[0] * factor, square[1] * factor),
     )
 
 

@@ -4,11 +4,14 @@ import math
 from typing import ClassVar
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_lip.linalg import accretive_solve
+from keras_lip.linalg import generator_factor
 from keras_lip.linalg import transpose
 from keras_lip.parametrizations.parametrization import Parametrization
+from keras_lip.types import Array
 from keras_lip.types import State
 from keras_lip.types import Tensor
 
@@ -21,6 +24,10 @@ class Cayley(Parametrization):
     `A = U - U^T + V^T V`, and the image stacks `(I - A) (I + A)^{-1}` over
     `-2 V (I + A)^{-1}`. It costs one linear solve and no iteration.
 
+    The image is orthogonal for every `U` and `V`. Where the moduli of a row of
+    `U - U^T` or of `V^T V` sum to more than 1024, `U` or `V` is scaled down to
+    that, as the image of a larger one would not be orthogonal in `float32`.
+
     A training step on fewer samples than the shorter side solves for the
     outputs instead of the image, and never forms it.
 
@@ -31,6 +38,19 @@ class Cayley(Parametrization):
     """
 
     orthogonal: ClassVar[bool] = True
+    reach: ClassVar[str] = (
+        "orthogonal matrices whose head, the square part, has no eigenvalue "
+        "near -1: multiplied by -1 a column may leave it"
+    )
+
+    def invert(self, matrix: Array) -> Array:
+        # With the head `H` of the image, `(I + A)^{-1} = (I + H) / 2`, and the
+        # skew part of `A` is `U - U^T`. Where there is no inverse, no matrix
+        # has this image, and that of the pseudoinverse misses it.
+        columns = matrix.shape[1]
+        inverse = np.linalg.pinv(np.eye(columns) + matrix[:columns])
+        head = (inverse - inverse.T) / 2
+        return np.concatenate([head, -matrix[columns:] @ inverse])
 
     def constrain(
         self, matrix: Tensor, state: State, training: bool
@@ -59,10 +79,19 @@ class Cayley(Parametrization):
 
 def _split(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the generator and the tail of a matrix with rows enough."""
-    columns = matrix.shape[-1]
+    rows, columns = matrix.shape[-2:]
     head, tail = matrix[..., :columns, :], matrix[..., columns:, :]
     skew = head - transpose(head)
-    return skew + ops.matmul(transpose(tail), tail), tail
+    skew = skew * generator_factor(skew)
+    if rows == columns:
+        return skew, tail
+    # Of a tail with entries of at most one no square overflows.
+    largest = ops.amax(ops.abs(tail), axis=(-2, -1), keepdims=True)
+    largest = ops.stop_gradient(ops.maximum(largest, 1.0))
+    tail = tail / largest
+    square = ops.matmul(transpose(tail), tail)
+    factor = generator_factor(square, most=ops.square(largest))
+    return skew + square * factor, tail * ops.sqrt(factor)
 
 
 def _multiply(inputs: Tensor, matrix: Tensor) -> Tensor:

@@ -52,6 +52,12 @@ class ComplexCayleyTest(LipschitzTestCase):
         tolerance = 1e-6 if scale <= 1 else 1e-5
         self.assertAllClose(values, np.ones_like(values), tolerance)
 
+    @parameterized.product(shape=SHAPES, scale=(1e6, 1e18, 1e30))
+    def test_image_of_huge_matrices_is_unitary(self, shape, scale):
+        image = self.transform(self.complex_normal(3, *shape, scale=scale))
+        values = np.linalg.svd(image.astype("complex128"), compute_uv=False)
+        self.assertAllClose(values, np.ones_like(values), 1e-4)
+
     @parameterized.parameters(*SHAPES)
     def test_real_matrices_are_mapped_as_by_the_parametrization(self, *shape):
         matrix = self.normal(*shape)
