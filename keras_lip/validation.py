@@ -15,6 +15,15 @@ def check_positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_integer(name: str, value: Any) -> int:
+    """Returns `value` as an `int`, or says why it is not an integer."""
+    if not _is_integer(value):
+        raise ValueError(
+            f"`{name}` must be an integer. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
 def check_number(
     name: str,
     value: Any,

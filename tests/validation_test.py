@@ -4,11 +4,27 @@ import math
 import numpy as np
 from absl.testing import parameterized
 
+from keras_lip.validation import check_integer
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_numbers
 from keras_lip.validation import check_positive_integer
 from tests.lipschitz_test_case import LipschitzTestCase
+
+
+class CheckIntegerTest(LipschitzTestCase):
+    @parameterized.parameters(-2, 0, 7, np.int64(-3), np.uint8(3))
+    def test_integer_is_returned(self, value):
+        result = check_integer("axis", value)
+        self.assertIs(type(result), int)
+        self.assertEqual(result, value)
+
+    @parameterized.parameters(1.0, True, "3", None, ([3],), math.nan)
+    def test_anything_else_is_refused(self, value):
+        with self.assertRaisesRegex(
+            ValueError, "`axis` must be an integer. Received: axis="
+        ):
+            check_integer("axis", value)
 
 
 class CheckPositiveIntegerTest(LipschitzTestCase):

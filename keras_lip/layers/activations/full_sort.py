@@ -14,6 +14,7 @@ from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -54,7 +55,7 @@ class FullSort(LipschitzLayer):
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
 
     def build(self, input_shape: Shape) -> None:
         check_channels(self, input_shape, self.axis)

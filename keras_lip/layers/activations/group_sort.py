@@ -16,6 +16,7 @@ from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 from keras_lip.validation import check_positive_integer
 
 
@@ -66,7 +67,7 @@ class GroupSort(LipschitzLayer):
                 "`group_size` must be at least 2. Received: "
                 f"group_size={group_size}"
             )
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
 
     def build(self, input_shape: Shape) -> None:
         check_groups(self, input_shape, self.axis, self.group_size)

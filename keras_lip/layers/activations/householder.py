@@ -21,6 +21,7 @@ from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 
 # The first fold is then `MaxMin`; the line of the second is orthogonal to it.
 _INITIAL_ANGLES = (math.pi / 2, 3 * math.pi / 2)
@@ -82,7 +83,7 @@ class Householder(LipschitzLayer):
         if isinstance(order, bool) or order not in (1, 2):
             raise ValueError(f"`order` must be 1 or 2. Received: order={order}")
         self.order = order
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
 
     def build(self, input_shape: Shape) -> None:
         check_groups(self, input_shape, self.axis, group_size=2)

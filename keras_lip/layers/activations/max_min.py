@@ -16,6 +16,7 @@ from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -57,7 +58,7 @@ class MaxMin(LipschitzLayer):
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
 
     def build(self, input_shape: Shape) -> None:
         check_groups(self, input_shape, self.axis, group_size=2)

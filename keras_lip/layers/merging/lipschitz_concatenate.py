@@ -18,6 +18,7 @@ from keras_lip.read_weight import read_weight
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -62,7 +63,7 @@ class LipschitzConcatenate(LipschitzLayer):
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
 
     def build(self, input_shape: Sequence[Shape]) -> None:
         check_input_shapes(self, input_shape, self.axis)

@@ -17,6 +17,7 @@ from keras_lip.traces import can_move
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 from keras_lip.validation import check_number
 
 
@@ -72,7 +73,7 @@ class BatchCentering(LipschitzLayer):
     ) -> None:
         super().__init__(**kwargs)
         self.momentum = check_number("momentum", momentum, 0.0, 1.0)
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
         self.center = center
 
     def build(self, input_shape: Shape) -> None:

@@ -13,6 +13,7 @@ from keras_lip.program.nodes.axis_linear import Center
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -52,7 +53,7 @@ class LayerCentering(LipschitzLayer):
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
 
     def build(self, input_shape: Shape) -> None:
         check_channels(self, input_shape, self.axis)

@@ -20,6 +20,7 @@ from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
 
@@ -96,7 +97,7 @@ class ProjectionPooling(LipschitzLayer):
         check_known("projection", projection, DISTANCES)
         self.projection = projection
         self.num_vertices = _check_num_vertices(projection, num_vertices)
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
 
     def build(self, input_shape: Shape) -> None:
         check_groups(self, input_shape, self.axis, group_size=2)

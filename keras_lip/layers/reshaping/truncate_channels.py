@@ -13,6 +13,7 @@ from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_integer
 from keras_lip.validation import check_positive_integer
 
 
@@ -55,7 +56,7 @@ class TruncateChannels(LipschitzLayer):
     def __init__(self, channels: int, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels = check_positive_integer("channels", channels)
-        self.axis = axis
+        self.axis = check_integer("axis", axis)
 
     def build(self, input_shape: Shape) -> None:
         channels = check_channels(self, input_shape, self.axis)
