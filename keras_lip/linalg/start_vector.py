@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 
 from keras_lip.types import Array
-from keras_lip.types import Shape
 
 
-def start_vector(shape: Shape, dtype: Any = None) -> Array:
+def start_vector(shape: tuple[int, ...], dtype: Any = None) -> Array:
     """Returns the vector that every power iteration of a shape starts from.
 
     Any vector will do that is not orthogonal to the leading one, and no kernel

@@ -1,17 +1,24 @@
 """The exponential of a skew-symmetric matrix."""
 
+import math
 from typing import ClassVar
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_lip.linalg import skew_exponential
 from keras_lip.linalg import transpose
 from keras_lip.parametrizations.parametrization import Parametrization
+from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import State
 from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
+
+
+# An angle that lacks no more of half a turn is half a turn.
+_SMALLEST_REST = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -37,9 +44,31 @@ class Exponential(Parametrization):
     """
 
     orthogonal: ClassVar[bool] = True
+    reach: ClassVar[str] = (
+        "rotations: square orthogonal matrices of determinant one, with "
+        "`squarings` enough for their angles"
+    )
 
     def __init__(self, squarings: int = 6) -> None:
         self.squarings = check_positive_integer("squarings", squarings)
+
+    def invert(self, matrix: Array) -> Array:
+        if matrix.shape[0] != matrix.shape[1]:
+            return matrix
+        # The symmetric part of a rotation has the cosines of its angles as
+        # eigenvalues, and the skew part acts on their eigenvectors by the sines
+        # where the logarithm acts by the angles.
+        skew = (matrix - matrix.T) / 2
+        cosines, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+        sines = np.linalg.norm(skew @ vectors, axis=0)
+        angles = np.arctan2(sines, cosines)
+        half = angles > math.pi - _SMALLEST_REST
+        quotients = 1 / np.sinc(np.where(half, 0, angles / math.pi))
+        logarithm = skew @ (vectors * quotients * ~half) @ vectors.T
+        # Half turns, of the planes that pairs of eigenvectors span.
+        first, second = vectors[:, half][:, :-1:2], vectors[:, half][:, 1::2]
+        turns = math.pi * first @ second.T
+        return (logarithm + turns - turns.T) / 2
 
     def constrain(
         self, matrix: Tensor, state: State, training: bool

@@ -1,5 +1,7 @@
 """Division by the Frobenius norm."""
 
+from typing import ClassVar
+
 import keras
 from keras import ops
 
@@ -22,6 +24,8 @@ class Frobenius(Parametrization):
     - [Neyshabur et al., 2015](https://arxiv.org/abs/1503.00036) on norms of
       layers
     """
+
+    reach: ClassVar[str] = "matrices of Frobenius norm one"
 
     def constrain(
         self, matrix: Tensor, state: State, training: bool

@@ -1,15 +1,22 @@
 """The contract every kernel parametrization keeps."""
 
 import abc
+from typing import Any
 from typing import ClassVar
 from typing import Self
 
+import numpy as np
 from keras import ops
 
 from keras_lip.linalg import transpose
+from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import State
 from keras_lip.types import Tensor
+
+# How far a matrix may be from the image of a free one, and its Gram matrix from
+# the identity: well above the roundings of float32.
+_TOLERANCE = 1e-4
 
 
 class Parametrization(abc.ABC):
@@ -24,11 +31,18 @@ class Parametrization(abc.ABC):
 
     Subclasses implement `constrain` and, if they keep a state,
     `initial_state`; where a product with the image costs less than the image
-    itself, also `multiply`.
+    itself, also `multiply`; and where a matrix in reach is not its own image,
+    `invert`.
     """
 
     orthogonal: ClassVar[bool] = False
-    """Whether every singular value of the image is one, not merely at most."""
+    """Whether every singular value of the image is one, not merely at most.
+
+    Of `Bjorck` and `Cholesky` the matrix must have full rank for it.
+    """
+
+    reach: ClassVar[str] = "matrices with orthonormal columns or rows"
+    """Which matrices `from_matrix` takes, in a few words."""
 
     def __call__(
         self,
@@ -74,6 +88,51 @@ class Parametrization(abc.ABC):
         image, state = self(matrix, state, training=True)
         return ops.matmul(inputs, ops.cast(image, inputs.dtype)), state
 
+    def from_matrix(self, matrix: Any) -> Array:
+        """Returns a free matrix whose image is a given matrix.
+
+        A layer whose `kernel_initializer` is the free matrix starts with the
+        given one as its kernel.
+
+        Args:
+            matrix: Array of shape `(rows, columns)`, such as `reach` says.
+
+        Returns:
+            Array of the same shape, in float32. Its image is `matrix` up to
+            1e-4 in each entry, and mostly to 1e-6.
+
+        Raises:
+            ValueError: If `matrix` is not such an array, is not orthogonal
+                where the parametrization is, or is not the image that is found.
+        """
+        matrix = _check_matrix(matrix)
+        exact = _orthogonal_factor(matrix) if self.orthogonal else matrix
+        rows, columns = matrix.shape
+        if rows >= columns:
+            free = self.invert(exact)
+        else:
+            free = self.invert(exact.T).T
+        free = np.ascontiguousarray(free, dtype="float32")
+        image = ops.convert_to_numpy(self(free)[0])
+        error = float(np.max(np.abs(image - matrix)))
+        if not error <= _TOLERANCE:
+            raise ValueError(
+                f"`{type(self).__name__}.from_matrix` takes {self.reach}. "
+                f"Received: a matrix of shape {matrix.shape}, which the image "
+                f"that was found misses by {error:.1e}. Pass a matrix of that "
+                "kind, or use another parametrization."
+            )
+        return free
+
+    def invert(self, matrix: Array) -> Array:
+        """Returns a free matrix for an image, if the image is in reach.
+
+        Args:
+            matrix: Array with at least as many rows as columns, in float64. Its
+                columns are orthonormal if the parametrization is orthogonal.
+        """
+        return matrix
+
     def initial_state(self, shape: tuple[int, ...]) -> State:
         """Declares the state to keep for a matrix.
 
@@ -100,3 +159,28 @@ class Parametrization(abc.ABC):
     def from_config(cls, config: Config) -> Self:
         """Rebuilds a parametrization from `get_config`."""
         return cls(**config)
+
+
+def _check_matrix(matrix: Any) -> Array:
+    """Returns a matrix of finite numbers in float64."""
+    array = np.asarray(ops.convert_to_numpy(matrix), dtype="float64")
+    if array.ndim != 2 or not array.size or not np.isfinite(array).all():
+        raise ValueError(
+            "`matrix` must be an array of shape `(rows, columns)`, of finite "
+            f"numbers. Received: an array of shape {array.shape}"
+        )
+    return array
+
+
+def _orthogonal_factor(matrix: Array) -> Array:
+    """Returns a matrix without its roundings, or says it is not orthogonal."""
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    error = float(np.max(np.abs(values**2 - 1)))
+    if error > _TOLERANCE:
+        raise ValueError(
+            "`matrix` must have orthonormal columns, or rows if it is wide. "
+            f"Received: a matrix of shape {matrix.shape} with singular values "
+            f"between {values.min():.6g} and {values.max():.6g}. Orthogonalize "
+            "it first, as by `numpy.linalg.qr`."
+        )
+    return left @ right

@@ -1,5 +1,7 @@
 """Division by the spectral norm, as the power method estimates it."""
 
+from typing import ClassVar
+
 import keras
 from keras import ops
 
@@ -43,6 +45,8 @@ class Spectral(Parametrization):
 
     - [Miyato et al., 2018](https://arxiv.org/abs/1802.05957), Algorithm 1
     """
+
+    reach: ClassVar[str] = "matrices of spectral norm one"
 
     def __init__(
         self, training_iterations: int = 1, inference_iterations: int = 100

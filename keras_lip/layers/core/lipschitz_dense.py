@@ -33,7 +33,9 @@ class LipschitzDense(ParametrizedDense):
         activation: Activation function of a known Lipschitz bound, which
             counts in that of the layer. Defaults to none.
         use_bias: Boolean. Whether the layer adds a bias vector.
-        kernel_initializer: Initializer of the free kernel.
+        kernel_initializer: Initializer of the free kernel, or an array.
+            `parametrization.from_matrix(kernel)` starts the layer with a given
+            kernel.
         bias_initializer: Initializer of the bias.
         kernel_regularizer: Regularizer of the free kernel.
         bias_regularizer: Regularizer of the bias.
