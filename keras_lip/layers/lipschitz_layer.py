@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_lip.layers.initializers import check_initializer
 from keras_lip.linalg import start_vector
 from keras_lip.program import Program
 from keras_lip.program import freeze_layer
@@ -122,8 +123,12 @@ class LipschitzLayer(keras.layers.Layer):
 
         Raises:
             ValueError: If a weight that is read in its own dtype, to be
-                constrained, has 16 bits.
+                constrained, has 16 bits; or if the initializer is an identity
+                or an array of another shape.
         """
+        if shape is not None:
+            weight = f"weight '{kwargs.get('name')}' of layer '{self.name}'"
+            check_initializer(initializer, shape, weight)
         narrow = keras.backend.standardize_dtype(dtype or self.variable_dtype)
         if not autocast and narrow in ("float16", "bfloat16"):
             raise ValueError(

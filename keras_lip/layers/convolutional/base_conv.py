@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
+from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.freezing.activations import get_activation
 from keras_lip.types import Config
@@ -73,8 +74,8 @@ class BaseConv(LipschitzLayer):
         self.data_format = check_data_format(data_format)
         self.activation = get_activation(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = get_initializer(kernel_initializer)
+        self.bias_initializer = get_initializer(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.input_spec = keras.layers.InputSpec(ndim=rank + 2)

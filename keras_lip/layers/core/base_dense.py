@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_lip.held_values import compute_once
 from keras_lip.layers.frozen_kernel import frozen_kernel
+from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
@@ -53,8 +54,8 @@ class BaseDense(LipschitzLayer):
         self.units = check_positive_integer("units", units)
         self.activation = get_activation(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = get_initializer(kernel_initializer)
+        self.bias_initializer = get_initializer(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)

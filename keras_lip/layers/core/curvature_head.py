@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.nodes.curvature_head import (
@@ -78,8 +79,8 @@ class CurvatureHead(LipschitzLayer):
         super().__init__(**kwargs)
         self.units = check_positive_integer("units", units)
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = get_initializer(kernel_initializer)
+        self.bias_initializer = get_initializer(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.freezing.activations import get_monotone_activation
 from keras_lip.types import Config
@@ -33,8 +34,8 @@ class BaseHiddenBlock(LipschitzLayer):
     ) -> None:
         super().__init__(**kwargs)
         self.activation = get_monotone_activation(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = get_initializer(kernel_initializer)
+        self.bias_initializer = get_initializer(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.types import Config
@@ -39,9 +40,7 @@ class BaseSkewFlow(LipschitzLayer):
         super().__init__(**kwargs)
         check_known("flow", flow, ("midpoint", "exponential"))
         self.flow = flow
-        self.generator_initializer = keras.initializers.get(
-            generator_initializer
-        )
+        self.generator_initializer = get_initializer(generator_initializer)
         self.generator_regularizer = keras.regularizers.get(
             generator_regularizer
         )
