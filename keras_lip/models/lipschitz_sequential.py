@@ -43,6 +43,10 @@ class LipschitzSequential(LipschitzMixin, keras.Sequential):
             layer, keras.layers.InputLayer
         ):
             find_norm(layer)
+            # Keras freezes the layers of a model that becomes frozen, and not
+            # those that are added to a frozen one.
+            if not self.trainable:
+                layer.trainable = False
         super().add(layer, rebuild=rebuild)
 
     def build(self, input_shape: Shape | None = None) -> None:

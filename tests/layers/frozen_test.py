@@ -3,6 +3,7 @@ import numpy as np
 from absl.testing import parameterized
 
 from keras_lip import layers
+from keras_lip import models
 from keras_lip import regularizers
 from tests.layers.every_layer import WEIGHTED
 from tests.layers.every_layer import connect
@@ -49,11 +50,20 @@ def freeze_a_model_around_it(make, shape):
     return layer, model
 
 
+def freeze_a_model_in_which_it_comes(make, shape):
+    layer = make()
+    model = models.LipschitzSequential(
+        [keras.Input(shape), layer], trainable=False
+    )
+    return layer, model
+
+
 WAYS = (
     freeze_as_argument,
     freeze_before_it_is_built,
     freeze_when_built,
     freeze_a_model_around_it,
+    freeze_a_model_in_which_it_comes,
 )
 
 
