@@ -7,6 +7,8 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_lip.losses.sample_weights import copy_sample_weight
+from keras_lip.losses.sample_weights import read_sample_weights
 from keras_lip.types import Config
 from keras_lip.types import Tensor
 
@@ -73,9 +75,8 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
             y_pred = ops.convert_to_tensor(y_pred)
         targets = self.encode(y_true, y_pred)
         if sample_weight is not None:
-            sample_weight = _one_for_each_sample(sample_weight, y_pred)
-        read_weights = _SampleWeights(reduction="none", dtype=self.dtype)
-        weights = read_weights(y_pred, y_pred, sample_weight)
+            sample_weight = copy_sample_weight(sample_weight, y_pred)
+        weights = read_sample_weights(sample_weight, y_pred, self.dtype)
         return super().__call__(
             _Labels(targets, weights), y_pred, sample_weight
         )
@@ -110,36 +111,3 @@ class _Labels(NamedTuple):
 
     targets: Tensor
     weights: Tensor
-
-
-class _SampleWeights(keras.losses.Loss):
-    """Loss of one for each sample: weighted by Keras, it is the weights."""
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return _ones(y_pred)
-
-
-def _ones(y_pred: Tensor) -> Tensor:
-    return ops.ones_like(y_pred if len(y_pred.shape) == 1 else y_pred[:, 0])
-
-
-def _one_for_each_sample(sample_weight: Any, y_pred: Tensor) -> Tensor:
-    """Checks weights, and copies them to a tensor of shape `(batch,)`.
-
-    Keras multiplies weights by masks in place on PyTorch, and divides a mean by
-    the sum of the weights, which of a single number is that number.
-    """
-    sample_weight = ops.convert_to_tensor(sample_weight)
-    shape, batch = tuple(sample_weight.shape), y_pred.shape[0]
-    fits = not shape or shape[0] in (1, batch) or None in (shape[0], batch)
-    if len(shape) > 2 or shape[1:] not in ((), (1,)) or not fits:
-        raise ValueError(
-            "`sample_weight` must be a number or have shape (batch,) or "
-            f"(batch, 1). Received: sample_weight.shape={shape}, "
-            f"y_pred.shape={tuple(y_pred.shape)}"
-        )
-    ones = _ones(ops.convert_to_tensor(y_pred))
-    dtype = keras.backend.result_type(ones.dtype, sample_weight.dtype)
-    return ops.cast(ones, dtype) * ops.reshape(
-        ops.cast(sample_weight, dtype), (-1,)
-    )

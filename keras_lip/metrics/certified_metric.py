@@ -11,6 +11,8 @@ from keras import ops
 
 from keras_lip.certificates.pair_bounds import JOINT_FACTORS
 from keras_lip.certificates.pair_bounds import PairBounds
+from keras_lip.losses.sample_weights import copy_sample_weight
+from keras_lip.losses.sample_weights import read_sample_weights
 from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Config
 from keras_lip.types import Tensor
@@ -119,23 +121,42 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     def update_state(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
-        """Adds a batch of labels and logits to the average."""
-        y_pred = ops.cast(ops.convert_to_tensor(y_pred), "float32")
-        constants = ops.convert_to_tensor(self._constants(y_pred.shape[-1]))
-        values = self.measure(ops.convert_to_tensor(y_true), y_pred, constants)
-        values = ops.cast(values, self.dtype)
-        if sample_weight is None:
-            self.count.assign(
-                self.count + ops.cast(ops.size(values), self.dtype)
+        """Adds a batch of labels and logits to the average.
+
+        Args:
+            y_true: Labels.
+            y_pred: Logits of shape `(batch_size, classes)`. What a Keras mask
+                leaves out does not count.
+            sample_weight: Weights of shape `()`, `(batch_size,)` or
+                `(batch_size, 1)`.
+
+        Raises:
+            ValueError: If a shape is wrong.
+        """
+        if not hasattr(y_pred, "shape"):
+            y_pred = ops.convert_to_tensor(y_pred)
+        y_true = ops.convert_to_tensor(y_true)
+        if len(y_pred.shape) != 2:
+            raise ValueError(
+                "Logits must have shape `(batch_size, classes)`, or "
+                "`(batch_size, 1)` for two classes. Received: y_pred of shape "
+                f"{tuple(y_pred.shape)}"
             )
-        else:
-            weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
-            weight = ops.broadcast_to(
-                ops.reshape(weight, (-1,)), ops.shape(values)
+        sizes = y_true.shape[0] if y_true.shape else 1, y_pred.shape[0]
+        if None not in sizes and sizes[0] != sizes[1]:
+            raise ValueError(
+                "There must be one label for each row of logits. Received: "
+                f"y_true of shape {tuple(y_true.shape)}, y_pred of shape "
+                f"{tuple(y_pred.shape)}"
             )
-            values = values * weight
-            self.count.assign(self.count + ops.sum(weight))
-        self.total.assign(self.total + ops.sum(values))
+        if sample_weight is not None:
+            sample_weight = copy_sample_weight(sample_weight, y_pred)
+        weights = read_sample_weights(sample_weight, y_pred, self.dtype)
+        logits = ops.cast(y_pred, "float32")
+        constants = ops.convert_to_tensor(self._constants(logits.shape[-1]))
+        values = ops.cast(self.measure(y_true, logits, constants), self.dtype)
+        self.count.assign(self.count + ops.sum(weights))
+        self.total.assign(self.total + ops.sum(weights * values))
 
     def result(self) -> Tensor:
         return ops.divide_no_nan(self.total, self.count)

@@ -32,12 +32,6 @@ def signed_radii(y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor) -> Tensor:
     Raises:
         ValueError: If labels or logits have another shape.
     """
-    if len(y_pred.shape) != 2:
-        raise ValueError(
-            "Logits must have shape `(batch_size, classes)`, or "
-            "`(batch_size, 1)` for two classes. Received: y_pred of shape "
-            f"{tuple(y_pred.shape)}"
-        )
     labels = to_one_hot(y_true, y_pred.shape[-1])
     if y_pred.shape[-1] == 1:
         # Two classes whose margin is the one output.
@@ -45,14 +39,24 @@ def signed_radii(y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor) -> Tensor:
     classes = y_pred.shape[-1]
     prediction = ops.argmax(y_pred, axis=-1)
     predicted = ops.equal(ops.expand_dims(prediction, -1), ops.arange(classes))
-    margins = ops.max(y_pred, axis=-1, keepdims=True) - y_pred
+    margins = _pick(y_pred, prediction) - y_pred
     bounds = ops.broadcast_to(pair_bounds, (classes, classes))
     radii = _divide(margins, ops.take(bounds, prediction, axis=0))
-    radii = ops.min(ops.where(predicted, LARGEST_RADIUS, radii), axis=-1)
+    radii = ops.where(predicted, LARGEST_RADIUS, radii)
+    radii = ops.squeeze(_pick(radii, ops.argmin(radii, axis=-1)), axis=-1)
     finite = ops.all(ops.isfinite(y_pred), axis=-1)
     radii = ops.where(finite, radii, 0.0)
     correct = ops.any(ops.logical_and(predicted, labels > 0), axis=-1)
     return ops.where(correct, radii, -radii)
+
+
+def _pick(values: Tensor, indices: Tensor) -> Tensor:
+    """Returns one value of each row: its extreme, also where no row is.
+
+    Keras has no extremes of empty batches.
+    """
+    indices = ops.expand_dims(indices, axis=-1)
+    return ops.take_along_axis(values, indices, axis=-1)
 
 
 def _divide(margins: Tensor, bounds: Tensor) -> Tensor:
