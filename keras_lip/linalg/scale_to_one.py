@@ -4,6 +4,13 @@ from keras import ops
 
 from keras_lip.types import Tensor
 
+# What counts as zero: near the smallest normal number, under which a backend
+# may flush to zero.
+_TINY = 1e-37
+
+# The least number that gradients are divided by.
+_LEAST_DIVISOR = 1e-6
+
 
 def scale_to_one(tensor: Tensor, axis: int | tuple[int, ...] | None) -> Tensor:
     """Divides by the largest absolute value along some axes.
@@ -16,9 +23,15 @@ def scale_to_one(tensor: Tensor, axis: int | tuple[int, ...] | None) -> Tensor:
         axis: Integer or tuple of integers, or `None` for all axes.
 
     Returns:
-        Tensor of the same shape. Where all values are tiny they stay as they
-        are. No gradient flows through the scale.
+        Tensor of the same shape. Where all values are below 1e-37 they stay as
+        they are. No gradient flows through the scale, and the gradient is at
+        most 1e6 times that of the result: where all values are below 1e-6 it
+        has its direction alone.
     """
-    largest = ops.max(ops.abs(tensor), axis=axis, keepdims=True)
-    largest = ops.where(largest > 1e-30, largest, ops.ones_like(largest))
-    return ops.divide(tensor, ops.stop_gradient(largest))
+    largest = ops.amax(ops.abs(tensor), axis=axis, keepdims=True)
+    largest = ops.where(largest > _TINY, largest, ops.ones_like(largest))
+    largest = ops.stop_gradient(largest)
+    # A gradient of 1e30 would be squared by an optimizer, to infinity.
+    differentiated = tensor / ops.maximum(largest, _LEAST_DIVISOR)
+    rest = ops.stop_gradient(tensor / largest - differentiated)
+    return differentiated + rest

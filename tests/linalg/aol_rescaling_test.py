@@ -71,7 +71,7 @@ class RescaleColumnsTest(LipschitzTestCase):
         )
 
     @parameterized.product(
-        shape=list(_SHAPES.values()), scale=[0.02, 1.0, 20.0, 1e-20, 1e20]
+        shape=list(_SHAPES.values()), scale=[0.02, 1.0, 20.0, 1e-5, 1e20]
     )
     def test_gradient_is_finite_and_scales_inversely(self, shape, scale):
         weights = self.normal(*shape)

@@ -19,7 +19,7 @@ class ScaleToOneTest(LipschitzTestCase):
         self.assertAllClose(actual, tensor / largest)
         self.assertAllClose(np.abs(actual).max(axis=axis), 1.0)
 
-    @parameterized.parameters(1e-25, 1e-3, 1e30)
+    @parameterized.parameters(1e-35, 1e-25, 1e-3, 1e30)
     def test_result_does_not_depend_on_the_scale(self, scale):
         tensor = self.normal(4, 3)
         scaled = (tensor.astype("float64") * scale).astype("float32")
@@ -29,7 +29,7 @@ class ScaleToOneTest(LipschitzTestCase):
         )
 
     def test_tiny_values_stay_as_they_are(self):
-        tensor = np.array([[1e-35, 2.0], [0.0, -4.0]], dtype="float32")
+        tensor = np.array([[1e-38, 2.0], [0.0, -4.0]], dtype="float32")
         actual = to_numpy(scale_to_one(ops.convert_to_tensor(tensor), axis=0))
         self.assertAllClose(actual[:, 1], [0.5, -1.0])
         # A backend may flush what is tiny to zero.
@@ -42,3 +42,14 @@ class ScaleToOneTest(LipschitzTestCase):
         tensor = ops.cast(tensor, "float32")
         slope = gradient(lambda t: scale_to_one(t, axis=-1), tensor)
         self.assertAllClose(slope, [[0.25, 0.25], [1.0, 1.0]])
+
+    @parameterized.parameters(
+        (1e-30, 1e6), (1e-9, 1e6), (1e-5, 1e5), (1e5, 1e-5)
+    )
+    def test_gradient_is_at_most_a_million(self, scale, slope):
+        tensor = ops.convert_to_tensor(
+            np.array([[0.5, -1.0]], "float32") * scale
+        )
+        actual = gradient(lambda t: scale_to_one(t, axis=-1), tensor)
+        self.assertAllClose(actual, [[slope, slope]], 0, 1e-5)
+        self.assertAllClose(scale_to_one(tensor, axis=-1), [[0.5, -1.0]])

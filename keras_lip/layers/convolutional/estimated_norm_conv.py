@@ -63,11 +63,15 @@ class EstimatedNormConv(KernelConv):
         return tuple(read)
 
     @abc.abstractmethod
+    def scale(self, kernel: Tensor) -> Tensor:
+        """Returns the multiple of the kernel that is divided by its norm."""
+
+    @abc.abstractmethod
     def divide(self, kernel: Tensor, norm: Tensor) -> Tensor:
         """Divides a kernel by its norm, as it is estimated."""
 
     def compute_kernel(self, training: bool = False) -> Tensor:
-        kernel = ops.convert_to_tensor(self.free_kernel)
+        kernel = self.scale(ops.convert_to_tensor(self.free_kernel))
         training = training and can_move(self.power_iteration_vector)
         norm, vector = power_iteration(
             self.operator,

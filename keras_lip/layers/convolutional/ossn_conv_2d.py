@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_lip.layers.convolutional.estimated_norm_conv import EstimatedNormConv
+from keras_lip.linalg import scale_to_one
 from keras_lip.types import Tensor
 
 
@@ -75,5 +76,10 @@ class OSSNConv2D(EstimatedNormConv):
     ) -> None:
         super().__init__(2, filters, kernel_size, **kwargs)
 
+    def scale(self, kernel: Tensor) -> Tensor:
+        return scale_to_one(kernel, axis=None)
+
     def divide(self, kernel: Tensor, norm: Tensor) -> Tensor:
-        return kernel / ops.maximum(norm, 1e-30)
+        # The norm is at least the largest entry that meets a pixel, and so one
+        # unless the kernel vanishes.
+        return kernel / ops.maximum(norm, 1e-12)

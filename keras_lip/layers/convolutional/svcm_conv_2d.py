@@ -81,6 +81,9 @@ class SVCMConv2D(EstimatedNormConv):
     ) -> None:
         super().__init__(2, filters, kernel_size, **kwargs)
 
+    def scale(self, kernel: Tensor) -> Tensor:
+        return kernel
+
     def divide(self, kernel: Tensor, norm: Tensor) -> Tensor:
         return kernel / ops.maximum(norm, 1.0)
 
