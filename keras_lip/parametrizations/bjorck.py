@@ -24,6 +24,11 @@ class Bjorck(Parametrization):
     1-Lipschitz whatever the number of iterations; more of them make it closer
     to orthogonal.
 
+    Singular values of zero stay zero: the image of a matrix whose columns
+    depend on each other is not orthogonal, and the image of zero is zero. Small
+    ones grow by a factor of 1.5 an iteration. `Cayley`, `Exponential` and `QR`
+    give an orthogonal image of any matrix.
+
     Args:
         iterations: Positive integer. Number of iterations.
 

@@ -24,6 +24,9 @@ class Cholesky(Parametrization):
     `s / sqrt(s^2 + r)`, which are below one for every ridge `r` and near one
     where `s` is well above `sqrt(r)`. A second pass brings the others there:
     after it, singular values of a thousandth of the largest are one to 1e-6.
+    Those of zero stay zero, or whatever rounding makes of them below one: the
+    image of a matrix whose columns depend on each other is not orthogonal.
+    `Cayley`, `Exponential` and `QR` give an orthogonal image of any matrix.
 
     Reference:
 
@@ -46,7 +49,7 @@ def _orthogonalize(matrix: Tensor) -> Tensor:
     columns = matrix.shape[-1]
     gram = ops.matmul(transpose(matrix), matrix)
     diagonal = ops.diagonal(gram, axis1=-2, axis2=-1)
-    largest = ops.stop_gradient(ops.max(diagonal, axis=-1))
+    largest = ops.stop_gradient(ops.amax(diagonal, axis=-1))
     ridge = _RIDGE * ops.maximum(largest, 1e-6)[..., None, None]
     identity = ops.eye(columns, dtype=matrix.dtype)
     factor = ops.cholesky(gram + ridge * identity)

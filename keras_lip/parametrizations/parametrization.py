@@ -63,8 +63,17 @@ class Parametrization(abc.ABC):
         Returns:
             Tuple of the constrained matrix, of the same shape, and the next
             state.
+
+        Raises:
+            ValueError: If the matrix has less than two axes or is empty.
         """
         matrix = ops.convert_to_tensor(matrix)
+        shape = tuple(matrix.shape)
+        if len(shape) < 2 or 0 in shape:
+            raise ValueError(
+                f"`{type(self).__name__}` takes a matrix of shape `(..., rows, "
+                f"columns)` with entries. Received: matrix.shape={shape}"
+            )
         state = {} if state is None else state
         rows, columns = matrix.shape[-2:]
         if rows >= columns:

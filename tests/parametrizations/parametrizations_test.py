@@ -105,6 +105,52 @@ class ParametrizationsTest(LipschitzTestCase):
             gradient(solved, matrix), gradient(multiplied, matrix), 1e-5
         )
 
+    @parameterized.product(
+        name=tuple(ORTHOGONAL),
+        shape=((6, 6), (5, 5), (9, 6), (6, 9)),
+        scale=(1e-30, 1e6, 1e18, 1e30),
+    )
+    def test_image_is_orthogonal_at_extreme_scales(self, name, shape, scale):
+        matrix = self.normal(*shape)
+        # Singular values of one: only the scale is extreme.
+        left, _, right = np.linalg.svd(matrix, False)
+        matrix = ((left @ right) * scale).astype("float32")
+        image, _ = ORTHOGONAL[name](matrix)
+        self.assertAllClose(
+            self.singular_values(image), np.ones(min(shape)), 1e-4
+        )
+
+    @parameterized.product(
+        name=("cayley", "exponential", "qr"), shape=((6, 4), (4, 6), (5, 5))
+    )
+    def test_image_of_any_matrix_is_orthogonal(self, name, shape):
+        outer = np.outer(self.normal(shape[0]), self.normal(shape[1]))
+        ones = np.ones(shape)
+        for matrix in (0 * ones, ones, 1e18 * ones, outer, 1e-30 * outer):
+            image, _ = ORTHOGONAL[name](matrix.astype("float32"))
+            values = self.singular_values(image)
+            self.assertAllClose(values, np.ones_like(values), 1e-4)
+
+    @parameterized.parameters("bjorck", "cholesky")
+    def test_singular_values_of_zero_stay_small(self, name):
+        # The bound of what they give is that of the other singular values.
+        outer = np.outer([3.0, 0.0, 4.0], [1.0, 0.0]).astype("float32")
+        image, _ = ORTHOGONAL[name](outer)
+        self.assertAllClose(image, [[0.6, 0.0], [0.0, 0.0], [0.8, 0.0]], 1e-5)
+        image, _ = ORTHOGONAL[name](np.zeros((3, 2), "float32"))
+        self.assertAllClose(image, np.zeros((3, 2)), 0, 0)
+
+    @parameterized.parameters((6, 6), (9, 6), (6, 9))
+    def test_multiply_by_the_image_of_a_huge_matrix(self, *shape):
+        cayley = parametrizations.Cayley()
+        matrix, inputs = (
+            self.normal(*shape, scale=1e18),
+            self.normal(2, shape[0]),
+        )
+        image, _ = cayley(matrix)
+        outputs, _ = cayley.multiply(inputs, matrix, {})
+        self.assertAllClose(outputs, ops.matmul(inputs, image), 1e-3)
+
     def test_qr_and_cholesky_leave_orthogonal_matrices_alone(self):
         matrix, _ = parametrizations.Cayley()(self.normal(7, 4))
         for name in ("qr", "cholesky"):

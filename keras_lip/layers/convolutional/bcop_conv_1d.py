@@ -31,7 +31,8 @@ class BCOPConv1D(BCOPKernel, KernelConv):
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`, for the matrix and the
             bases of the projectors. Defaults to `"cayley"`, which is orthogonal
-            whatever the weights.
+            whatever the weights, as `"exponential"` and `"qr"` are. With
+            `"bjorck"` and `"cholesky"` the free matrices must have full rank.
         strides: Positive integer. With circular padding, it must divide the
             length of the sequence.
         padding: `"same"` or `"valid"`.

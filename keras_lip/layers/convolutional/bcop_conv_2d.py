@@ -34,7 +34,8 @@ class BCOPConv2D(BCOPKernel, KernelConv):
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`, for the matrix and the
             bases of the projectors. Defaults to `"cayley"`, which is orthogonal
-            whatever the weights.
+            whatever the weights, as `"exponential"` and `"qr"` are. With
+            `"bjorck"` and `"cholesky"` the free matrices must have full rank.
         strides: Positive integer, or a pair. With circular padding, strides
             must divide the sides of the image.
         padding: `"same"` or `"valid"`.

@@ -34,7 +34,8 @@ class BCOPConv2DTranspose(BCOPKernel, KernelConvTranspose):
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`, for the matrix and the
             bases of the projectors. Defaults to `"cayley"`, which is orthogonal
-            whatever the weights.
+            whatever the weights, as `"exponential"` and `"qr"` are. With
+            `"bjorck"` and `"cholesky"` the free matrices must have full rank.
         strides: Positive integer, or a pair.
         padding: `"same"`, for outputs whose sides are those of the inputs times
             the strides, or `"valid"`, for all pixels that a window meets.

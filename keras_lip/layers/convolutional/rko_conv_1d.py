@@ -25,7 +25,8 @@ class RKOConv1D(RKOKernel, KernelConv):
         kernel_size: Positive integer. Length of the window.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
-            `"bjorck"`; `"cayley"` gives the layer known as CRKO.
+            `"bjorck"`, which is orthogonal if the free kernel has full rank;
+            `"cayley"` gives the layer known as CRKO.
         strides: Positive integer. With circular padding, it must divide the
             length of the sequence.
         padding: `"same"` or `"valid"`.

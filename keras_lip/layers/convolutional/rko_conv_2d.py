@@ -26,7 +26,8 @@ class RKOConv2D(RKOKernel, KernelConv):
         kernel_size: Positive integer, or a pair of them: height and width.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
-            `"bjorck"`; `"cayley"` gives the layer known as CRKO.
+            `"bjorck"`, which is orthogonal if the free kernel has full rank;
+            `"cayley"` gives the layer known as CRKO.
         strides: Positive integer, or a pair. With circular padding, strides
             must divide the sides of the image.
         padding: `"same"` or `"valid"`.

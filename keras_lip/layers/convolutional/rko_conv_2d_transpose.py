@@ -32,7 +32,7 @@ class RKOConv2DTranspose(RKOKernel, KernelConvTranspose):
         kernel_size: Positive integer, or a pair of them: height and width.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
-            `"bjorck"`.
+            `"bjorck"`, which is orthogonal if the free kernel has full rank.
         strides: Positive integer, or a pair.
         padding: `"same"`, for outputs whose sides are those of the inputs times
             the strides, or `"valid"`, for all pixels that a window meets.

@@ -18,6 +18,11 @@ class OrthogonalDense(ParametrizedDense):
     the l2 norm, and it preserves the norm of the gradient unless it widens its
     input.
 
+    With `"cayley"`, `"exponential"` and `"qr"` the kernel is orthogonal for
+    every free kernel. With `"bjorck"` and `"cholesky"` singular values of zero
+    stay zero, so that the free kernel must have full rank; without it the layer
+    is 1-Lipschitz all the same.
+
     Args:
         units: Positive integer. Dimension of the output.
         parametrization: Name, config or instance of an orthogonal

@@ -17,7 +17,8 @@ class UnitNormDense(BaseDense):
     between one and `sqrt(units)`. It is meant as the last layer of a
     classifier: a certificate compares classes `i` and `j` by the exact distance
     `|w_i - w_j|` of their weights, which loses nothing (last-layer
-    normalization, LLN).
+    normalization, LLN). A free weight of zero stays zero: the output of that
+    unit is its bias.
 
     Args:
         units: Positive integer. Dimension of the output.
