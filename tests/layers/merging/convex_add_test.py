@@ -22,6 +22,14 @@ class ConvexAddTest(MergingTestCase):
         layer.logits.assign(np.log([3.0, 1.0]))
         self.assertAllClose(layer([x, y]), 0.75 * x + 0.25 * y)
 
+    def test_logits_of_any_size_choose_an_input(self):
+        x, y = self.normal(2, 3), self.normal(2, 3)
+        layer = layers.ConvexAdd()
+        layer([x, y])
+        layer.logits.assign([1e18, -1e18])
+        self.assertAllClose(layer([x, y]), x, 0, 0)
+        self.assertEqual(layer.lipschitz_bound(), 1.0)
+
     def test_bound_is_the_norm_of_the_matrix(self):
         layer = layers.ConvexAdd()
         model = self.merge(layer, 2.0, 6.0)
