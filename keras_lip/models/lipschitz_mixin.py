@@ -117,11 +117,11 @@ class LipschitzMixin:
         """
         names = list(inspect.signature(keras.Model.fit).parameters)[1:]
         kwargs.update(zip(names, args, strict=False))
+        check_training_data(self, kwargs.get("x"), kwargs.get("y"))
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, tuple) and len(validation) > 1:
+            check_labels(self, validation[1])
         if has_own_loss(self):
-            check_training_data(self, kwargs.get("x"), kwargs.get("y"))
-            validation = kwargs.get("validation_data")
-            if isinstance(validation, tuple) and len(validation) > 1:
-                check_labels(self, validation[1])
             kwargs["callbacks"] = add_loss_guard(kwargs.get("callbacks"))
         kwargs["callbacks"] = add_watches(
             self._certifying.watches, kwargs.get("callbacks")
@@ -132,7 +132,8 @@ class LipschitzMixin:
         """Evaluates the model, as `keras.Model.evaluate` does.
 
         Raises:
-            ValueError: If the model is not compiled; or if there are certified
+            ValueError: If the model is not compiled; if a label in an array is
+                no class to a loss of this library; or if there are certified
                 metrics, and what was evaluated is not what was proven.
         """
         if not self.compiled:  # type: ignore[attr-defined]
@@ -142,6 +143,7 @@ class LipschitzMixin:
             )
         names = list(inspect.signature(keras.Model.evaluate).parameters)[1:]
         kwargs.update(zip(names, args, strict=False))
+        check_labels(self, kwargs.get("y"))
         kwargs["callbacks"] = add_watches(
             self._certifying.watches, kwargs.get("callbacks")
         )

@@ -29,7 +29,7 @@ def check_training_data(model: keras.Model, x: Any, y: Any) -> None:
         ValueError: If an input is not finite, labels are missing, or a label is
             not among those that the loss of its output takes.
     """
-    if x is None or (y is None and _is_array(x)):
+    if has_own_loss(model) and (x is None or (y is None and _is_array(x))):
         missing = "x" if x is None else "y"
         raise ValueError(
             f"`{missing}` must be given: the model's loss needs inputs and "
@@ -42,6 +42,8 @@ def check_training_data(model: keras.Model, x: Any, y: Any) -> None:
 
 def check_labels(model: keras.Model, y: Any) -> None:
     """Refuses labels that are no class, as `check_training_data` does."""
+    if not has_own_loss(model):
+        return
     labels, widths = pair_with_outputs(model, y), _find_widths(model)
     for index, found in pair_with_outputs(model, model.loss).items():
         own = [loss for loss in found if isinstance(loss, BaseLoss)]
@@ -54,7 +56,7 @@ def check_labels(model: keras.Model, y: Any) -> None:
 
 def has_own_loss(model: keras.Model) -> bool:
     """Whether one of the losses of a compiled model is of this library."""
-    losses = keras.tree.flatten(model.loss)
+    losses = keras.tree.flatten(getattr(model, "loss", None))
     return any(isinstance(loss, BaseLoss) for loss in losses)
 
 

@@ -71,6 +71,15 @@ class TrainingDataTest(LipschitzTestCase):
         self.x[5, 2] = np.nan
         self.assertRefused(self.make_model(), r"x\[5\]", self.x, self.y)
 
+    def test_inputs_are_looked_at_whatever_the_loss(self):
+        self.x[3, 1] = -np.inf
+        model = self.make_model(loss="sparse_categorical_crossentropy")
+        self.assertRefused(model, r"x\[3\]", self.x, self.y)
+
+    def test_wrong_labels_of_an_evaluation_are_named(self):
+        with self.assertRaisesRegex(ValueError, "integers from 0 to 2"):
+            self.make_model().evaluate(self.x, self.y + 1, verbose=0)
+
     def test_missing_data_is_named(self):
         self.assertRefused(self.make_model(), "`y` must be given", self.x)
         self.assertRefused(self.make_model(), "`x` must be given", None)
@@ -81,6 +90,8 @@ class TrainingDataTest(LipschitzTestCase):
         )
         with self.assertRaisesRegex(ValueError, "not compiled. Call"):
             model.evaluate(self.x, self.y)
+        with self.assertRaisesRegex(ValueError, "must call `compile"):
+            model.fit(self.x, self.y)
 
     def test_losses_of_keras_keep_their_labels(self):
         model = self.make_model(loss="mse")
