@@ -49,9 +49,11 @@ def make_head(
         A layer.
 
     Raises:
-        ValueError: If `head` is not known or `classes` no positive integer.
+        ValueError: If `head` is not known, or if `classes` or `hidden_units`
+            is no positive integer.
     """
     check_positive_integer("classes", classes)
+    check_positive_integer("hidden_units", hidden_units)
     heads: dict[str, Callable[[], keras.layers.Layer]] = {
         "curvature": lambda: CurvatureHead(classes, hidden_units),
         "orthogonal": lambda: OrthogonalDense(classes, parametrization),

@@ -49,9 +49,11 @@ class LipschitzMonitor(keras.callbacks.Callback):
             without compilation.
 
     Raises:
-        ValueError: If `sample_batch` is no tuple of two. In training, if the
-            bound is asked for and none is known of a layer, or if dead
-            gradients are asked for of a model with several inputs or outputs.
+        TypeError: If `lipschitz_bound` or `singular_values` is no boolean.
+        ValueError: If `sample_batch` is no tuple of two arrays of as many
+            samples. In training, if the bound is asked for and none is known of
+            a layer, or if dead gradients are asked for of a model with several
+            inputs or outputs.
 
     Example:
 
@@ -73,13 +75,9 @@ class LipschitzMonitor(keras.callbacks.Callback):
         sample_batch: tuple[Any, Any] | None = None,
     ) -> None:
         super().__init__()
-        if sample_batch is not None and not (
-            isinstance(sample_batch, tuple) and len(sample_batch) == 2
-        ):
-            raise ValueError(
-                "`sample_batch` must be a tuple of two arrays, `(x, y)`. "
-                f"Received: {type(sample_batch).__name__}"
-            )
+        _check_boolean("lipschitz_bound", lipschitz_bound)
+        _check_boolean("singular_values", singular_values)
+        _check_sample_batch(sample_batch)
         self.lipschitz_bound = lipschitz_bound
         self.singular_values = singular_values
         self.sample_batch = sample_batch
@@ -104,6 +102,32 @@ class LipschitzMonitor(keras.callbacks.Callback):
             shares = dead_gradients(self.model, *self.sample_batch)
             for name, share in shares.items():
                 logs[f"dead_gradient/{name}"] = share
+
+
+def _check_boolean(name: str, value: Any) -> None:
+    # A batch in the place of a switch would switch it on, and not be measured.
+    if not isinstance(value, bool):
+        raise TypeError(
+            f"`{name}` must be `True` or `False`. Pass data by name, as "
+            f"`sample_batch=(x, y)`. Received: {name} of type "
+            f"`{type(value).__name__}`"
+        )
+
+
+def _check_sample_batch(sample_batch: Any) -> None:
+    if sample_batch is None:
+        return
+    if not (isinstance(sample_batch, tuple) and len(sample_batch) == 2):
+        raise ValueError(
+            "`sample_batch` must be a tuple of two arrays, `(x, y)`. "
+            f"Received: {type(sample_batch).__name__}"
+        )
+    x, y = (tuple(np.shape(array)) for array in sample_batch)
+    if not x or not y or x[0] != y[0] or x[0] == 0:
+        raise ValueError(
+            "`sample_batch` must hold as many inputs as labels, and at least "
+            f"one of each. Received: x.shape={x}, y.shape={y}"
+        )
 
 
 def _multiplies_by_kernel(layer: Any) -> bool:

@@ -31,7 +31,7 @@ class LossScheduler(BaseScheduler):
             `keras_lip.losses` in the `compile` of the model that has it.
 
     Raises:
-        TypeError: If `schedule` is not a function.
+        TypeError: If `schedule` is not a function, or `parameter` no string.
         ValueError: In training, if no loss of the model has the parameter, or
             if the loss refuses the value.
 
@@ -50,6 +50,11 @@ class LossScheduler(BaseScheduler):
     def __init__(
         self, schedule: Callable[[int], float], parameter: str = "alpha"
     ) -> None:
+        if not isinstance(parameter, str):
+            raise TypeError(
+                "`parameter` must be the name of a parameter of the loss, such "
+                f'as `"alpha"`. Received: parameter={parameter!r}'
+            )
         super().__init__(schedule, parameter, log_name=parameter)
 
     def find_targets(self) -> list[Any]:

@@ -25,21 +25,21 @@ def to_signs(y_true: Any, y_pred: Tensor) -> Tensor:
     Raises:
         ValueError: If a shape is another one, or if a label is.
     """
-    labels = ops.convert_to_tensor(y_true, dtype="float32")
+    labels = _to_numbers(y_true)
     shapes = [tuple(labels.shape), tuple(y_pred.shape)]
     columns = all(len(s) == 1 or (len(s) == 2 and s[1] == 1) for s in shapes)
     if not columns or not _same_batch(*shapes):
         raise ValueError(
             "Binary labels and scores must have shape (batch,) or (batch, 1), "
-            "with the same batch. For several classes use a multiclass loss. "
-            f"{_received(*shapes)}"
+            "with the same batch. For several classes use a multiclass loss, "
+            f"for several labels `MultilabelHKR`. {_received(*shapes)}"
         )
     return _read_signs(ops.reshape(labels, (-1, 1)))
 
 
 def to_sign_rows(y_true: Any, y_pred: Tensor) -> Tensor:
     """Encodes rows of binary labels as signs, as `to_signs` does one column."""
-    labels = ops.convert_to_tensor(y_true, dtype="float32")
+    labels = _to_numbers(y_true)
     shape, scores_shape = tuple(labels.shape), tuple(y_pred.shape)
     if (
         not (len(shape) == len(scores_shape) == 2)
@@ -84,7 +84,7 @@ def to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
     Raises:
         ValueError: If a shape is another one, or if a label is no class.
     """
-    labels = ops.convert_to_tensor(y_true, dtype="float32")
+    labels = _to_numbers(y_true)
     if len(labels.shape) != 2 or labels.shape[1] == 1:
         return indices_to_one_hot(labels, y_pred)
     _check_rows(labels, y_pred)
@@ -98,7 +98,7 @@ def to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
 
 def indices_to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
     """Encodes class indices as one-hot rows, as `to_one_hot` does."""
-    labels = ops.convert_to_tensor(y_true, dtype="float32")
+    labels = _to_numbers(y_true)
     shape, scores_shape = tuple(labels.shape), tuple(y_pred.shape)
     column = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
     if not (column and _has_classes(scores_shape)) or not _same_batch(
@@ -120,7 +120,7 @@ def indices_to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
 
 def to_distribution(y_true: Any, y_pred: Tensor) -> Tensor:
     """Lets rows of class probabilities pass, as `to_one_hot` does one-hot."""
-    labels = ops.convert_to_tensor(y_true, dtype="float32")
+    labels = _to_numbers(y_true)
     _check_rows(labels, y_pred)
     # Probabilities smoothed in bfloat16 miss a sum of one by up to 2^-8.
     error = ops.abs(ops.sum(labels, axis=-1, keepdims=True) - 1.0)
@@ -128,6 +128,18 @@ def to_distribution(y_true: Any, y_pred: Tensor) -> Tensor:
     known = ops.logical_and(positive, error < 1e-2)
     expected = "be probabilities that sum to 1 in each row"
     return _refuse_unknown(labels, known, labels, expected)
+
+
+def _to_numbers(y_true: Any) -> Tensor:
+    if isinstance(y_true, np.ndarray) or not hasattr(y_true, "shape"):
+        y_true = np.asarray(y_true)
+        if y_true.dtype.kind not in "biuf":
+            raise TypeError(
+                "Labels must be numbers. Make indices of the names of classes, "
+                "such as by `numpy.unique(names, return_inverse=True)`. "
+                f"Received: y_true of dtype {y_true.dtype}"
+            )
+    return ops.convert_to_tensor(y_true, dtype="float32")
 
 
 def _check_rows(labels: Tensor, y_pred: Tensor) -> None:

@@ -52,6 +52,8 @@ class Parseval(keras.regularizers.Regularizer):
         self.factor = check_number("factor", factor, 0.0)
 
     def __call__(self, x: Tensor) -> Tensor:
+        x = ops.convert_to_tensor(x)
+        x = ops.cast(x, keras.backend.result_type(x.dtype, float))
         if len(x.shape) < 2:
             raise ValueError(
                 "`Parseval` regularizes kernels of at least two axes. "
@@ -59,7 +61,7 @@ class Parseval(keras.regularizers.Regularizer):
                 "`kernel_regularizer`, not as that of a bias."
             )
         # Keras puts the outputs last.
-        matrix = ops.reshape(ops.convert_to_tensor(x), (-1, x.shape[-1]))
+        matrix = ops.reshape(x, (-1, x.shape[-1]))
         rows, columns = matrix.shape
         if rows < columns:
             matrix = transpose(matrix)

@@ -50,3 +50,8 @@ class OptionsTest(LipschitzTestCase):
     def test_the_number_of_classes_must_be_positive(self):
         with self.assertRaisesRegex(ValueError, "`classes` must be a positive"):
             make_head("unit_norm", 0)
+
+    def test_hidden_units_must_be_positive_for_every_head(self):
+        for head in ("curvature", "unit_norm"):
+            with self.assertRaisesRegex(ValueError, "`hidden_units` must be"):
+                make_head(head, 3, hidden_units=0)

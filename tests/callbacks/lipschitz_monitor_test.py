@@ -2,6 +2,7 @@ import csv
 
 import keras
 import numpy as np
+from absl.testing import parameterized
 
 from keras_lip import bounds
 from keras_lip import callbacks
@@ -101,6 +102,27 @@ class LipschitzMonitorTest(LipschitzTestCase):
         history = self.fit(model, callbacks.LipschitzMonitor())
         self.assertEqual(history["lipschitz_bound"], [np.inf])
         self.assertTrue(np.isnan(history["sigma_max/head"][0]))
+
+    def test_switches_must_be_booleans(self):
+        batch = np.ones((2, 4)), np.zeros(2)
+        with self.assertRaisesRegex(
+            TypeError,
+            r"`lipschitz_bound` must be .*`sample_batch=\(x, y\)`.*tuple",
+        ):
+            callbacks.LipschitzMonitor(batch)
+        with self.assertRaisesRegex(TypeError, "`singular_values` must be"):
+            callbacks.LipschitzMonitor(singular_values=None)
+
+    @parameterized.parameters(
+        ((3, 4), (2,)), ((0, 4), (0,)), ((), (1,)), ((3, 4), ())
+    )
+    def test_sample_batch_must_hold_as_many_labels(self, inputs, labels):
+        with self.assertRaisesRegex(
+            ValueError, "as many inputs as labels, .* Received: x.shape="
+        ):
+            callbacks.LipschitzMonitor(
+                sample_batch=(np.ones(inputs), np.zeros(labels))
+            )
 
     def test_models_that_do_not_fit_are_refused_before_training(self):
         model = keras.Sequential(

@@ -119,6 +119,13 @@ class LossSchedulerTest(LipschitzTestCase):
             # As in the constructor; a config has no NumPy numbers.
             self.assertIs(type(loss.alpha), float)
 
+    def test_parameter_that_is_no_name_is_refused(self):
+        with self.assertRaisesRegex(
+            TypeError,
+            "`parameter` must be the name .* Received: parameter=None",
+        ):
+            callbacks.LossScheduler(lambda epoch: 1.0, None)
+
     def test_bad_input_is_refused(self):
         with self.assertRaisesRegex(TypeError, "`schedule` must be a function"):
             callbacks.LossScheduler(3.0)

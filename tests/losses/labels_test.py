@@ -23,6 +23,17 @@ class LabelsTest(LipschitzTestCase):
         ):
             labels.to_signs([0, label, 1, label], np.zeros(4))
 
+    @parameterized.parameters(
+        labels.to_signs, labels.to_sign_rows, labels.to_one_hot
+    )
+    def test_names_of_classes_are_refused(self, encode):
+        for y_true in (["cat", "dog"], np.array([["cat"], ["dog"]]), None):
+            with self.assertRaisesRegex(
+                TypeError,
+                "Labels must be numbers. .* Received: y_true of dtype",
+            ):
+                encode(y_true, np.zeros((2, 1)))
+
     def test_mixture_of_both_binary_label_sets_is_refused(self):
         with self.assertRaisesRegex(
             ValueError, r"a mixture of 0 and -1. .*\[\[-1.0\], \[0.0\]\]"

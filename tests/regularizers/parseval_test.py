@@ -65,6 +65,11 @@ class ParsevalTest(LipschitzTestCase):
         copy = keras.layers.Dense.from_config(layer.get_config())
         self.assertEqual(copy.kernel_regularizer.factor, 0.25)
 
+    def test_lists_and_integers_are_matrices(self):
+        # 2^2 - 1 twice, squared, halved.
+        value = regularizers.Parseval(1.0)([[2, 0], [0, 2]])
+        self.assertAllClose(value, 9.0)
+
     def test_bad_arguments_are_refused(self):
         for factor in (-1.0, float("inf"), "1"):
             with self.assertRaisesRegex(ValueError, "`factor` must be"):

@@ -109,7 +109,10 @@ class LayerStack(LipschitzLayer):
                     f"`{type(layer).__name__}`"
                 )
         if not listed:
-            raise ValueError("`layers` must hold at least one layer.")
+            raise ValueError(
+                "`layers` must hold at least one layer. Received: "
+                f"layers={layers!r}"
+            )
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = _find_dtype(listed)
         super().__init__(**kwargs)

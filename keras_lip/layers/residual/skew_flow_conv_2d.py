@@ -106,6 +106,7 @@ class SkewFlowConv2D(BaseSkewFlow):
             trainable=trainable,
             **kwargs,
         )
+        self.input_spec = self.potential.input_spec
         mode = self.potential.padding_mode
         if flow == "midpoint" and mode != "circular":
             raise ValueError(

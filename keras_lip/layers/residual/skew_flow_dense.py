@@ -91,6 +91,7 @@ class SkewFlowDense(BaseSkewFlow):
             trainable=trainable,
             **kwargs,
         )
+        self.input_spec = self.potential.input_spec
 
     def make_rotation(self) -> OrthogonalDense:
         return OrthogonalDense(

@@ -245,7 +245,9 @@ class LayerStackTest(LipschitzTestCase):
             layers.LayerStack([dense, "relu"], 2)
         with self.assertRaisesRegex(TypeError, "are not models"):
             layers.LayerStack(models.LipschitzSequential([dense]), 2)
-        with self.assertRaisesRegex(ValueError, "at least one layer"):
+        with self.assertRaisesRegex(
+            ValueError, r"at least one layer. Received: layers=\[\]"
+        ):
             layers.LayerStack([], 2)
         for depth in (0, 2.5, True):
             with self.assertRaisesRegex(ValueError, "`depth` must be"):

@@ -71,6 +71,11 @@ class SkewFlowConv2DTest(ConvolutionTestCase):
         self.assertAllClose(values, np.ones(48), 1e-5)
         self.assertAllClose(layer.lipschitz_bound(), 1, 1e-5)
 
+    def test_inputs_that_are_no_images_are_refused(self):
+        for shape in ((2,), (2, 4), (2, 4, 4), (2, 1, 4, 4, 2)):
+            with self.assertRaisesRegex(ValueError, "expected ndim=4"):
+                layers.SkewFlowConv2D(2, 3)(np.ones(shape))
+
     def test_invalid_arguments_are_refused(self):
         with self.assertRaisesRegex(ValueError, "Unknown flow: 'euler'"):
             layers.SkewFlowConv2D(3, 3, "euler")

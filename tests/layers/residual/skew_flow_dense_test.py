@@ -111,6 +111,13 @@ class SkewFlowDenseTest(LipschitzTestCase):
         moved = to_numpy(layer.potential.power_iteration_vector)
         self.assertGreater(np.abs(moved - vector).max(), 1e-3)
 
+    def test_inputs_without_units_are_refused(self):
+        layer = layers.SkewFlowDense(2)
+        with self.assertRaisesRegex(
+            ValueError, f"layer '{layer.name}' .*expected min_ndim=2"
+        ):
+            layer(np.ones(3))
+
     def test_invalid_arguments_are_refused(self):
         with self.assertRaisesRegex(ValueError, "Unknown flow: 'euler'"):
             layers.SkewFlowDense(3, "euler")
