@@ -30,7 +30,24 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
         reduction: String or `None`, as in `keras.losses.Loss`.
         name: String. Name of the loss.
         dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
+
+    Raises:
+        ValueError: If `dtype` is not a floating-point one, which would round
+            scores, and leave no gradient.
     """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if not keras.backend.is_float_dtype(self.dtype):
+            raise ValueError(
+                "`dtype` must be a floating-point one, such as 'float32'. "
+                f"Received: dtype={dtype!r}"
+            )
 
     @abc.abstractmethod
     def encode(self, y_true: Any, y_pred: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ def serialize(loss: keras.losses.Loss) -> Config:
 def get(identifier: str | Config | keras.losses.Loss) -> keras.losses.Loss:
     """Retrieves a loss by name, by config or as it is.
 
-    `model.compile` knows Keras's own names only: pass it the result.
+    `compile` of the models of `keras_lip.models` takes the names as well. Other
+    models know Keras's own names only: pass them the result.
 
     Args:
         identifier: A name such as `"multiclass_hkr"`, the output of

@@ -16,6 +16,13 @@ class BaseLossTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "reduction"):
             losses.HKR(reduction="average")
 
+    @parameterized.parameters("int32", "bool")
+    def test_dtype_that_rounds_scores_is_refused(self, dtype):
+        with self.assertRaisesRegex(
+            ValueError, f"`dtype` must be .* Received: dtype='{dtype}'"
+        ):
+            losses.HKR(dtype=dtype)
+
     @parameterized.parameters([(3,)], [(4, 2)], [(4, 1, 1)], [(3, 1)], [(0,)])
     def test_weights_of_another_shape_are_refused(self, shape):
         with self.assertRaisesRegex(
