@@ -39,7 +39,7 @@ class DigestTest(LipschitzTestCase):
             digest_of(model),
             digest_of(make_model(3.0)),
             digest_of(make_model(use_bias=False)),
-            digest_of(make_model(dtype="float16")),
+            digest_of(make_model(dtype="mixed_float16")),
             digest_of(make_model(dense=layers.Activation("tanh"))),
         ]
         inputs = keras.Input((4,))
