@@ -12,6 +12,7 @@ from typing import cast
 import keras
 from keras import ops
 
+from keras_lip.traces import is_compiling
 from keras_lip.traces import is_concrete
 
 _T = TypeVar("_T")
@@ -58,7 +59,8 @@ def compute_once(layer: Any, compute: Callable[[], _T]) -> _T:
         compute: Function without arguments. What it returns depends on the
             values of the layer's weights alone: a tensor, or a tuple of them.
     """
-    values = _values.get()
+    # PyTorch's compiler knows no context variables, and no identities.
+    values = None if is_compiling() else _values.get()
     if values is None:
         return compute()
     # A layer that runs on other weights in turns computes for each of them.

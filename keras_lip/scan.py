@@ -22,7 +22,7 @@ _scanning: contextvars.ContextVar[bool] = contextvars.ContextVar(
 
 
 def is_scanning() -> bool:
-    """Whether what runs now is the step of a `scan`."""
+    """Whether what runs now is the step of a `scan`, on JAX."""
     return _scanning.get()
 
 
@@ -51,12 +51,13 @@ def scan(
         The last carry, and a list of tensors of the shapes of `writes`: what
         the turns wrote, stacked.
     """
+    if keras.backend.backend() == "tensorflow":
+        return _scan_in_tensorflow(step, carry, reads, writes)
+    if keras.backend.backend() == "torch":
+        return _scan_in_torch(step, carry, reads, writes)
+    # On PyTorch, whose compiler knows no context variables, this is not asked.
     token = _scanning.set(True)
     try:
-        if keras.backend.backend() == "tensorflow":
-            return _scan_in_tensorflow(step, carry, reads, writes)
-        if keras.backend.backend() == "torch":
-            return _scan_in_torch(step, carry, reads, writes)
         carry, written = ops.scan(step, carry, reads)
         return carry, written
     finally:

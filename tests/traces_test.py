@@ -3,6 +3,8 @@ import numpy as np
 from keras import ops
 
 from keras_lip.traces import can_move
+from keras_lip.traces import constant
+from keras_lip.traces import is_compiling
 from keras_lip.traces import is_concrete
 from tests.lipschitz_test_case import LipschitzTestCase
 
@@ -57,3 +59,37 @@ class TracesTest(LipschitzTestCase):
 
         jax.jit(step)(ops.ones((2,)), ops.ones((2,)))
         self.assertEqual(found, {"step": True, "gradient": True, "loop": False})
+
+    def test_compiler_of_torch_is_noticed(self):
+        found = []
+
+        def look(x):
+            found.append(is_compiling())
+            return x + 1
+
+        look(ops.ones((2,)))
+        if keras.backend.backend() == "torch":
+            import torch
+
+            # What is appended is seen once the graph has run.
+            torch.compile(look, backend="eager")(ops.ones((2,)))
+            self.assertEqual(found, [False, True])
+        else:
+            self.assertEqual(found, [False])
+
+    def test_constant_is_what_its_function_returns(self):
+        @constant
+        def make(sides, dtype):
+            return ops.convert_to_tensor(np.cos(np.eye(*sides)), dtype=dtype)
+
+        def use(x):
+            return ops.matmul(x, make((2, 3), x.dtype))
+
+        x = ops.convert_to_tensor(self.normal(4, 2))
+        expected = ops.matmul(x, np.cos(np.eye(2, 3)).astype("float32"))
+        self.assertAllClose(use(x), expected)
+        if keras.backend.backend() == "torch":
+            import torch
+
+            use = torch.compile(use, fullgraph=True, backend="eager")
+            self.assertAllClose(use(x), expected)

@@ -1,12 +1,13 @@
 """Kernel of two convolutions, one after the other."""
 
 import functools
+import itertools
 import math
 import operator
 
-import numpy as np
 from keras import ops
 
+from keras_lip.operators import pad_zeros
 from keras_lip.types import Tensor
 
 
@@ -38,10 +39,11 @@ def block_convolution(left: Tensor, right: Tensor, rank: int) -> Tensor:
     window = short.shape[:rank]
     matrices = ops.unstack(ops.reshape(short, (-1, *short.shape[rank:])))
     products = []
-    for tap, matrix in zip(np.ndindex(*window), matrices, strict=True):
+    taps = itertools.product(*map(range, window))
+    for tap, matrix in zip(taps, matrices, strict=True):
         pair = (matrix, right) if short is left else (left, matrix)
         product = ops.matmul(*pair)
         widths = [(p, n - 1 - p) for p, n in zip(tap, window, strict=True)]
         widths += [(0, 0)] * (len(product.shape) - rank)
-        products.append(ops.pad(product, widths))
+        products.append(pad_zeros(product, widths))
     return functools.reduce(operator.add, products)

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_lip.operators import pad_zeros
 from keras_lip.types import Tensor
 
 
@@ -25,7 +26,7 @@ def correlation_moduli(kernel: Tensor, groups: int = 1) -> Tensor:
     images = ops.reshape(images, (filters // groups, *taps, groups * channels))
     lags = [(size - 1, size - 1) for size in taps]
     correlation = ops.conv(
-        ops.pad(images, [(0, 0), *lags, (0, 0)]),
+        pad_zeros(images, [(0, 0), *lags, (0, 0)]),
         kernel,
         padding="valid",
         data_format="channels_last",

@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from keras_lip.operators import pad_zeros
 from keras_lip.types import Tensor
 
 
@@ -24,7 +25,7 @@ def split_phases(kernel: Tensor, strides: tuple[int, ...]) -> Tensor:
     """
     *window, channels, filters = kernel.shape
     padding = [(0, -size % s) for size, s in zip(window, strides, strict=True)]
-    kernel = ops.pad(kernel, [*padding, (0, 0), (0, 0)])
+    kernel = pad_zeros(kernel, [*padding, (0, 0), (0, 0)])
     taps = [-(-size // s) for size, s in zip(window, strides, strict=True)]
     pairs = [n for pair in zip(taps, strides, strict=True) for n in pair]
     kernel = ops.reshape(kernel, (*pairs, channels, filters))

@@ -6,6 +6,7 @@ from keras_lip.linalg.correlation_moduli import correlation_moduli
 from keras_lip.linalg.kernel_phases import merge_phases
 from keras_lip.linalg.kernel_phases import split_phases
 from keras_lip.linalg.scale_to_one import scale_to_one
+from keras_lip.operators import pad_zeros
 from keras_lip.types import Tensor
 
 
@@ -40,7 +41,7 @@ def rescale_kernel(
         # kernel is contiguous in two layouts. A channel of zeros changes
         # nothing.
         padding = [(0, 0)] * (len(kernel.shape) - 2) + [(0, 1), (0, 0)]
-        swapped = _swap_channels(ops.pad(kernel, padding), groups)
+        swapped = _swap_channels(pad_zeros(kernel, padding), groups)
         kernel = _swap_channels(_rescale_outputs(swapped, groups), groups)
         kernel = kernel[..., :1, :]
     elif channels < filters // groups:

@@ -1,8 +1,11 @@
 """The frequency response of the kernel of a two-dimensional convolution."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
+from keras_lip.traces import constant
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
@@ -22,19 +25,30 @@ def kernel_spectrum(
         (columns // 2 + 1), channels, filters)`: a complex matrix for each
         frequency of a real transform, which multiplies rows of channels.
     """
-    rows, columns = sides
     height, width, channels, filters = kernel.shape
+    taps = ops.reshape(kernel, (height * width, channels * filters))
+    real, imaginary = (
+        ops.reshape(ops.matmul(waves, taps), (-1, channels, filters))
+        for waves in (
+            _make_waves("cos", sides, (height, width), kernel.dtype),
+            _make_waves("sin", sides, (height, width), kernel.dtype),
+        )
+    )
+    return real, imaginary
+
+
+@constant
+def _make_waves(
+    wave: str, sides: tuple[int, int], window: tuple[int, int], dtype: Any
+) -> Tensor:
+    """Returns a wave at each tap, for each frequency."""
+    rows, columns = sides
+    height, width = window
     row_turns = _turns(rows, rows, height)[:, np.newaxis, :, np.newaxis]
     column_turns = _turns(columns // 2 + 1, columns, width)[:, np.newaxis]
     angles = 2 * np.pi * (row_turns + column_turns)
-    angles = angles.reshape(-1, height * width)
-    taps = ops.reshape(kernel, (height * width, channels * filters))
-    parts = []
-    for wave in (np.cos(angles), np.sin(angles)):
-        wave = ops.convert_to_tensor(wave, dtype=kernel.dtype)
-        part = ops.matmul(wave, taps)
-        parts.append(ops.reshape(part, (-1, channels, filters)))
-    return parts[0], parts[1]
+    waves = getattr(np, wave)(angles).reshape(-1, height * width)
+    return ops.convert_to_tensor(waves, dtype=dtype)
 
 
 def _turns(frequencies: int, side: int, taps: int) -> Array:

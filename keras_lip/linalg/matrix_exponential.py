@@ -30,7 +30,7 @@ def skew_exponential(generator: Tensor, squarings: int) -> Tensor:
     - [Higham, 2005](https://doi.org/10.1137/04061101X), scaling and squaring
     """
     # The largest sum of a row bounds the norm of a symmetric spectrum.
-    norm = ops.max(ops.sum(ops.abs(generator), axis=-1), axis=-1)
+    norm = ops.amax(ops.sum(ops.abs(generator), axis=-1), axis=-1)
     norm = ops.stop_gradient(norm)[..., None, None]
     generator = generator / ops.maximum(norm, 2.0**squarings)
     identity = ops.eye(generator.shape[-1], dtype=generator.dtype)

@@ -36,7 +36,7 @@ def limit_norm(kernel: Tensor, limit: float) -> Tensor:
         limit the multiple whose bound is the limit.
     """
     # Of a kernel scaled to one no square leaves the range of float32.
-    largest = ops.max(ops.abs(ops.stop_gradient(kernel)))
+    largest = ops.amax(ops.abs(ops.stop_gradient(kernel)))
     largest = ops.maximum(largest, 1e-30)
     kernel = kernel / largest
     return kernel * (limit / ops.maximum(_bound_norm(kernel), limit / largest))

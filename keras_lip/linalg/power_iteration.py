@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_lip.linalg.scale_to_one import scale_to_one
 from keras_lip.operators import LinearOperator
+from keras_lip.traces import is_compiling
 from keras_lip.types import Tensor
 
 # The squared norm under which a float32 vector counts as zero.
@@ -43,7 +44,9 @@ def power_iteration(
     scaled = ops.stop_gradient(scale_to_one(kernel, axis=None))
     start = ops.stop_gradient(_normalize(vector))
     carry = start, scaled
-    step = _make_step(operator)
+    # PyTorch's compiler warns of every cache.
+    make_step = _make_step if is_compiling() else _find_step
+    step = make_step(operator)
     if iterations == 1:
         carry = step(0, carry)
     else:
@@ -57,9 +60,6 @@ def power_iteration(
     return ops.sum(ops.multiply(image, direction)), vector
 
 
-# JAX compiles a loop anew for every function that it has not met, even where
-# nothing is traced. The step of an operator is therefore always the same one.
-@functools.cache
 def _make_step(operator: LinearOperator) -> Callable[[Tensor, _Carry], _Carry]:
     def step(_: Tensor, carry: _Carry) -> _Carry:
         vector, kernel = carry
@@ -67,6 +67,11 @@ def _make_step(operator: LinearOperator) -> Callable[[Tensor, _Carry], _Carry]:
         return _normalize(image), kernel
 
     return step
+
+
+# JAX compiles a loop anew for every function that it has not met, even where
+# nothing is traced. The step of an operator is therefore always the same one.
+_find_step = functools.cache(_make_step)
 
 
 def _normalize(vector: Tensor) -> Tensor:

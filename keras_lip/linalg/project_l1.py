@@ -27,12 +27,12 @@ def project_l1(matrix: Tensor) -> Tensor:
     """
     magnitudes = ops.abs(matrix)
     # Counted from the largest, so that nothing is lost where that is huge.
-    largest = ops.max(magnitudes, axis=0, keepdims=True)
+    largest = ops.amax(magnitudes, axis=0, keepdims=True)
     lowered = magnitudes - largest
     descending = ops.flip(ops.sort(lowered, axis=0), 0)
     ranks = ops.arange(1, matrix.shape[0] + 1, dtype=matrix.dtype)[:, None]
     thresholds = (ops.cumsum(descending, axis=0) - 1.0) / ranks
-    threshold = ops.max(thresholds, axis=0, keepdims=True)
+    threshold = ops.amax(thresholds, axis=0, keepdims=True)
     shrunk = ops.relu(lowered - threshold) * ops.sign(matrix)
     inside = ops.less_equal(ops.sum(magnitudes, axis=0, keepdims=True), 1.0)
     projected = ops.where(inside, matrix, shrunk)

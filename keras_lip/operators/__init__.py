@@ -11,3 +11,4 @@ from keras_lip.operators.fourier_operator import (
     FourierOperator as FourierOperator,
 )
 from keras_lip.operators.linear_operator import LinearOperator as LinearOperator
+from keras_lip.operators.zero_padding import pad_zeros as pad_zeros

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import keras
 from keras import ops
 
 from keras_lip.types import Tensor
@@ -34,19 +33,13 @@ def pad_circular(images: Tensor, padding: Padding) -> Tensor:
                 f"shape {tuple(images.shape)}. Use a smaller kernel, or "
                 '`padding_mode="zeros"`.'
             )
-        # Of a stock model, which may be exported: `torch.export` knows no split
-        # at places that are tensors.
-        symbolic = isinstance(images, keras.KerasTensor)
-        if symbolic or size is None or before + after > size:
-            head = _slice(images, axis, None, after)
-            tail = _slice(images, axis, -before, None) if before else images
-            whole = [images]
-        else:
-            # Pieces that do not overlap have a gradient that costs less.
-            splits = [after, size - before]
-            head, middle, tail = ops.split(images, splits, axis=axis)
-            whole = [head, middle, tail]
-        pieces = [tail] * (before > 0) + whole + [head] * (after > 0)
+        # Slices and no `ops.split`: Keras has PyTorch read from a tensor where
+        # to split, so that compilers and `torch.export` know no sizes.
+        pieces = [images]
+        if before:
+            pieces.insert(0, _slice(images, axis, -before, None))
+        if after:
+            pieces.append(_slice(images, axis, None, after))
         if len(pieces) > 1:
             images = ops.concatenate(pieces, axis=axis)
     return images

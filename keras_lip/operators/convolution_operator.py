@@ -9,6 +9,7 @@ from keras_lip.operators.circular_padding import crop_images
 from keras_lip.operators.circular_padding import pad_circular
 from keras_lip.operators.convolve import convolve
 from keras_lip.operators.linear_operator import LinearOperator
+from keras_lip.operators.zero_padding import pad_zeros
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
@@ -78,7 +79,7 @@ class ConvolutionOperator(LinearOperator):
         widths = self.adjoint_widths(kernel)
         if self.is_circular:
             return pad_circular(outputs, widths)
-        return ops.pad(outputs, [(0, 0), *widths, (0, 0)])
+        return pad_zeros(outputs, [(0, 0), *widths, (0, 0)])
 
     def padding_widths(self, kernel: Tensor) -> Padding:
         """Returns how far images are padded, where strides divide them."""

@@ -8,6 +8,7 @@ import math
 import keras
 from keras import ops
 
+from keras_lip.operators.zero_padding import pad_zeros
 from keras_lip.scan import is_scanning
 from keras_lip.types import Tensor
 
@@ -39,7 +40,7 @@ def convolve(
         if padding == "same":
             totals = [taps - 1 for taps in kernel.shape[:-2]]
             widths = [(total // 2, total - total // 2) for total in totals]
-            inputs = ops.pad(inputs, [(0, 0), *widths, (0, 0)])
+            inputs = pad_zeros(inputs, [(0, 0), *widths, (0, 0)])
         return _convolve_in_loop(inputs, kernel)
     if keras.backend.backend() == "tensorflow" and inputs.shape[0] == 0:
         # TensorFlow (2.21, on CPUs) would return images as large as the inputs.
@@ -85,7 +86,7 @@ def _convolve_in_loop(inputs, kernel):  # type: ignore[no-untyped-def]
         widths = [(taps - 1, taps - 1) for taps in kernel.shape[:-2]]
         flipped = ops.flip(kernel, axis=tuple(range(len(image))))
         inputs_grad = _convolve_valid(
-            ops.pad(upstream, [(0, 0), *widths, (0, 0)]),
+            pad_zeros(upstream, [(0, 0), *widths, (0, 0)]),
             ops.swapaxes(flipped, -2, -1),
         )
         # The samples are the channels here, and the channels the samples.

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_lip.operators.linear_operator import LinearOperator
+from keras_lip.traces import constant
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
@@ -85,11 +87,7 @@ class FourierOperator(LinearOperator):
         whose two parts alternate to their spectra of the same form.
         """
         rows, columns = self.sides
-        pair = _row_matrix(rows), _column_matrix(columns)
-        row_matrix, column_matrix = (
-            ops.convert_to_tensor(matrix, dtype=dtype) for matrix in pair
-        )
-        return row_matrix, column_matrix
+        return _row_matrix(rows, dtype), _column_matrix(columns, dtype)
 
 
 def _angles(frequencies: int, size: int) -> Array:
@@ -98,18 +96,22 @@ def _angles(frequencies: int, size: int) -> Array:
     return 2 * np.pi / size * turns
 
 
-def _row_matrix(size: int) -> Array:
+@constant
+def _row_matrix(size: int, dtype: Any) -> Tensor:
     angles = _angles(size, size)
     cosines, sines = np.cos(angles), np.sin(angles)
     parts = np.array([[cosines, sines], [-sines, cosines]]) / math.sqrt(size)
-    return parts.transpose(2, 0, 3, 1).reshape(2 * size, 2 * size)
+    matrix = parts.transpose(2, 0, 3, 1).reshape(2 * size, 2 * size)
+    return ops.convert_to_tensor(matrix, dtype=dtype)
 
 
-def _column_matrix(size: int) -> Array:
+@constant
+def _column_matrix(size: int, dtype: Any) -> Tensor:
     half = size // 2 + 1
     frequencies = np.arange(half)
     # The others come with their conjugates.
     alone = (2 * frequencies) % size == 0
     scales = np.sqrt(np.where(alone, 1, 2) / size)[:, np.newaxis]
     angles = _angles(half, size)
-    return np.concatenate([scales * np.cos(angles), -scales * np.sin(angles)])
+    parts = [scales * np.cos(angles), -scales * np.sin(angles)]
+    return ops.convert_to_tensor(np.concatenate(parts), dtype=dtype)

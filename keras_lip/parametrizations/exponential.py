@@ -5,17 +5,16 @@ from typing import ClassVar
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_lip.linalg import skew_exponential
 from keras_lip.linalg import transpose
+from keras_lip.operators import pad_zeros
 from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import State
 from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
-
 
 # An angle that lacks no more of half a turn is half a turn.
 _SMALLEST_REST = 1e-6
@@ -75,7 +74,7 @@ class Exponential(Parametrization):
     ) -> tuple[Tensor, State]:
         rows, columns = matrix.shape[-2:]
         padding = [[0, 0]] * (len(matrix.shape) - 1) + [[0, rows - columns]]
-        square = ops.pad(matrix, padding)
+        square = pad_zeros(matrix, padding)
         image = skew_exponential(square - transpose(square), self.squarings)
         return image[..., :columns], state
 

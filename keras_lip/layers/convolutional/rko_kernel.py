@@ -53,10 +53,9 @@ class RKOKernel(ExplicitConv):
         matrix = ops.moveaxis(matrix, 0, 1) if batch else matrix
         # A pixel is in as many windows as there are taps that meet it, and the
         # squares of the outputs count it once for each.
-        overlap = math.prod(
-            -(-taps // stride)
-            for taps, stride in zip(self.kernel_size, self.strides, strict=True)
-        )
+        overlap = 1
+        for taps, stride in zip(self.kernel_size, self.strides, strict=True):
+            overlap *= -(-taps // stride)
         return ops.reshape(matrix, shape) / math.sqrt(overlap)
 
     def proven_kernel(self) -> Tensor:

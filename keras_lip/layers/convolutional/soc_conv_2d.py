@@ -18,6 +18,7 @@ from keras_lip.linalg import apply_exponential_fast
 from keras_lip.linalg import limit_norm
 from keras_lip.linalg import skew_kernel
 from keras_lip.operators import ConvolutionOperator
+from keras_lip.operators import pad_zeros
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
 from keras_lip.program.freezing.reading import channels_back
@@ -185,7 +186,7 @@ class SOCConv2D(BaseConv):
         missing = self.free_kernel.shape[-1] - images.shape[-1]
         if not missing:
             return images
-        return ops.pad(images, [(0, 0), (0, 0), (0, 0), (0, missing)])
+        return pad_zeros(images, [(0, 0), (0, 0), (0, 0), (0, missing)])
 
     def freeze(self, *inputs: Wire) -> Wire:
         kernel = read_kernel(self, compute_once(self, lambda: self.generator))

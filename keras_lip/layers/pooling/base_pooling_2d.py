@@ -14,6 +14,7 @@ from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.image_format import image_axes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.pooling.widen import widen
+from keras_lip.operators import pad_zeros
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -89,7 +90,7 @@ class BasePooling2D(LipschitzLayer):
             covered = (math.ceil(side / stride) - 1) * stride + size
             missing = max(covered - side, 0)
             pad_width[axis] = [missing // 2, missing - missing // 2]
-        return ops.pad(images, pad_width)
+        return pad_zeros(images, pad_width)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = list(input_shape)

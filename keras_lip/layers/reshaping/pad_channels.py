@@ -3,10 +3,10 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.operators import pad_zeros
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import sample_axis
 from keras_lip.program.nodes.selections import Pad
@@ -76,7 +76,7 @@ class PadChannels(LipschitzLayer):
     def call(self, inputs: Tensor) -> Tensor:
         pad_width = [[0, 0] for _ in inputs.shape]
         pad_width[self.axis][1] = self.channels - inputs.shape[self.axis]
-        return ops.pad(inputs, pad_width)
+        return pad_zeros(inputs, pad_width)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = list(input_shape)
