@@ -1,9 +1,11 @@
+import keras
 import numpy as np
 from absl.testing import parameterized
 from keras import ops
 
 from keras_lip.autodiff import gradient
 from keras_lip.linalg import power_iteration
+from keras_lip.operators import ConvolutionOperator
 from keras_lip.operators import DenseOperator
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
@@ -129,3 +131,31 @@ class PowerIterationTest(LipschitzTestCase):
 
         actual = to_numpy(gradient(norm, ops.zeros((4, 3))))
         self.assertTrue(np.isfinite(actual).all())
+
+    def test_tflite_computes_the_same(self):
+        # Its converter fuses what looks like the normalization of an axis.
+        if keras.backend.backend() != "tensorflow":
+            self.skipTest("TensorFlow writes the format.")
+        import tensorflow as tf
+        from ai_edge_litert.interpreter import Interpreter
+
+        operator = ConvolutionOperator()
+        vector = ops.convert_to_tensor(self.normal(1, 4, 4, 2))
+        kernel = self.normal(3, 3, 2, 3)
+
+        module = tf.Module()
+        module.estimate = tf.function(
+            lambda kernel: power_iteration(operator, kernel, vector, 2)[0],
+            input_signature=[tf.TensorSpec(kernel.shape)],
+        )
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [module.estimate.get_concrete_function()], module
+        )
+        interpreter = Interpreter(model_content=converter.convert())
+        interpreter.allocate_tensors()
+        (read,) = interpreter.get_input_details()
+        (written,) = interpreter.get_output_details()
+        interpreter.set_tensor(read["index"], kernel)
+        interpreter.invoke()
+        found = interpreter.get_tensor(written["index"])
+        self.assertAllClose(found, module.estimate(kernel), 1e-5, 1e-5)
