@@ -21,7 +21,7 @@ import keras
 import numpy as np
 
 import keras_lip as kl
-from keras_lip.certificates.saliency_maps import saliency_maps
+from keras_lip.explanations.saliency_maps import saliency_maps
 
 RADII = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 CERTIFIED = "certified"

@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from keras_lip.certificates.report_files import write_file
+from keras_lip.files import write_file
 
 
 def write_json(path: str | pathlib.Path, content: Any) -> None:

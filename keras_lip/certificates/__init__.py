@@ -1,25 +1,56 @@
-from keras_lip.certificates.adversarials import Adversarials as Adversarials
-from keras_lip.certificates.attacked_accuracy import (
-    attacked_accuracy as attacked_accuracy,
+"""Proofs of robustness, and attacks that hold them to the truth.
+
+`certify` proves a radius for every input, `audit` lists what is proven of every
+layer, and `falsify` attacks what was certified.
+"""
+
+import warnings
+from typing import Any
+
+from keras_lip.certificates.attacks.attacked_accuracy import attacked_accuracy
+from keras_lip.certificates.attacks.falsified_certificate import (
+    FalsifiedCertificate,
 )
-from keras_lip.certificates.audit import audit as audit
-from keras_lip.certificates.audit_report import AuditReport as AuditReport
-from keras_lip.certificates.certification_report import (
-    CertificationReport as CertificationReport,
+from keras_lip.certificates.attacks.falsify import FalsificationSummary
+from keras_lip.certificates.attacks.falsify import falsify
+from keras_lip.certificates.attacks.find_adversarials import Adversarials
+from keras_lip.certificates.attacks.find_adversarials import find_adversarials
+from keras_lip.certificates.audit import audit
+from keras_lip.certificates.certified_radius import certified_radius
+from keras_lip.certificates.certify import certify
+from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.certification_report import (
+    CertificationReport,
 )
-from keras_lip.certificates.certified_radius import (
-    certified_radius as certified_radius,
+
+__all__ = (
+    "Adversarials",
+    "AuditReport",
+    "CertificationReport",
+    "FalsificationSummary",
+    "FalsifiedCertificate",
+    "attacked_accuracy",
+    "audit",
+    "certified_radius",
+    "certify",
+    "falsify",
+    "find_adversarials",
 )
-from keras_lip.certificates.certify import certify as certify
-from keras_lip.certificates.falsification_summary import (
-    FalsificationSummary as FalsificationSummary,
-)
-from keras_lip.certificates.falsified_certificate import (
-    FalsifiedCertificate as FalsifiedCertificate,
-)
-from keras_lip.certificates.falsify import falsify as falsify
-from keras_lip.certificates.find_adversarials import (
-    find_adversarials as find_adversarials,
-)
-from keras_lip.certificates.saliency import Saliency as Saliency
-from keras_lip.certificates.saliency_maps import saliency_maps as saliency_maps
+
+
+def __dir__() -> tuple[str, ...]:
+    return __all__
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Saliency", "saliency_maps"):
+        from keras_lip import explanations
+
+        warnings.warn(
+            f"`keras_lip.certificates.{name}` is now "
+            f"`keras_lip.explanations.{name}`, and goes with the next release.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(explanations, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

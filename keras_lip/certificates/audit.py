@@ -7,10 +7,10 @@ import numpy as np
 
 from keras_lip.bounds.find_norm import find_norm
 from keras_lip.bounds.search_stretch import search_stretch
-from keras_lip.certificates.audit_report import AuditedLayer
-from keras_lip.certificates.audit_report import AuditReport
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
+from keras_lip.certificates.reports.audit_report import AuditedLayer
+from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.program import Program
 from keras_lip.program import freeze
 from keras_lip.program.bounding import ProgramBounds

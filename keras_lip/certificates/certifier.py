@@ -10,13 +10,13 @@ import numpy as np
 
 from keras_lip.bounds.find_norm import find_norm
 from keras_lip.certificates.audit import audit_program
-from keras_lip.certificates.audit_report import AuditReport
-from keras_lip.certificates.batches import iterate_batches
 from keras_lip.certificates.execution_certifier import ExecutionCertifier
-from keras_lip.certificates.labels import to_sparse_labels
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.real_certifier import RealCertifier
+from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.data import iterate_batches
+from keras_lip.data import to_sparse_labels
 from keras_lip.graph import check_model
 from keras_lip.graph import has_open_sizes
 from keras_lip.live_model import LiveModel

@@ -6,9 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lip.certificates.audit_report import AuditReport
-from keras_lip.certificates.certification_report import CertificationReport
 from keras_lip.certificates.certifier import Certifier
+from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.certification_report import (
+    CertificationReport,
+)
 from keras_lip.validation import check_numbers
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_lip.certificates.curvature_radii import curvature_radii
+from keras_lip.certificates.curvature.radii import curvature_radii
 from keras_lip.certificates.live_check import check_live
 from keras_lip.certificates.margins import Margins
 from keras_lip.certificates.margins import pair_margins

@@ -5,9 +5,11 @@ import json
 import pathlib
 from typing import Any
 
-from keras_lip.certificates.audit_report import AuditReport
-from keras_lip.certificates.certification_report import CertificationReport
 from keras_lip.certificates.pair_bounds import PairBounds
+from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.certification_report import (
+    CertificationReport,
+)
 
 _OUTPUTS = {
     "logits": "float32, (batch, classes) or (batch, 1)",

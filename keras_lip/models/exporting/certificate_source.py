@@ -4,11 +4,13 @@ import keras
 
 from keras_lip.bounds.find_norm import find_norm
 from keras_lip.certificates.audit import audit_program
-from keras_lip.certificates.audit_report import AuditReport
-from keras_lip.certificates.certification_report import CertificationReport
-from keras_lip.certificates.match_report import check_model
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
+from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.certification_report import (
+    CertificationReport,
+)
+from keras_lip.certificates.reports.match_report import check_model
 from keras_lip.program import Program
 
 Report = CertificationReport | AuditReport

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.certificates.curvature_bounds import coarse_curvatures
-from keras_lip.certificates.curvature_margins import norm_up
+from keras_lip.certificates.curvature.bounds import coarse_curvatures
+from keras_lip.certificates.curvature.margins import norm_up
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.models.exporting.float32_up import float32_up
 from keras_lip.models.exporting.margin_radius import used_share

@@ -6,8 +6,8 @@ from keras_lip import certificates
 from keras_lip import layers
 from keras_lip import parametrizations
 from keras_lip.bounds.find_norm import find_norm
-from keras_lip.certificates.curvature_certifier import CurvatureCertifier
-from keras_lip.certificates.curvature_margins import CurvatureMargins
+from keras_lip.certificates.curvature.certifier import CurvatureCertifier
+from keras_lip.certificates.curvature.margins import CurvatureMargins
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.models.exporting.certified_model import certified_model
 from keras_lip.program import freeze

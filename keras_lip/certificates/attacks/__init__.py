@@ -1,0 +1,1 @@
+"""Attacks on classifiers, and on what is certified of them."""

@@ -1,0 +1,112 @@
+"""Accuracy under real attacks, an upper bound of what can be certified."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.certificates.attacks.foolbox_attacks import make_attacks
+from keras_lip.certificates.attacks.foolbox_attacks import to_foolbox_model
+from keras_lip.certificates.attacks.foolbox_attacks import to_native
+from keras_lip.certificates.margins import predict_labels
+from keras_lip.data import check_bounds
+from keras_lip.data import check_inside
+from keras_lip.data import iterate_batches
+from keras_lip.data import to_sparse_labels
+from keras_lip.proofs.norms import check_norm
+from keras_lip.types import Array
+from keras_lip.validation import check_known
+from keras_lip.validation import check_numbers
+from keras_lip.validation import check_positive_integer
+
+
+def attacked_accuracy(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    epsilons: float | Sequence[float] = (36 / 255, 72 / 255, 108 / 255),
+    bounds: tuple[float, float] = (0.0, 1.0),
+    steps: int = 40,
+    batch_size: int = 256,
+    norm: str = "l2",
+    attacks: Sequence[str] | None = None,
+) -> dict[float, float]:
+    """Measures a classifier's accuracy under the attacks of foolbox.
+
+    A sample counts as correct at a radius if no attack finds an input within
+    the radius, and within `bounds`, that is classified otherwise. In l2 they
+    are projected gradient descent (Madry et al., 2018), DeepFool
+    (Moosavi-Dezfooli et al., 2016) and DDN (Rony et al., 2019); in l-infinity
+    the fast gradient method (Goodfellow et al., 2015) stands for the last one.
+    DeepFool and DDN do not fail where a confident network's crossentropy has no
+    gradient left.
+
+    Args:
+        model: A classifier of logits of shape `(batch_size, classes)`, or
+            `(batch_size, 1)` for labels 0 and 1 or -1 and 1.
+        x: Array of inputs; or an iterable of batches `(inputs, labels)`.
+        y: Array of labels: class indices or one-hot.
+        epsilons: Radius, or radii, of the perturbations, in the norm. Defaults
+            to `(36 / 255, 72 / 255, 108 / 255)`.
+        bounds: Least and greatest value of an entry of the input.
+        steps: Positive integer. Steps of each attack.
+        batch_size: Positive integer. Number of samples attacked at a time.
+        norm: `"l2"` or `"linf"`, of the perturbations.
+        attacks: Which of the attacks to run, or `None` for all: `"pgd"`,
+            `"deepfool"` and, in l2, `"ddn"` or, in l-infinity, `"fgsm"`.
+
+    Returns:
+        Dict that maps each epsilon to an accuracy.
+
+    Raises:
+        ImportError: If the extra `attacks` is not installed.
+        ValueError: If an argument is out of range, an input is out of `bounds`,
+            or labels are missing or of the wrong shape.
+
+    Reference:
+
+    - [Rauber et al., 2020](https://doi.org/10.21105/joss.02607), foolbox
+    """
+    radii = list(check_numbers("epsilons", epsilons, 0.0))
+    steps = check_positive_integer("steps", steps)
+    batch_size = check_positive_integer("batch_size", batch_size)
+    known = make_attacks(check_norm(norm), steps)
+    chosen = _choose({**known.bounded, **known.minimal}, attacks)
+    bounds = check_bounds(bounds)
+    target = to_foolbox_model(model, bounds)
+    classes = model.output_shape[-1]
+    survivors: list[Any] = []
+    for inputs, labels in iterate_batches(model, x, y, batch_size):
+        if labels is None:
+            raise ValueError("`y` must be given to measure an accuracy.")
+        # As the attacks see them.
+        check_inside(inputs.astype("float32"), bounds)
+        labels = to_sparse_labels(labels, classes)
+        native = to_native(inputs, labels)
+        robust = _predict(model, native[0]) == labels
+        robust = np.repeat(robust[None], len(radii), axis=0)
+        for attack in chosen:
+            _, _, success = attack(target, *native, epsilons=radii)
+            robust &= ~ops.convert_to_numpy(success).astype(bool)
+        survivors.append(robust)
+    shares = np.concatenate(survivors, axis=1).mean(axis=1)
+    return dict(zip(radii, shares.tolist(), strict=True))
+
+
+def _choose(known: dict[str, Any], names: Sequence[str] | None) -> list[Any]:
+    if names is None:
+        return list(known.values())
+    if isinstance(names, str) or len(names) == 0:
+        raise ValueError(
+            "`attacks` must be a list of one or more names. "
+            f"Received: attacks={names!r}"
+        )
+    for name in names:
+        check_known("attack", name, known)
+    return [known[name] for name in names]
+
+
+def _predict(model: keras.Model, inputs: Any) -> Array:
+    return predict_labels(ops.convert_to_numpy(model(inputs, training=False)))

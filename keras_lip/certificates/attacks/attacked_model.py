@@ -1,0 +1,86 @@
+"""A live model under attack, beside the program that was read from it."""
+
+import numpy as np
+
+from keras_lip.bounds.search_stretch import search_stretch
+from keras_lip.certificates.attacks.falsified_certificate import (
+    FalsifiedCertificate,
+)
+from keras_lip.certificates.live_check import measure
+from keras_lip.certificates.pair_bounds import JOINT_FACTORS
+from keras_lip.live_model import LiveModel
+from keras_lip.program import Program
+from keras_lip.program import upward
+from keras_lip.program.program import LIVE_MACHINE
+from keras_lip.types import Array
+
+# The rounding errors of a float64 forward pass, relative to the magnitudes that
+# go through it: thousands of units in the last place.
+ROUNDING = 2.0**-40
+
+
+class AttackedModel:
+    """Evaluates and differentiates a model that is attacked.
+
+    The gradients are those of the live model. Its answers are held against the
+    program's at every point that an attack comes to, and those of the program,
+    in float64, tell by how little a margin is missed.
+
+    Args:
+        live: The `LiveModel`.
+        program: The `Program` that was read from it.
+    """
+
+    def __init__(self, live: LiveModel, program: Program) -> None:
+        self._live, self._program = live, program
+
+    def __call__(self, x: Array) -> Array:
+        """Returns float64 logits of shape `(batch_size, classes)`."""
+        return self.evaluate(x)[0]
+
+    def evaluate(self, x: Array) -> tuple[Array, Array]:
+        """Returns logits, and by how much their differences may be off.
+
+        Raises:
+            FalsifiedCertificate: If the live model answers otherwise.
+        """
+        (outputs,) = self._program.enclose(x, LIVE_MACHINE)
+        off, allowed = measure(self._live(x), outputs)
+        if np.any(off > allowed):
+            index = int(np.argmax(off > allowed))
+            raise FalsifiedCertificate(
+                "The model answers otherwise than what was certified, by "
+                f"{off[index]:.3g} where roundings explain "
+                f"{allowed[index]:.3g}. Do not rely on the report.",
+                counterexample=x[index],
+            )
+        factor = 1.0 if outputs.value.shape[1] == 1 else JOINT_FACTORS["l2"]
+        return outputs.value, upward.multiply(outputs.center, factor)
+
+    def gradients(self, x: Array, weights: Array) -> Array:
+        """Differentiates each sample's weighted sum of logits.
+
+        Args:
+            x: Array of inputs.
+            weights: Array of shape `(batch_size, classes)`.
+
+        Returns:
+            Float64 array of the shape of `x`, zero where it is not finite.
+        """
+        found = self._live.pull_back(x, weights)
+        return np.where(np.isfinite(found), found, 0.0)
+
+    def stretch(
+        self, x: Array, directions: Array, length: float, steps: int, norm: str
+    ) -> float:
+        """Estimates the Lipschitz constant from below, as `search_stretch`."""
+        return search_stretch(
+            self._program.run,
+            lambda points, weights: self._program.gradient(weights, points)[0],
+            x,
+            directions,
+            length,
+            steps,
+            norm,
+            ROUNDING,
+        )

@@ -1,0 +1,159 @@
+"""What a report claims of a batch, held against perturbed inputs."""
+
+import numpy as np
+
+from keras_lip.certificates.attacks.attacked_model import AttackedModel
+from keras_lip.certificates.attacks.falsified_certificate import (
+    FalsifiedCertificate,
+)
+from keras_lip.certificates.attacks.perturbation_ball import PerturbationBall
+from keras_lip.certificates.margins import predict_labels
+from keras_lip.certificates.reports.certification_report import (
+    CertificationReport,
+)
+from keras_lip.types import Array
+
+# How far beyond a radius an answer is looked for to change.
+_DOUBLINGS = 6
+_BISECTIONS = 12
+
+# What the computation of a distance in float64 may be off by.
+_TOLERANCE = 1e-12
+
+
+class CertifiedClaims:
+    """Checks points against the certificates of a batch, in float64.
+
+    A point falsifies a certificate if it is nearer than the radius and the
+    model surely answers otherwise there, or abstains: the margin is negative by
+    more than the evaluation can be off.
+
+    Args:
+        model: The model.
+        ball: Slightly smaller balls than the certified ones, to attack in.
+        report: The report.
+        part: Which of its samples the batch holds.
+    """
+
+    def __init__(
+        self,
+        model: AttackedModel,
+        ball: PerturbationBall,
+        report: CertificationReport,
+        part: slice,
+    ) -> None:
+        self._model = model
+        self._ball = ball
+        self._report = report
+        self._start = part.start
+        self._radius = report.radius[part]
+        self._label = report.prediction[part]
+        self._least = np.full(len(self._radius), np.inf)
+        self._worst = ball.center
+        self.nearest = np.inf
+
+    def check(self, points: Array) -> Array:
+        """Looks for counterexamples among points, wherever they are.
+
+        Args:
+            points: Array of one point for each sample.
+
+        Returns:
+            Boolean array: where the model answers otherwise.
+
+        Raises:
+            FalsifiedCertificate: If one of them is within the radius.
+        """
+        finite = np.isfinite(points.reshape(len(points), -1)).all(axis=1)
+        finite = finite.reshape(-1, *[1] * (points.ndim - 1))
+        points = np.where(finite, points, self._ball.center)
+        logits, errors = self._model.evaluate(points)
+        surplus = least_margins(logits, self._label)
+        surplus = surplus - self._report.abstain_below
+        changed = (surplus < -errors) & (self._radius > 0)
+        distances = self._ball.distances(points)
+        within = distances < self._radius * (1 - _TOLERANCE)
+        if np.any(changed & within):
+            index = int(np.argmax(changed & within))
+            self._raise(index, points[index], distances[index], logits[index])
+        ratios = distances[changed] / self._radius[changed]
+        self.nearest = min(self.nearest, float(np.min(ratios, initial=np.inf)))
+        self._remember(points, np.where(within, surplus, np.inf))
+        return changed
+
+    def check_within(self, points: Array) -> None:
+        """Looks for counterexamples at points, and where they are pulled in.
+
+        Args:
+            points: Array of points that may be out of the balls.
+
+        Raises:
+            FalsifiedCertificate: If there is one.
+        """
+        self.check(points)
+        self.check(self._ball.project(points))
+
+    def walk_out(self) -> None:
+        """Finds how far the answers reach, past the worst points so far.
+
+        Raises:
+            FalsifiedCertificate: If one changes within the radius.
+        """
+        steps = self._worst - self._ball.center
+        low = np.ones(len(steps))
+        high = np.full(len(steps), np.inf)
+        for power in range(_DOUBLINGS + 1):
+            factors = np.full(len(steps), 2.0**power)
+            changed = self.check(self._ball.scale(steps, factors))
+            high = np.where(changed, np.minimum(high, factors), high)
+            low = np.where(high < np.inf, low, factors)
+        high = np.minimum(high, 2.0**_DOUBLINGS)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            changed = self.check(self._ball.scale(steps, middle))
+            low = np.where(changed, low, middle)
+            high = np.where(changed, middle, high)
+
+    def _remember(self, points: Array, surplus: Array) -> None:
+        worse = surplus < self._least
+        self._least = np.where(worse, surplus, self._least)
+        worse = worse.reshape(-1, *[1] * (points.ndim - 1))
+        self._worst = np.where(worse, points, self._worst)
+
+    def _raise(
+        self, index: int, point: Array, distance: float, logits: Array
+    ) -> None:
+        label, radius = int(self._label[index]), float(self._radius[index])
+        found: int | None = int(predict_labels(logits[None])[0])
+        found = None if found == label else found
+        answer = "no answer" if found is None else f"class {found}"
+        raise FalsifiedCertificate(
+            f"The certificate of sample {self._start + index} is false: class "
+            f"{label} is certified within {radius!r}, and the model gives "
+            f"{answer} at a distance of {float(distance)!r}. Do not rely on "
+            "the report, and report this mistake with the counterexample that "
+            "this error holds.",
+            self._start + index,
+            point,
+            float(distance),
+            radius,
+            label,
+            found,
+        )
+
+
+def least_margins(logits: Array, labels: Array) -> Array:
+    """Returns by how much each given class is ahead of the next one.
+
+    Args:
+        logits: Array of shape `(num_samples, classes)`, or `(num_samples, 1)`.
+        labels: Integer array of shape `(num_samples,)`.
+
+    Returns:
+        Array of shape `(num_samples,)`, negative where another class leads.
+    """
+    if logits.shape[1] == 1:
+        return logits[:, 0] * (2.0 * labels - 1.0)
+    own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    rivals = np.arange(logits.shape[1]) != labels[:, None]
+    return own - np.where(rivals, logits, -np.inf).max(axis=1)

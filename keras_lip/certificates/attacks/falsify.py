@@ -1,0 +1,260 @@
+"""Attempts to prove a certification wrong."""
+
+import math
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.certificates.attacks.attacked_model import AttackedModel
+from keras_lip.certificates.attacks.certified_claims import CertifiedClaims
+from keras_lip.certificates.attacks.falsified_certificate import (
+    FalsifiedCertificate,
+)
+from keras_lip.certificates.attacks.foolbox_attacks import make_attacks
+from keras_lip.certificates.attacks.foolbox_attacks import to_foolbox_model
+from keras_lip.certificates.attacks.foolbox_attacks import to_native
+from keras_lip.certificates.attacks.margin_ascent import ascend_margins
+from keras_lip.certificates.attacks.perturbation_ball import PerturbationBall
+from keras_lip.certificates.attacks.perturbation_ball import batch_norms
+from keras_lip.certificates.reports.certification_report import (
+    CertificationReport,
+)
+from keras_lip.certificates.reports.match_report import check_data
+from keras_lip.certificates.reports.match_report import check_length
+from keras_lip.certificates.reports.match_report import check_model
+from keras_lip.data import check_bounds
+from keras_lip.data import check_inside
+from keras_lip.data import iterate_batches
+from keras_lip.live_model import LiveModel
+from keras_lip.types import Array
+from keras_lip.validation import check_positive_integer
+
+# Attacks stay this much inside of the radius.
+_INSIDE = 1 - 1e-6
+
+# No attack goes further than this many times the size of the sample, where
+# float64 would have no digits left for its margin.
+_FARTHEST = 1e6
+
+# The search for stretched pairs: their distances, its steps, and by what the
+# rounding of an estimate may exceed a bound.
+_LENGTHS = (1e-1, 1e1)
+_STRETCH_STEPS = 10
+_TOLERANCE = 1e-9
+
+# foolbox does not go without bounds: those of float32.
+_UNBOUNDED = (-3e38, 3e38)
+
+
+class FalsificationSummary(NamedTuple):
+    """How near attacks came to what was certified.
+
+    Attributes:
+        num_attacked: Integer. How many samples were attacked: those with a
+            radius above zero.
+        nearest: Float. The least distance, over the certified radius, at which
+            an attack has changed an answer; above one, infinite if none did.
+            What lies between is either slack of the certificate or weakness of
+            the attacks.
+        stretch: Float. The largest stretch of a distance that was measured.
+        lipschitz_bound: Float. The proven bound, which is no smaller.
+        attacks: Tuple of strings. Names of the attacks.
+    """
+
+    num_attacked: int
+    nearest: float
+    stretch: float
+    lipschitz_bound: float
+    attacks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_attacked} certified samples attacked by "
+            f"{', '.join(self.attacks)}: none falsified\n"
+            f"Nearest change of an answer: {self.nearest:.6g} times the "
+            "certified radius\n"
+            f"Largest stretch measured: {self.stretch:.6g}, bound: "
+            f"{self.lipschitz_bound:.6g}"
+        )
+
+
+def falsify(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    report: CertificationReport,
+    bounds: tuple[float, float] | None = None,
+    attacks: bool = True,
+    steps: int = 20,
+    batch_size: int = 256,
+) -> FalsificationSummary:
+    """Attacks a certification, and raises a counterexample if there is one.
+
+    Every sample with a radius is attacked within it: by gradient ascent on its
+    margins, in float64, and by attacks of foolbox, whose results are measured
+    and evaluated again in float64 and pulled into the radius where they are out
+    of it. Where the model abstains below a margin, that the answer is given is
+    attacked as well. Pairs of inputs are searched for that the model drives
+    further apart than its Lipschitz bound allows.
+
+    A hit is a mistake of this library, or of what it runs on. That there is
+    none proves nothing: attacks do not notice a Lipschitz constant that is
+    understated by a few percent. It is the certificate that is a proof.
+
+    Args:
+        model: The classifier that was certified.
+        x: The inputs that it was certified on, in the same order: an array, or
+            an iterable of batches `inputs` or `(inputs, labels)`.
+        y: Array of labels, or `None`. The predictions are attacked, right or
+            wrong; labels serve to notice that data and report do not match.
+        report: What `keras_lip.certificates.certify` returned.
+        bounds: Least and greatest value of an entry of the input, for attacks
+            that only inputs of the data's kind count for. Defaults to any.
+        attacks: Boolean. Whether to run attacks of foolbox: projected gradient
+            descent and DeepFool, with DDN in l2 and the fast gradient method in
+            l-infinity.
+        steps: Positive integer. Steps of each attack.
+        batch_size: Positive integer. Number of samples attacked at a time.
+
+    Returns:
+        A `FalsificationSummary`: how many samples were attacked, and how near
+        the attacks came.
+
+    Raises:
+        FalsifiedCertificate: If a certificate is false. It holds the
+            counterexample.
+        ImportError: If the extra `attacks` is not installed.
+        TypeError: If `report` is no `CertificationReport`.
+        ValueError: If the report is of another model, of other weights or of
+            other data; if an input is out of `bounds`.
+
+    Example:
+
+    >>> model = keras.Sequential(
+    ...     [keras.Input((2,)), keras_lip.layers.UnitNormDense(3)]
+    ... )
+    >>> x, y = np.eye(2), [0, 1]
+    >>> report = keras_lip.certificates.certify(model, x, y)
+    >>> summary = keras_lip.certificates.falsify(
+    ...     model, x, y, report, attacks=False
+    ... )
+    >>> summary.nearest >= 1.0
+    True
+
+    Reference:
+
+    - [Rauber et al., 2020](https://doi.org/10.21105/joss.02607), foolbox
+    """
+    program = check_model(report, model)
+    bounds = None if bounds is None else check_bounds(bounds)
+    steps = check_positive_integer("steps", steps)
+    batch_size = check_positive_integer("batch_size", batch_size)
+    attacked = AttackedModel(LiveModel(model), program)
+    target = to_foolbox_model(model, bounds or _UNBOUNDED) if attacks else None
+    nearest, stretch, start = math.inf, 0.0, 0
+    for inputs, labels in iterate_batches(model, x, y, batch_size):
+        center = inputs.astype("float64")
+        part = slice(start, start + len(inputs))
+        check_data(report, part, attacked(center), labels)
+        if bounds is not None:
+            check_inside(center, bounds)
+        ball = _make_ball(report, part, center, bounds)
+        found = _attack_batch(attacked, target, report, part, ball, steps)
+        nearest = min(nearest, found)
+        stretch = max(stretch, _check_stretch(attacked, report, center))
+        start = part.stop
+    check_length(report, start)
+    return FalsificationSummary(
+        int(np.sum(report.radius > 0)),
+        nearest,
+        stretch,
+        report.lipschitz_bound,
+        _name_attacks(report.norm, attacks),
+    )
+
+
+def _make_ball(
+    report: CertificationReport,
+    part: slice,
+    center: Array,
+    bounds: tuple[float, float] | None,
+) -> PerturbationBall:
+    farthest = _FARTHEST * (1 + batch_norms(center, report.norm))
+    size = np.minimum(report.radius[part] * _INSIDE, farthest)
+    return PerturbationBall(center, size, report.norm, bounds)
+
+
+# Outputs that overflow come with radii of zero, of which nothing is claimed.
+@np.errstate(invalid="ignore", over="ignore")
+def _attack_batch(
+    model: AttackedModel,
+    target: Any,
+    report: CertificationReport,
+    part: slice,
+    ball: PerturbationBall,
+    steps: int,
+) -> float:
+    """Returns the least share of a radius at which an answer changes."""
+    if not np.any(ball.radius > 0):
+        return math.inf
+    claims = CertifiedClaims(model, ball, report, part)
+    labels = report.prediction[part]
+    generator = np.random.default_rng(part.start)
+    for points in ascend_margins(model, ball, labels, steps, generator):
+        claims.check(points)
+    claims.walk_out()
+    if target is not None:
+        _run_foolbox(target, claims, ball, labels, steps)
+    return claims.nearest
+
+
+def _run_foolbox(
+    target: Any,
+    claims: CertifiedClaims,
+    ball: PerturbationBall,
+    labels: Array,
+    steps: int,
+) -> None:
+    native = to_native(ball.center, labels)
+    sizes = ball.radius[ball.radius > 0]
+    middle, largest = float(np.median(sizes)), float(np.max(sizes))
+    attacks = make_attacks(ball.norm, steps, middle)
+    found = []
+    for attack in attacks.bounded.values():
+        # It takes one radius for all samples; points are pulled in after.
+        points, _, _ = attack(target, *native, epsilons=[middle, largest])
+        found += points
+    for attack in attacks.minimal.values():
+        points, _, _ = attack(target, *native, epsilons=None)
+        found.append(points)
+    for points in found:
+        points = np.asarray(ops.convert_to_numpy(points), dtype="float64")
+        claims.check_within(points)
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def _check_stretch(
+    model: AttackedModel, report: CertificationReport, center: Array
+) -> float:
+    generator = np.random.default_rng(0)
+    directions = np.asarray(generator.normal(size=center.shape))
+    found = max(
+        model.stretch(center, directions, length, _STRETCH_STEPS, report.norm)
+        for length in _LENGTHS
+    )
+    if found > report.lipschitz_bound * (1 + _TOLERANCE):
+        raise FalsifiedCertificate(
+            f"The Lipschitz bound {report.lipschitz_bound!r} of the report is "
+            f"false: the model stretches a distance by {found!r}. Do not rely "
+            "on it, and report this mistake."
+        )
+    return found
+
+
+def _name_attacks(norm: str, attacks: bool) -> tuple[str, ...]:
+    kinds = make_attacks(norm, 1) if attacks else ()
+    theirs = (name for kind in kinds for name in kind)
+    return "margin ascent", *theirs

@@ -1,0 +1,132 @@
+"""The nearest input of another class that an attack can find."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.certificates.attacks.foolbox_attacks import make_attacks
+from keras_lip.certificates.attacks.foolbox_attacks import to_foolbox_model
+from keras_lip.certificates.attacks.foolbox_attacks import to_native
+from keras_lip.certificates.attacks.perturbation_ball import batch_norms
+from keras_lip.certificates.margins import predict_labels
+from keras_lip.data import check_bounds
+from keras_lip.data import check_inside
+from keras_lip.data import iterate_batches
+from keras_lip.proofs.norms import check_norm
+from keras_lip.types import Array
+from keras_lip.validation import check_positive_integer
+
+# How often the way from a sample to what an attack found is halved.
+_HALVINGS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Adversarials:
+    """Inputs that attacks have found, one for each sample.
+
+    They show how near an input of another class is at most. Nothing follows
+    from them on inputs that are nearer: that is what a certified radius says.
+
+    Args:
+        inputs: Float32 array of shape `(num_samples, *input_shape)`. Where no
+            attack succeeded it is the sample.
+        labels: Integer array of shape `(num_samples,)`. The classes that the
+            model predicts for them.
+        distances: Float64 array of shape `(num_samples,)`. How far they are
+            from the samples, in the norm; infinite where no attack succeeded.
+        norm: `"l2"` or `"linf"`.
+    """
+
+    inputs: Array
+    labels: Array
+    distances: Array
+    norm: str
+
+
+def find_adversarials(
+    model: keras.Model,
+    x: Any,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    steps: int = 100,
+    batch_size: int = 256,
+    norm: str = "l2",
+) -> Adversarials:
+    """Searches for the nearest inputs to which a classifier answers otherwise.
+
+    DeepFool (Moosavi-Dezfooli et al., 2016) and, in l2, DDN (Rony et al., 2019)
+    search within `bounds`; what they find is moved towards the sample as long
+    as the answer stays another, and the nearer one is kept. With a certificate,
+    the distance of the nearest input of another class is known from both sides:
+    it is at least the certified radius, and at most what is found here.
+
+    Args:
+        model: A classifier of logits of shape `(batch_size, classes)` or
+            `(batch_size, 1)`.
+        x: Array of inputs, or an iterable of batches.
+        bounds: Least and greatest value of an entry of the input.
+        steps: Positive integer. Steps of each attack.
+        batch_size: Positive integer. Number of samples attacked at a time.
+        norm: `"l2"` or `"linf"`, of the distances.
+
+    Returns:
+        `Adversarials`.
+
+    Raises:
+        ImportError: If the extra `attacks` is not installed.
+        ValueError: If an argument is out of range, or an input is not finite or
+            out of `bounds`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> found = keras_lip.certificates.find_adversarials(model, [[0.2, 0.6]])
+
+    Reference:
+
+    - [Rauber et al., 2020](https://doi.org/10.21105/joss.02607), foolbox
+    """
+    steps = check_positive_integer("steps", steps)
+    batch_size = check_positive_integer("batch_size", batch_size)
+    attacks = make_attacks(check_norm(norm), steps).minimal
+    bounds = check_bounds(bounds)
+    target = to_foolbox_model(model, bounds)
+
+    def predict(inputs: Array) -> Array:
+        native, _ = to_native(inputs, np.zeros(len(inputs), "int64"))
+        return predict_labels(ops.convert_to_numpy(target(native)))
+
+    parts = []
+    for inputs, _ in iterate_batches(model, x, None, batch_size):
+        inputs = inputs.astype("float32")
+        check_inside(inputs, bounds)
+        labels = predict(inputs)
+        nearest, distances = inputs.copy(), np.full(len(inputs), np.inf)
+        for attack in attacks.values():
+            _, found, _ = attack(
+                target, *to_native(inputs, labels), epsilons=None
+            )
+            found = _approach(
+                predict, inputs, ops.convert_to_numpy(found), labels
+            )
+            away = batch_norms(found.astype("float64") - inputs, norm)
+            nearer = (predict(found) != labels) & (away < distances)
+            nearest[nearer], distances[nearer] = found[nearer], away[nearer]
+        parts.append((nearest, predict(nearest), distances))
+    inputs, labels, distances = map(np.concatenate, zip(*parts, strict=True))
+    return Adversarials(inputs, labels, distances, norm)
+
+
+def _approach(predict: Any, start: Array, end: Array, labels: Array) -> Array:
+    """Moves points towards the samples while their labels are others."""
+    near, far = np.zeros(len(start)), np.ones(len(start))
+    shape = (-1, *[1] * (start.ndim - 1))
+    for _ in range(_HALVINGS):
+        middle = (near + far) / 2
+        points = start + middle.reshape(shape) * (end - start)
+        other = predict(points.astype("float32")) != labels
+        near, far = np.where(other, near, middle), np.where(other, middle, far)
+    points = start + far.reshape(shape) * (end - start)
+    return np.asarray(points, dtype="float32")

@@ -1,0 +1,1 @@
+"""Certificates of classifiers that end in a head of bounded curvature."""

@@ -1,0 +1,1 @@
+"""What was proven, as objects, files and pages."""

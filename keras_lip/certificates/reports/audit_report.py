@@ -1,0 +1,196 @@
+"""The outcome of an audit."""
+
+import dataclasses
+import json
+import math
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_lip.certificates.pair_bounds import PairBounds
+from keras_lip.files import write_file
+from keras_lip.version import __version__
+
+ASSUMPTIONS = (
+    "The bound is that of the real-valued function that the weights define, at "
+    "inference and on inputs of the shape that the model is built for.",
+    "Sums and products of float64 numbers on the host round as IEEE 754 says, "
+    "to nearest, in any order; matrix products are not computed by Strassen's "
+    "algorithm.",
+    "Sines, cosines and square roots of float64 numbers are off by a few units "
+    "in the last place at most.",
+    "Layers compute what their classes in keras and keras_lip say.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditedLayer:
+    """What is known of one layer, or operation, of an audited model.
+
+    Attributes:
+        name: Name of the layer.
+        kind: Name of its class.
+        guarantee: What its class promises, or `"none"` for a layer of Keras.
+        bound: Float. By how much the layer stretches distances at most; where
+            it joins branches, the bound of its output over the largest of its
+            inputs.
+        method: String. How the bound was proven.
+        estimate: Float or `None`. A lower bound, found by running the layer.
+        share: Float. What the layer contributes to the bound of the network:
+            its logarithm over the sum of the magnitudes of all logarithms.
+        total: Float. Bound from the input of the model to the layer's output.
+    """
+
+    name: str
+    kind: str
+    guarantee: str
+    bound: float
+    method: str
+    estimate: float | None
+    share: float
+    total: float
+
+    @property
+    def gap(self) -> float | None:
+        """Relative excess of the bound over the estimate."""
+        if self.estimate is None or not self.estimate > 0:
+            return None
+        return self.bound / self.estimate - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditReport:
+    """What was proven of each layer of a model, and of the model.
+
+    Made by `keras_lip.certificates.audit`.
+
+    Attributes:
+        model_name: Name of the model.
+        norm: `"l2"` or `"linf"`, of inputs and outputs.
+        lipschitz_bound: Float. Proven bound of the whole model.
+        layers: Tuple of `AuditedLayer`, in the order of the graph.
+        input_shape: Tuple, the shape of one input, `None` where a size is left
+            open.
+        sha256: String. Digest of what the model computes: its operations and
+            all numbers in them.
+        pair_bounds: The constants of the margins, or `None` if the model is no
+            classifier of logits.
+    """
+
+    model_name: str
+    norm: str
+    lipschitz_bound: float
+    layers: tuple[AuditedLayer, ...]
+    input_shape: tuple[int | None, ...]
+    sha256: str
+    pair_bounds: PairBounds | None = dataclasses.field(repr=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Returns the audit as a dict of what JSON knows."""
+        return {
+            "keras_lip_version": __version__,
+            "keras_version": keras.__version__,
+            "backend": keras.backend.backend(),
+            "numpy_version": np.__version__,
+            "model_name": self.model_name,
+            "sha256": self.sha256,
+            "input_shape": list(self.input_shape),
+            "norm": self.norm,
+            "lipschitz_bound": finite_or_text(self.lipschitz_bound),
+            "layers": [
+                {
+                    key: finite_or_text(value)
+                    for key, value in (
+                        *dataclasses.asdict(layer).items(),
+                        ("gap", layer.gap),
+                    )
+                }
+                for layer in self.layers
+            ],
+            "assumptions": list(ASSUMPTIONS),
+        }
+
+    def to_json(self) -> str:
+        """Returns the audit as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def save(
+        self, path: str | pathlib.Path, overwrite: bool = False
+    ) -> pathlib.Path:
+        """Writes the audit to a file, whole or not at all.
+
+        Args:
+            path: Path that ends in `.json`.
+            overwrite: Boolean. Whether an existing file may be replaced.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ValueError: If the path ends in something else, exists already or
+                cannot be written to.
+        """
+        path = pathlib.Path(path)
+        if path.suffix != ".json":
+            raise ValueError(
+                "The path of an audit must end in .json. Received: "
+                f"{str(path)!r}"
+            )
+        return write_file(path, lambda: self.to_json().encode(), overwrite)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Returns the table of layers, as text, its header first."""
+        header = (
+            "layer",
+            "type",
+            "guarantee",
+            "bound",
+            "estimate",
+            "gap",
+            "share",
+            "method",
+        )
+        table: list[tuple[str, ...]] = [header]
+        table += [
+            (
+                layer.name,
+                layer.kind,
+                layer.guarantee,
+                f"{layer.bound:.8g}",
+                "-" if layer.estimate is None else f"{layer.estimate:.6g}",
+                "-" if layer.gap is None else f"{layer.gap:.1e}",
+                f"{layer.share:.1%}",
+                layer.method,
+            )
+            for layer in self.layers
+        ]
+        return table
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "  ".join(
+                cell.ljust(width)
+                for cell, width in zip(row, widths, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
+        table.insert(1, "  ".join("-" * width for width in widths))
+        return "\n".join(
+            [
+                f"Audit of model {self.model_name!r} in the {self.norm} norm",
+                f"SHA-256: {self.sha256}",
+                *table,
+                f"Lipschitz bound of the network (proven): "
+                f"{self.lipschitz_bound:.8g}",
+            ]
+        )
+
+
+def finite_or_text(value: object) -> object:
+    """Returns a number that JSON knows, or says which it does not know."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,265 @@
+"""The outcome of a certification."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from keras_lip.certificates.reports.abstention_curve import AbstentionCurve
+from keras_lip.certificates.reports.abstention_curve import trace_abstention
+from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.audit_report import finite_or_text
+from keras_lip.certificates.reports.page import draw_curves
+from keras_lip.certificates.reports.page import render_page
+from keras_lip.explanations.saliency import Saliency
+from keras_lip.files import write_file
+from keras_lip.proofs.rounding import divide_down
+from keras_lip.types import Array
+from keras_lip.validation import check_number
+from keras_lip.version import __version__
+
+
+@dataclasses.dataclass
+class CertificationReport:
+    """What was proven of a model on a data set.
+
+    Made by `keras_lip.certificates.certify`.
+
+    Args:
+        model_name: Name of the model.
+        lipschitz_bound: Float. Proven bound of the whole model.
+        method: String. How margins become radii.
+        epsilons: Tuple of floats. Radii that the report lists.
+        radius: Array of shape `(num_samples,)`, float64. The answer to sample
+            `i` is that to every input closer than `radius[i]`; zero where there
+            is none.
+        prediction: Integer array of shape `(num_samples,)`.
+        label: Integer array of shape `(num_samples,)`.
+        attacks: Dict of measured accuracies to show beside the certified ones:
+            `{title: {epsilon: accuracy}}`.
+        norm: `"l2"` or `"linf"`, of all radii.
+        semantics: `"real"`, or the precision of the execution that the radii
+            hold for.
+        abstain_below: Float. Margin below which no answer is given.
+        worst_margin: Array of shape `(num_samples, 1 + num_epsilons)`, float64.
+            The margin of each sample, and the least that is proven within each
+            of the `epsilons`; zero where it is not positive. `None` where only
+            radii are known.
+        largest_pair_bound: Float. The largest Lipschitz constant of a margin.
+        audit: The `AuditReport` that the radii rest on, or `None`.
+        saliency: What `keras_lip.explanations.saliency_maps` returned, to show
+            in the page, or `None`.
+    """
+
+    model_name: str
+    lipschitz_bound: float
+    method: str
+    epsilons: tuple[float, ...]
+    radius: Array
+    prediction: Array
+    label: Array
+    attacks: dict[str, dict[float, float]] = dataclasses.field(
+        default_factory=dict
+    )
+    norm: str = "l2"
+    semantics: str = "real"
+    abstain_below: float = 0.0
+    worst_margin: Array | None = None
+    largest_pair_bound: float = np.inf
+    audit: AuditReport | None = None
+    saliency: Saliency | None = None
+
+    @property
+    def answered(self) -> Array:
+        """Boolean array of shape `(num_samples,)`: which ones are answered."""
+        if self.abstain_below == 0 or self.worst_margin is None:
+            return np.ones(len(self.radius), dtype=bool)
+        return self.worst_margin[:, 0] >= self.abstain_below
+
+    @property
+    def coverage(self) -> float:
+        """Share of samples that are answered."""
+        return float(np.mean(self.answered))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples that are answered, and correctly."""
+        return float(np.mean(self.answered & self._correct))
+
+    @property
+    def global_radius(self) -> float:
+        """How far apart any two inputs with different answers are, at least.
+
+        Two inputs that are both answered, with different classes, have margins
+        of at least `abstain_below` of opposite signs. This holds for all
+        inputs, not for the samples alone. It is zero without abstention.
+        """
+        if self.abstain_below == 0:
+            return 0.0
+        return divide_down(2 * self.abstain_below, self.largest_pair_bound)
+
+    @property
+    def _correct(self) -> Array:
+        return self.prediction == self.label
+
+    def certified_accuracy(self, epsilon: float) -> float:
+        """Returns the share of samples proven correct within a radius.
+
+        Args:
+            epsilon: Float, at least zero. Norm of the perturbations.
+
+        Returns:
+            Float. The share of samples whose label is predicted for *every*
+            input at a distance of at most `epsilon`.
+
+        Raises:
+            ValueError: If `epsilon` is negative or not finite.
+        """
+        epsilon = check_number("epsilon", epsilon, 0.0)
+        proven = self.answered & (self.radius > epsilon)
+        return float(np.mean(self._correct & proven))
+
+    def curve(self, num_points: int = 101) -> tuple[Array, Array]:
+        """Returns the certified accuracy against the radius.
+
+        Args:
+            num_points: Integer. Number of radii, evenly spaced from zero to the
+                largest one of a correct sample.
+
+        Returns:
+            Tuple of the radii and the certified accuracies at them.
+        """
+        correct = self.radius[self._correct]
+        largest = max([*self.epsilons, float(np.max(correct, initial=0.0))])
+        radii = np.linspace(0.0, largest, num_points)
+        accuracies = [self.certified_accuracy(radius) for radius in radii]
+        return radii, np.array(accuracies)
+
+    def abstention_curve(
+        self, epsilon: float = 0.0, num_points: int = 101
+    ) -> AbstentionCurve:
+        """Returns coverage and accuracies against the margin of abstention.
+
+        Args:
+            epsilon: Float. Zero, or one of the report's `epsilons`.
+            num_points: Integer. Number of margins, from zero to the largest of
+                a sample.
+
+        Returns:
+            An `AbstentionCurve`.
+
+        Raises:
+            ValueError: If the report does not know margins within `epsilon`.
+
+        Reference:
+
+        - [Bethune et al., 2022](https://arxiv.org/abs/2104.05097), section 5
+        """
+        known = (0.0, *self.epsilons)
+        if self.worst_margin is None or epsilon not in known:
+            raise ValueError(
+                "Margins are known within the radii that the report was made "
+                f"for: pass `epsilons` to `certify`. Received: epsilon="
+                f"{epsilon!r}, known: {known}"
+            )
+        margins = self.worst_margin
+        return trace_abstention(
+            self._correct,
+            margins[:, 0],
+            margins[:, known.index(epsilon)],
+            num_points,
+        )
+
+    def to_json(self) -> str:
+        """Returns the report as JSON text."""
+        return json.dumps(
+            {
+                "keras_lip_version": __version__,
+                "model_name": self.model_name,
+                "norm": self.norm,
+                "lipschitz_bound": finite_or_text(self.lipschitz_bound),
+                "method": self.method,
+                "semantics": self.semantics,
+                "abstain_below": self.abstain_below,
+                "coverage": self.coverage,
+                "global_radius": self.global_radius,
+                "num_samples": len(self.radius),
+                "accuracy": self.accuracy,
+                "certified_accuracy": [
+                    {"epsilon": epsilon, "accuracy": accuracy}
+                    for epsilon, accuracy in self._certified()
+                ],
+                "attacks": [
+                    {"attack": title, "epsilon": epsilon, "accuracy": accuracy}
+                    for title, accuracies in self.attacks.items()
+                    for epsilon, accuracy in accuracies.items()
+                ],
+                "radius": self.radius.tolist(),
+                "prediction": self.prediction.tolist(),
+                "label": self.label.tolist(),
+                "audit": None if self.audit is None else self.audit.to_dict(),
+            },
+            indent=2,
+        )
+
+    def save(
+        self, path: str | pathlib.Path, overwrite: bool = False
+    ) -> pathlib.Path:
+        """Writes the report to a file, whole or not at all.
+
+        Args:
+            path: Path that ends in `.json`; in `.html`, for a page with the
+                table, the curves and the saliency; or in `.png`, for the curves
+                alone.
+            overwrite: Boolean. Whether an existing file may be replaced.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ValueError: If the path ends in something else, exists already or
+                cannot be written to.
+            ImportError: If the extra `report` is not installed, which `.html`
+                and `.png` need.
+        """
+        makers = {
+            ".json": lambda: self.to_json().encode(),
+            ".html": lambda: render_page(self, self._certified()).encode(),
+            ".png": lambda: draw_curves(self),
+        }
+        path = pathlib.Path(path)
+        if path.suffix not in makers:
+            raise ValueError(
+                "The path of a report must end in .json, .html or .png. "
+                f"Received: {str(path)!r}"
+            )
+        return write_file(path, makers[path.suffix], overwrite)
+
+    def __str__(self) -> str:
+        lines = [
+            f"Model {self.model_name!r}, {len(self.radius)} samples",
+            f"Lipschitz bound ({self.norm}, proven): "
+            f"{self.lipschitz_bound:.8g}",
+            f"Method: {self.method}",
+            f"Accuracy: {self.accuracy:.2%}",
+        ]
+        if self.semantics != "real":
+            lines.insert(3, f"Semantics: execution in {self.semantics}")
+        if self.abstain_below > 0:
+            lines += [
+                f"Coverage: {self.coverage:.2%}, abstaining below a margin of "
+                f"{self.abstain_below:.4g}",
+                f"Distance between different answers: {self.global_radius:.4g}",
+            ]
+        lines += [
+            f"Certified accuracy at {epsilon:.4g}: {accuracy:.2%}"
+            for epsilon, accuracy in self._certified()
+        ]
+        return "\n".join(lines)
+
+    def _certified(self) -> list[tuple[float, float]]:
+        return [
+            (epsilon, self.certified_accuracy(epsilon))
+            for epsilon in self.epsilons
+        ]

@@ -1,0 +1,220 @@
+"""Inputs and labels of any kind, as checked NumPy arrays."""
+
+import reprlib
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.types import Array
+from keras_lip.validation import check_numbers
+
+Bounds = tuple[float, float]
+
+
+def iterate_batches(
+    model: keras.Model, x: Any, y: Any, batch_size: int
+) -> Iterator[tuple[Array, Array | None]]:
+    """Yields batches of inputs and labels.
+
+    Args:
+        model: The model that the inputs are for.
+        x: Array of inputs; or an iterable of batches, `inputs` or
+            `(inputs, labels)`, such as a `tf.data.Dataset`, a
+            `keras.utils.PyDataset` or a PyTorch `DataLoader`.
+        y: Array of labels, or `None`. Labels of an iterable come with it.
+        batch_size: Positive integer. Number of samples an array is cut into.
+
+    Yields:
+        Tuples of `inputs` and `labels`, the latter `None` if there are none.
+
+    Raises:
+        ValueError: If there is no sample, an input is not finite or does not
+            have the shape that the model takes, or the numbers of inputs and
+            labels differ.
+    """
+    start = 0
+    shape = getattr(model, "input_shape", None)
+    for inputs, labels in _iterate(x, y, batch_size, shape):
+        inputs = _to_numpy(inputs)
+        _check_inputs(inputs, shape)
+        labels = None if labels is None else _to_numpy(labels, "y")
+        if labels is not None and len(labels) != len(inputs):
+            raise ValueError(
+                "There must be one label for each input. Received: "
+                f"{len(inputs)} inputs and {len(labels)} labels"
+            )
+        finite = np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                "Inputs must be finite numbers to be certified. Received: NaN "
+                f"or infinity in sample {start + int(np.argmin(finite))}"
+            )
+        start += len(inputs)
+        yield inputs, labels
+    if start == 0:
+        raise ValueError(
+            "There must be at least one sample to certify. Received: none"
+        )
+
+
+def _iterate(
+    x: Any, y: Any, batch_size: int, shape: Any
+) -> Iterator[tuple[Any, Any]]:
+    if isinstance(x, keras.utils.PyDataset):
+        _refuse_labels(x, y)
+        # Its own iterator may shuffle and never end.
+        yield from (_unpack(x[index]) for index in range(len(x)))
+    elif hasattr(x, "__array__") or isinstance(x, list | tuple):
+        inputs = _to_numpy(x)
+        _check_inputs(inputs, shape)
+        labels = None if y is None else np.atleast_1d(_to_numpy(y, "y"))
+        if labels is not None and len(labels) != len(inputs):
+            raise ValueError(
+                "`x` and `y` must have the same length. Received: "
+                f"{len(inputs)} inputs and {len(labels)} labels"
+            )
+        for begin in range(0, len(inputs), batch_size):
+            part = slice(begin, begin + batch_size)
+            yield inputs[part], None if labels is None else labels[part]
+    elif isinstance(x, Iterable) and not isinstance(x, str | dict):
+        _refuse_labels(x, y)
+        yield from map(_unpack, x)
+    else:
+        raise TypeError(
+            "`x` must be an array, or an iterable of batches. Received: "
+            f"{x!r} of type `{type(x).__name__}`"
+        )
+
+
+def _refuse_labels(x: Any, y: Any) -> None:
+    if y is not None:
+        raise ValueError(
+            f"`y` must be `None` where `x` is a `{type(x).__name__}`, which "
+            "brings its own labels."
+        )
+
+
+def _unpack(batch: Any) -> tuple[Any, Any]:
+    if isinstance(batch, list | tuple):
+        return batch[0], batch[1] if len(batch) > 1 else None
+    return batch, None
+
+
+def _check_inputs(inputs: Array, shape: Any) -> None:
+    """Refuses inputs that a model of one input does not take."""
+    if inputs.dtype.kind in "cmMOSU":
+        raise ValueError(
+            "Inputs must be real numbers. Received: an array of dtype "
+            f"{inputs.dtype}"
+        )
+    if not isinstance(shape, tuple) or _fits(inputs.shape, shape):
+        return
+    advice = ""
+    if _fits((1, *inputs.shape), shape):
+        advice = (
+            " A sample needs a batch axis, `x[None]`, and a data set its "
+            "`batch(...)`."
+        )
+    raise ValueError(
+        f"Inputs must have shape {('batch', *shape[1:])}.{advice} Received: "
+        f"inputs of shape {inputs.shape}"
+    )
+
+
+def _fits(shape: Any, expected: Any) -> bool:
+    return len(shape) == len(expected) and all(
+        wanted in (None, size)
+        for size, wanted in zip(shape[1:], expected[1:], strict=True)
+    )
+
+
+def _to_numpy(array: Any, name: str = "x") -> Array:
+    try:
+        if not isinstance(array, list | tuple):
+            array = ops.convert_to_numpy(array)
+        return np.asarray(array)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{name}` must be an array of numbers, all samples of one shape. "
+            f"Received: {name}={reprlib.repr(array)}"
+        ) from None
+
+
+def to_sparse_labels(labels: Array, classes: int) -> Array:
+    """Returns integer labels from sparse, one-hot or binary ones.
+
+    Args:
+        labels: Array of shape `(num_samples,)` or `(num_samples, 1)` of class
+            indices, or of shape `(num_samples, classes)`, one-hot. With one
+            output the labels are 0 and 1, or -1 and 1.
+        classes: Number of outputs of the model.
+
+    Returns:
+        Integer array of shape `(num_samples,)`.
+
+    Raises:
+        ValueError: If the labels have another shape or are out of range.
+    """
+    if labels.ndim == 2 and labels.shape[1] == classes > 1:
+        if not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
+            raise ValueError(
+                "One-hot labels must hold a single 1 in each row, and zeros."
+            )
+        return np.argmax(labels, axis=1)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise ValueError(
+            f"Labels must have shape `(num_samples,)` or `(num_samples, "
+            f"{classes})`. Received: shape {labels.shape}"
+        )
+    allowed = np.arange(classes) if classes > 1 else np.array([-1, 0, 1])
+    if not np.isin(labels, allowed).all():
+        wrong = labels[~np.isin(labels, allowed)][0]
+        raise ValueError(
+            f"Labels must be among {allowed.tolist()} for a model with "
+            f"{classes} outputs. Received: a label of {wrong}"
+        )
+    return labels.astype("int64") if classes > 1 else (labels > 0).astype(int)
+
+
+def check_bounds(bounds: Bounds) -> Bounds:
+    """Returns bounds as floats.
+
+    Args:
+        bounds: Least and greatest value of an entry of an input.
+
+    Raises:
+        ValueError: If they are not two numbers, the lesser one first.
+    """
+    try:
+        low, high = check_numbers("bounds", bounds)
+    except (TypeError, ValueError):
+        low, high = 1.0, 0.0
+    if low > high:
+        raise ValueError(
+            "`bounds` must be the least and the greatest value of an entry of "
+            f"an input, such as `(0, 1)`. Received: bounds={bounds!r}"
+        )
+    return low, high
+
+
+def check_inside(inputs: Array, bounds: Bounds) -> None:
+    """Refuses inputs that are out of bounds.
+
+    Args:
+        inputs: Array.
+        bounds: Least and greatest value of an entry.
+
+    Raises:
+        ValueError: If an entry is out of bounds.
+    """
+    if np.min(inputs) < bounds[0] or np.max(inputs) > bounds[1]:
+        raise ValueError(
+            f"Inputs must lie within `bounds`. Received: bounds={bounds}, "
+            f"inputs from {np.min(inputs)} to {np.max(inputs)}"
+        )
