@@ -43,7 +43,10 @@ class BaseScheduler(keras.callbacks.Callback, abc.ABC):
 
     @abc.abstractmethod
     def find_targets(self) -> list[Any]:
-        """Returns the objects to set, or raises if the model has none."""
+        """Returns the objects to set, or raises if the model has none.
+
+        There are none to set in a model whose objects are all frozen.
+        """
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         value = self.schedule(epoch)
@@ -58,9 +61,9 @@ class BaseScheduler(keras.callbacks.Callback, abc.ABC):
             _reset_steps(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if logs is not None:
-            target = self.find_targets()[0]
-            logs[self.log_name] = getattr(target, self.parameter)
+        targets = self.find_targets()
+        if logs is not None and targets:
+            logs[self.log_name] = getattr(targets[0], self.parameter)
 
 
 def _reset_steps(model: keras.Model) -> None:

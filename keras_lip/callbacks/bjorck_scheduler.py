@@ -35,7 +35,7 @@ class BjorckScheduler(BaseScheduler):
 
     Raises:
         TypeError: If `schedule` is not a function.
-        ValueError: In training, if no trainable layer of the model is
+        ValueError: In training, if no layer of the model is
             parametrized by `Bjorck`, or if the value is not a positive integer.
 
     Example:
@@ -64,9 +64,9 @@ class BjorckScheduler(BaseScheduler):
             for _, layer in named_layers(self.model, trainable_only=True)
         }
         found = [layer for layer in layers if id(layer) in trained]
-        if not found:
+        if not layers:
             raise ValueError(
-                f"No trainable layer of model '{self.model.name}' is "
+                f"No layer of model '{self.model.name}' is "
                 "parametrized by `keras_lip.parametrizations.Bjorck`. Use "
                 "layers such as `keras_lip.layers.OrthogonalDense` with "
                 '`parametrization="bjorck"`, or remove `BjorckScheduler`.'

@@ -23,7 +23,7 @@ class SVCMClipping(keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is not a positive integer or, in training, if
-            the model has no trainable `SVCMConv2D`.
+            the model has no `SVCMConv2D`.
 
     Example:
 
@@ -45,10 +45,10 @@ class SVCMClipping(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._steps = 0
-        if not self._find_layers():
+        if not self._find_layers(trainable_only=False):
             raise ValueError(
-                f"Model '{self.model.name}' has no trainable `SVCMConv2D` to "
-                "clip. Add one or unfreeze it, or remove `SVCMClipping`."
+                f"Model '{self.model.name}' has no `SVCMConv2D` to clip. Add "
+                "one, or remove `SVCMClipping`."
             )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -67,9 +67,9 @@ class SVCMClipping(keras.callbacks.Callback):
         for layer in self._find_layers():
             layer.clip_singular_values(self.rounds)
 
-    def _find_layers(self) -> list[SVCMConv2D]:
+    def _find_layers(self, trainable_only: bool = True) -> list[SVCMConv2D]:
         return [
             layer
-            for _, layer in named_layers(self.model, trainable_only=True)
+            for _, layer in named_layers(self.model, trainable_only)
             if isinstance(layer, SVCMConv2D)
         ]

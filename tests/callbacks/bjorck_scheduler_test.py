@@ -118,6 +118,19 @@ class BjorckSchedulerTest(LipschitzTestCase):
         self.assertEqual(second.parametrization.iterations, 7)
         self.assertEqual(last.parametrization.iterations, 7)
 
+    def test_model_that_is_all_frozen_is_left_alone(self):
+        frozen = layers.OrthogonalDense(5, "bjorck")
+        model = keras.Sequential(
+            [keras.Input((5,)), frozen, keras.layers.Dense(1)]
+        )
+        frozen.trainable = False
+        model.compile("sgd", "mse")
+        before = frozen.parametrization.iterations
+        scheduler = callbacks.BjorckScheduler(lambda epoch: before + 3)
+        x = self.normal(2, 5)
+        model.fit(x, x[:, :1], callbacks=[scheduler], verbose=0)
+        self.assertEqual(frozen.parametrization.iterations, before)
+
     def test_bad_input_is_refused(self):
         with self.assertRaisesRegex(TypeError, "`schedule` must be a function"):
             callbacks.BjorckScheduler(3)

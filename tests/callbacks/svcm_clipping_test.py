@@ -79,10 +79,25 @@ class SVCMClippingTest(LipschitzTestCase):
         self.assertGreater(min(before), 2)
         self.assertAllClose(self.norm(free), 1.0, 1e-5)
 
+    def test_model_that_is_all_frozen_is_left_alone(self):
+        conv = layers.SVCMConv2D(2, 4)
+        head = keras.layers.GlobalAveragePooling2D()
+        model = keras.Sequential([keras.Input((4, 4, 2)), conv, head])
+        model.add(keras.layers.Dense(1))
+        conv.trainable = False
+        conv.free_kernel.assign(10 * conv.free_kernel)
+        before = self.norm(conv)
+        model.compile("sgd", "mse")
+        x = np.zeros((2, 4, 4, 2))
+        model.fit(
+            x, x[:, 0, 0, :1], callbacks=[callbacks.SVCMClipping(1)], verbose=0
+        )
+        self.assertEqual(self.norm(conv), before)
+
     def test_models_without_such_a_layer_are_refused(self):
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
-        with self.assertRaisesRegex(ValueError, "no trainable `SVCMConv2D`"):
+        with self.assertRaisesRegex(ValueError, "has no `SVCMConv2D`"):
             model.fit(
                 np.ones((2, 2)),
                 np.ones((2, 1)),
