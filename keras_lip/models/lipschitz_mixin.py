@@ -7,6 +7,7 @@ import keras
 
 from keras_lip.bounds.find_norm import find_norm
 from keras_lip.deep_recursion import deep_recursion
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.models.compile_arguments import pair_with_outputs
 from keras_lip.models.compile_arguments import read_losses
@@ -157,6 +158,41 @@ class LipschitzMixin:
         for watch in self._certifying.watches:
             watch.end()
         return result
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Exports the model as it stands, as `keras.Model.export` does.
+
+        The exported model constrains its kernels at every call, and has no
+        certificate. `keras_lip.models.export` writes a model with constant
+        kernels and a certificate. TensorFlow refuses to run a SavedModel that
+        was written on JAX, if one of its layers solves a linear system or
+        factors a matrix, as `OrthogonalDense` and `BCOPConv2D` do.
+
+        Raises:
+            ValueError: If `format` is `"openvino"` and a layer of this library
+                is left, for OpenVINO runs some power iterations wrongly.
+        """
+        layers = self._flatten_layers()  # type: ignore[attr-defined]
+        live = [each for each in layers if isinstance(each, LipschitzLayer)]
+        if format == "openvino" and live:
+            raise ValueError(
+                "OpenVINO does not run every computation of a constrained "
+                "kernel, and runs some of them wrongly: the exported model "
+                "might not be Lipschitz. Use `keras_lip.models.export`, or "
+                "export what `keras_lip.models.materialize` returns. Received: "
+                f"format={format!r}, with layer '{live[0].name}' of type "
+                f"`{type(live[0]).__name__}`"
+            )
+        super().export(  # type: ignore[misc]
+            filepath, format, verbose, input_signature, **kwargs
+        )
 
     def compute_loss(
         self,

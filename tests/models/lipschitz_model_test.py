@@ -198,3 +198,26 @@ class LipschitzModelTest(LipschitzTestCase):
             model = make()
             head = model.layers[-1].lipschitz_bound()
             self.assertAllClose(bounds.lipschitz_bound(model), head, rtol=1e-5)
+
+    def test_live_models_are_not_exported_to_openvino(self):
+        path = self.temporary_path("model.xml")
+        for make in MAKERS:
+            model = make()
+            model(np.zeros((1, 6)))
+            with self.assertRaisesRegex(ValueError, "materialize.*of type"):
+                model.export(path, format="openvino")
+
+    def test_live_models_are_exported_otherwise(self):
+        if keras.backend.backend() == "torch":
+            self.skipTest("Keras writes no SavedModel on PyTorch.")
+        import tensorflow as tf
+
+        path = str(self.temporary_path("model"))
+        inputs = keras.Input((6,))
+        outputs = layers.ConvexPotentialDense(5)(inputs)
+        model = models.LipschitzModel(inputs, outputs)
+        x = self.normal(4, 6)
+        expected = model.predict(x, verbose=0)
+        model.export(path, verbose=False)
+        exported = tf.saved_model.load(path)
+        self.assertAllClose(exported.serve(x), expected, 1e-5, 1e-5)
