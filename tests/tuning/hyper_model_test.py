@@ -6,6 +6,7 @@ import keras_tuner
 import numpy as np
 
 import keras_lip as kl
+from keras_lip.models.training_data import LossGuard
 from tests.lipschitz_test_case import LipschitzTestCase
 from tuning.hyper_convex_potential_net import HyperConvexPotentialNet
 from tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
@@ -58,8 +59,14 @@ class HyperModelTest(LipschitzTestCase):
 
     def test_a_training_that_diverges_fails(self):
         self.x[0] = np.inf
-        with self.assertRaisesRegex(
-            keras_tuner.errors.FailedTrialError, "The loss of epoch 1 is nan"
+        # As if it were after the first step, whose loss the model looks at.
+        guard = mock.patch.object(LossGuard, "on_train_batch_end")
+        with (
+            guard,
+            self.assertRaisesRegex(
+                keras_tuner.errors.FailedTrialError,
+                "The loss of epoch 1 is nan",
+            ),
         ):
             self.fit(epochs=3)
 

@@ -221,7 +221,7 @@ class ProjectionPoolingTest(PoolingTestCase):
         self.assertNotStretched(points, to_numpy(layer(points))[:, 0])
 
     @parameterized.product(
-        free_angle=(-200.0, 0.0, 200.0), dtype=("float32", "bfloat16")
+        free_angle=(-200.0, 0.0, 200.0), dtype=("float32", "mixed_bfloat16")
     )
     def test_ends_of_a_polyline_stay_up_and_down(self, free_angle, dtype):
         layer = layers.ProjectionPooling("polyline", dtype=dtype)
