@@ -75,8 +75,8 @@ _find_step = functools.cache(_make_step)
 
 
 def _normalize(vector: Tensor) -> Tensor:
-    # TFLite's converter takes a tensor that is multiplied by the inverse root of
-    # the sum of its own squares for one that is normalized along its last axis.
-    # Of another shape they are the squares of another tensor.
+    # TFLite's converter takes a tensor times the inverse root of the sum of its
+    # own squares for one that is normalized along its last axis. Of another
+    # shape they are the squares of another tensor.
     squares = ops.square(ops.reshape(vector, (-1,)))
     return vector * ops.rsqrt(ops.sum(squares) + _TINY)
