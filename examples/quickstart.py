@@ -107,7 +107,9 @@ def make_network(input_shape, classes, units, depth):
     """Returns a network of which every layer's bound is proven."""
     network = [keras.Input(input_shape), keras.layers.Flatten()]
     for _ in range(depth):
-        network.append(kl.layers.OrthogonalDense(units, "bjorck"))
+        network.append(
+            kl.layers.OrthogonalDense(units, parametrization="bjorck")
+        )
         network.append(kl.layers.MaxMin())
     network.append(kl.layers.UnitNormDense(classes))
     return kl.models.LipschitzSequential(network, name="robust")

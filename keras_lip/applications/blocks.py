@@ -9,7 +9,7 @@ import keras
 from keras_lip.applications.image_input import check_image_shape
 from keras_lip.applications.options import make_head
 from keras_lip.layers.core.layer_stack import LayerStack
-from keras_lip.layers.pooling.scaled_average_pooling_2d import (
+from keras_lip.layers.pooling.scaled_average_pooling2d import (
     ScaledAveragePooling2D,
 )
 from keras_lip.layers.reshaping.pad_channels import PadChannels

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_lip.applications.blocks import get_size
 from keras_lip.applications.blocks import stack_blocks
-from keras_lip.layers.residual.convex_potential_conv_2d import (
+from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
 )
 from keras_lip.layers.residual.convex_potential_dense import (
@@ -64,28 +64,34 @@ def ConvexPotentialNet(
 
     Args:
         size: `"S"`, `"M"`, `"L"` or `"XL"`: what the numbers are that are not
-            given.
+            given. Defaults to `"S"`.
         input_shape: Height, width and channels of an image. Sides must be
-            multiples of four.
-        classes: Positive integer. Number of outputs.
-        depth: Positive integer. Number of convolutional blocks.
+            multiples of four. Defaults to `(32, 32, 3)`.
+        classes: Positive integer. Number of outputs. Defaults to `10`.
+        depth: Positive integer. Number of convolutional blocks. Defaults to
+            `None`.
         channels: Positive integer. Number of their channels, at least those of
-            the image.
+            the image. Defaults to `None`.
         hidden_filters: Positive integer. Number of hidden channels of a
-            convolutional block.
-        linear_depth: Positive integer. Number of dense blocks.
+            convolutional block. Defaults to `5`.
+        linear_depth: Positive integer. Number of dense blocks. Defaults to
+            `None`.
         hidden_units: Positive integer. Number of hidden units of a dense block.
+            Defaults to `2048`.
         step: Float, or `None`. Step of all blocks, if it is not to follow their
-            kernels; see `keras_lip.layers.ConvexPotentialConv2D`.
-        padding_mode: `"zeros"`, as in the paper, or `"circular"`.
+            kernels; see `keras_lip.layers.ConvexPotentialConv2D`. Defaults to
+            `None`.
+        padding_mode: `"zeros"`, as in the paper, or `"circular"`. Defaults to
+            `"zeros"`.
         head: `"unit_norm"`, as in the paper; `"truncation"`, its first version,
             which keeps the first `classes` features; `"orthogonal"` or
-            `"curvature"`.
-        bias_initializer: Initializer of the biases of all blocks.
+            `"curvature"`. Defaults to `"unit_norm"`.
+        bias_initializer: Initializer of the biases of all blocks. Defaults to
+            `"zeros"`.
         scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
             `keras_lip.layers.LayerStack`, which is compiled once however deep
-            the network is. The function is the same.
-        name: Name of the model.
+            the network is. The function is the same. Defaults to `False`.
+        name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.

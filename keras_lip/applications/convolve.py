@@ -5,22 +5,22 @@ from typing import Any
 
 import keras
 
-from keras_lip.layers.convolutional.aol_conv_2d import AOLConv2D
-from keras_lip.layers.convolutional.bcop_conv_2d import BCOPConv2D
-from keras_lip.layers.convolutional.cayley_conv_2d import CayleyConv2D
-from keras_lip.layers.convolutional.ossn_conv_2d import OSSNConv2D
-from keras_lip.layers.convolutional.rko_conv_2d import RKOConv2D
-from keras_lip.layers.convolutional.soc_conv_2d import SOCConv2D
-from keras_lip.layers.convolutional.svcm_conv_2d import SVCMConv2D
-from keras_lip.layers.reshaping.invertible_downsampling_2d import (
+from keras_lip.layers.convolutional.aol_conv import AOLConv2D
+from keras_lip.layers.convolutional.bcop_conv import BCOPConv2D
+from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
+from keras_lip.layers.convolutional.ossn_conv2d import OSSNConv2D
+from keras_lip.layers.convolutional.rko_conv import RKOConv2D
+from keras_lip.layers.convolutional.soc_conv2d import SOCConv2D
+from keras_lip.layers.convolutional.svcm_conv2d import SVCMConv2D
+from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
 )
 from keras_lip.layers.reshaping.pad_channels import PadChannels
 from keras_lip.layers.reshaping.truncate_channels import TruncateChannels
-from keras_lip.layers.residual.convex_potential_conv_2d import (
+from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
 )
-from keras_lip.layers.residual.sll_conv_2d import SLLConv2D
+from keras_lip.layers.residual.sll_conv2d import SLLConv2D
 from keras_lip.types import Tensor
 from keras_lip.validation import check_known
 

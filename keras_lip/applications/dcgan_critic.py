@@ -38,14 +38,16 @@ def DCGANCritic(
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
-            multiples of 16.
+            multiples of 16. Defaults to `(64, 64, 3)`.
         convolution: `"bcop"`, `"aol"`, `"cayley"`, `"cpl"`, `"ossn"`, `"rko"`,
-            `"sll"`, `"soc"` or `"svcm"`.
+            `"sll"`, `"soc"` or `"svcm"`. Defaults to `"bcop"`.
         activation: `"maxmin"`, `"absolute"`, `"groupsort"` (of pairs),
-            `"householder"` or `"relu"`.
+            `"householder"` or `"relu"`. Defaults to `"maxmin"`.
         width: Positive integer. Number of channels of the first convolution.
-        padding_mode: `"circular"`, as in the paper, or `"zeros"`.
-        name: Name of the model.
+            Defaults to `64`.
+        padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
+            `"circular"`.
+        name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel` with one output, not compiled.

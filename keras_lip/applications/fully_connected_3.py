@@ -28,16 +28,18 @@ def FullyConnected3(
     for rounding.
 
     Args:
-        input_shape: Shape of an input of any rank, which is flattened.
-        classes: Positive integer. Number of outputs.
+        input_shape: Shape of an input of any rank, which is flattened. Defaults
+            to `(32, 32, 3)`.
+        classes: Positive integer. Number of outputs. Defaults to `10`.
         activation: `"groupsort"` (of pairs), as in the papers, `"absolute"`,
-            `"householder"`, `"maxmin"` or `"relu"`.
+            `"householder"`, `"maxmin"` or `"relu"`. Defaults to `"groupsort"`.
         parametrization: Orthogonal parametrization of the dense layers. In the
-            papers it is `"bjorck"`.
+            papers it is `"bjorck"`. Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the papers, `"unit_norm"`, `"curvature"` or
-            `"truncation"`.
-        units: Positive integer. Number of units of each layer.
-        name: Name of the model.
+            `"truncation"`. Defaults to `"orthogonal"`.
+        units: Positive integer. Number of units of each layer. Defaults to
+            `1024`.
+        name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

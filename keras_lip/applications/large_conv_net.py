@@ -47,23 +47,26 @@ def LargeConvNet(
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
-            multiples of four.
-        classes: Positive integer. Number of outputs.
+            multiples of four. Defaults to `(32, 32, 3)`.
+        classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"bcop"`, `"aol"`, `"cayley"`, `"cpl"`, `"ossn"`, `"rko"`,
-            `"sll"`, `"soc"` or `"svcm"`.
+            `"sll"`, `"soc"` or `"svcm"`. Defaults to `"bcop"`.
         activation: `"maxmin"`, as in the papers, `"absolute"`, `"groupsort"`
-            (of pairs), `"householder"` or `"relu"`.
+            (of pairs), `"householder"` or `"relu"`. Defaults to `"maxmin"`.
         parametrization: Orthogonal parametrization of the dense layers:
             `"cayley"`, as in Trockman & Kolter, or another. It is `"bjorck"` in
-            Li et al.
+            Li et al. Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the papers, `"unit_norm"`, `"curvature"` or
-            `"truncation"`.
+            `"truncation"`. Defaults to `"orthogonal"`.
         width: Positive integer. Number of channels of the first convolution.
-        units: Positive integer. Number of units of a dense layer.
+            Defaults to `32`.
+        units: Positive integer. Number of units of a dense layer. Defaults to
+            `512`.
         block_kernel_size: Positive integer. Side of the window on the image of
-            blocks.
-        padding_mode: `"circular"`, as in the papers, or `"zeros"`.
-        name: Name of the model.
+            blocks. Defaults to `2`.
+        padding_mode: `"circular"`, as in the papers, or `"zeros"`. Defaults to
+            `"circular"`.
+        name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

@@ -52,24 +52,28 @@ def LipConvNet(
 
     Args:
         depth: Positive multiple of five, in the paper 5 to 40. Number of
-            convolutions after the first.
+            convolutions after the first. Defaults to `15`.
         input_shape: Height, width and channels of an image. Sides must be
-            multiples of 32.
-        classes: Positive integer. Number of outputs.
+            multiples of 32. Defaults to `(32, 32, 3)`.
+        classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"soc"`, as in the paper, `"aol"`, `"bcop"`, `"cayley"`,
-            `"cpl"`, `"ossn"`, `"rko"`, `"sll"` or `"svcm"`.
+            `"cpl"`, `"ossn"`, `"rko"`, `"sll"` or `"svcm"`. Defaults to
+            `"soc"`.
         activation: `"maxmin"`, as in the paper, `"householder"`, `"absolute"`,
-            `"groupsort"` (of pairs) or `"relu"`.
+            `"groupsort"` (of pairs) or `"relu"`. Defaults to `"maxmin"`.
         pooling: `"max"` or `"projection"`, of two halves of the channels, or
             `"truncation"`, by a convolution to half of the channels and an
-            activation.
+            activation. Defaults to `"max"`.
         head: `"unit_norm"`, `"curvature"`, `"orthogonal"` or `"truncation"`.
+            Defaults to `"unit_norm"`.
         width: Positive integer. Number of channels of the first convolution.
-        hidden_units: Positive integer, of the head `"curvature"`.
+            Defaults to `32`.
+        hidden_units: Positive integer, of the head `"curvature"`. Defaults to
+            `4096`.
         padding_mode: `"circular"`, or `"zeros"` as in the authors' code, which
             leaves `"soc"` orthogonal, but not `"bcop"`; `"cayley"` needs the
-            former.
-        name: Name of the model.
+            former. Defaults to `"circular"`.
+        name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

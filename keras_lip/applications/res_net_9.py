@@ -10,7 +10,7 @@ from keras_lip.applications.options import make_activation
 from keras_lip.applications.options import make_head
 from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
 from keras_lip.layers.merging.convex_add import ConvexAdd
-from keras_lip.layers.pooling.scaled_average_pooling_2d import (
+from keras_lip.layers.pooling.scaled_average_pooling2d import (
     ScaledAveragePooling2D,
 )
 from keras_lip.models.lipschitz_model import LipschitzModel
@@ -47,19 +47,23 @@ def ResNet9(
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
-            multiples of 16.
-        classes: Positive integer. Number of outputs.
+            multiples of 16. Defaults to `(32, 32, 3)`.
+        classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"cayley"`, `"aol"`, `"bcop"`, `"cpl"`, `"ossn"`, `"rko"`,
-            `"sll"`, `"soc"` or `"svcm"`.
-        activation: `"maxmin"`, as in the paper, `"absolute"`, `"groupsort"`
-            (of pairs), `"householder"` or `"relu"`.
+            `"sll"`, `"soc"` or `"svcm"`. Defaults to `"cayley"`.
+        activation: `"maxmin"`, as in the paper, `"absolute"`, `"groupsort"` (of
+            pairs), `"householder"` or `"relu"`. Defaults to `"maxmin"`.
         parametrization: Orthogonal parametrization of the dense layers.
+            Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the paper, `"unit_norm"`, `"curvature"` or
-            `"truncation"`.
+            `"truncation"`. Defaults to `"orthogonal"`.
         width: Positive integer. Number of channels of the first convolution.
-        units: Positive integer. Number of units of the dense layer.
-        padding_mode: `"circular"`, as in the paper, or `"zeros"`.
-        name: Name of the model.
+            Defaults to `64`.
+        units: Positive integer. Number of units of the dense layer. Defaults to
+            `512`.
+        padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
+            `"circular"`.
+        name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

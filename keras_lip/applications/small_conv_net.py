@@ -42,20 +42,23 @@ def SmallConvNet(
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
-            multiples of four.
-        classes: Positive integer. Number of outputs.
+            multiples of four. Defaults to `(32, 32, 3)`.
+        classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"bcop"`, `"aol"`, `"cayley"`, `"cpl"`, `"ossn"`, `"rko"`,
-            `"sll"`, `"soc"` or `"svcm"`.
-        activation: `"maxmin"`, as in the paper, `"absolute"`, `"groupsort"`
-            (of pairs), `"householder"` or `"relu"`.
+            `"sll"`, `"soc"` or `"svcm"`. Defaults to `"bcop"`.
+        activation: `"maxmin"`, as in the paper, `"absolute"`, `"groupsort"` (of
+            pairs), `"householder"` or `"relu"`. Defaults to `"maxmin"`.
         parametrization: Orthogonal parametrization of the dense layers. In the
-            paper it is `"bjorck"`.
+            paper it is `"bjorck"`. Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the paper, `"unit_norm"`, `"curvature"` or
-            `"truncation"`.
+            `"truncation"`. Defaults to `"orthogonal"`.
         width: Positive integer. Number of channels of the first convolution.
-        units: Positive integer. Number of units of the dense layer.
-        padding_mode: `"circular"`, as in the paper, or `"zeros"`.
-        name: Name of the model.
+            Defaults to `16`.
+        units: Positive integer. Number of units of the dense layer. Defaults to
+            `100`.
+        padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
+            `"circular"`.
+        name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

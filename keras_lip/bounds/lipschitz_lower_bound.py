@@ -39,8 +39,9 @@ def lipschitz_lower_bound(
     Args:
         model: A model with one input and one output, run at inference.
         inputs: Array of shape `(num_samples, *input_shape)`. Where to look.
-        steps: Positive integer. Number of ascent steps of the search.
-        seed: Integer. Seed of the first search directions.
+        steps: Positive integer. Number of ascent steps of the search. Defaults
+            to `20`.
+        seed: Integer. Seed of the first search directions. Defaults to `0`.
 
     Returns:
         Float. An estimate, in the l2 norm, that exceeds the true constant by

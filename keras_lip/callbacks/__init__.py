@@ -1,8 +1,17 @@
-from keras_lip.callbacks.bjorck_scheduler import (
-    BjorckScheduler as BjorckScheduler,
+"""Schedules for training, and what to log of a network."""
+
+from keras_lip.callbacks.bjorck_scheduler import BjorckScheduler
+from keras_lip.callbacks.lipschitz_monitor import LipschitzMonitor
+from keras_lip.callbacks.loss_scheduler import LossScheduler
+from keras_lip.callbacks.svcm_clipping import SVCMClipping
+
+__all__ = (
+    "BjorckScheduler",
+    "LipschitzMonitor",
+    "LossScheduler",
+    "SVCMClipping",
 )
-from keras_lip.callbacks.lipschitz_monitor import (
-    LipschitzMonitor as LipschitzMonitor,
-)
-from keras_lip.callbacks.loss_scheduler import LossScheduler as LossScheduler
-from keras_lip.callbacks.svcm_clipping import SVCMClipping as SVCMClipping
+
+
+def __dir__() -> tuple[str, ...]:
+    return __all__

@@ -41,12 +41,12 @@ class LipschitzMonitor(keras.callbacks.Callback):
 
     Args:
         lipschitz_bound: Boolean. Whether to measure the bound, which takes a
-            while where kernels are large.
+            while where kernels are large. Defaults to `True`.
         singular_values: Boolean. Whether to decompose the kernels, at a cost
-            that grows with the cube of their sides.
+            that grows with the cube of their sides. Defaults to `True`.
         sample_batch: Tuple of arrays `(x, y)` to measure dead gradients on, or
             `None` not to. It takes one gradient, evaluated layer by layer and
-            without compilation.
+            without compilation. Defaults to `None`.
 
     Raises:
         TypeError: If `lipschitz_bound` or `singular_values` is no boolean.

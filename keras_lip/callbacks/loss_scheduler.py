@@ -29,6 +29,7 @@ class LossScheduler(BaseScheduler):
             `fit(initial_epoch=...)` goes on where it was.
         parameter: String. Name of the parameter. It is set in every loss of
             `keras_lip.losses` in the `compile` of the model that has it.
+            Defaults to `"alpha"`.
 
     Raises:
         TypeError: If `schedule` is not a function, or `parameter` no string.

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_lip.callbacks.named_layers import named_layers
-from keras_lip.layers.convolutional.svcm_conv_2d import SVCMConv2D
+from keras_lip.layers.convolutional.svcm_conv2d import SVCMConv2D
 from keras_lip.validation import check_positive_integer
 
 
@@ -17,9 +17,9 @@ class SVCMClipping(keras.callbacks.Callback):
     Frozen layers, and the layers of frozen models, are left alone.
 
     Args:
-        every_n_steps: Positive integer.
+        every_n_steps: Positive integer. Defaults to `100`.
         rounds: Positive integer. How many times to clip and to mask what leaves
-            the window of the kernel.
+            the window of the kernel. Defaults to `1`.
 
     Raises:
         ValueError: If an argument is not a positive integer or, in training, if

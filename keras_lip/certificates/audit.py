@@ -51,6 +51,7 @@ def audit(
         norm: `"l2"` or `"linf"`. Defaults to the norm that the guarantees of
             all layers hold in, l2 where they hold in both.
         steps: Positive integer. Steps of each estimate; `None` for none.
+            Defaults to `10`.
         input_shape: Tuple, the shape of one input, for a model that leaves
             sizes open. Defaults to bounds that hold for inputs of any size.
 

@@ -23,6 +23,7 @@ def certified_radius(
             `(batch_size, classes)` or `(batch_size, 1)`.
         x: Array of inputs, or an iterable of batches.
         batch_size: Positive integer. Number of samples evaluated at a time.
+            Defaults to `256`.
         norm: `"l2"` or `"linf"`. Defaults to the norm that the guarantees of
             all layers hold in, l2 where they hold in both.
 

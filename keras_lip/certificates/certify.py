@@ -69,10 +69,11 @@ def certify(
             as a `tf.data.Dataset`, a `keras.utils.PyDataset` or a PyTorch
             `DataLoader`, in which case `y` is `None`. All are of one shape
             where a bound depends on sizes that the model leaves open.
-        y: Array of labels: class indices or one-hot.
+        y: Array of labels: class indices or one-hot. Defaults to `None`.
         epsilons: Radius, or radii, to report certified accuracies at. Defaults
             to `(36 / 255, 72 / 255, 108 / 255)`.
         batch_size: Positive integer. Number of samples evaluated at a time.
+            Defaults to `256`.
         norm: `"l2"` or `"linf"`, of the perturbations. Defaults to the norm
             that the guarantees of all layers hold in, l2 where they hold in
             both.
@@ -80,9 +81,10 @@ def certify(
             use its bounds again. Its hash must be that of the model as it
             stands. Defaults to bounds that are proven now.
         abstain_below: Float, at least zero. Margin below which no answer is
-            given.
+            given. Defaults to `0.0`.
         semantics: `"real"` for the real-valued function of the weights,
             `"float64"` or `"float32"` for the executions in that precision.
+            Defaults to `"real"`.
 
     Returns:
         A `CertificationReport`.

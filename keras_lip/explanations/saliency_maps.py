@@ -33,7 +33,7 @@ def saliency_maps(
         x: Array of a few inputs, one picture each.
         classes: Indices of the classes to differentiate. Defaults to all.
         ordinary: A classifier of the same inputs and classes, to set beside the
-            model. It needs no Lipschitz bound.
+            model. It needs no Lipschitz bound. Defaults to `None`.
 
     Returns:
         A `Saliency`, which `CertificationReport.saliency` shows in the page and

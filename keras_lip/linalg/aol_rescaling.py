@@ -15,7 +15,8 @@ def rescale_columns(matrix: Tensor, epsilon: float = 1e-12) -> Tensor:
 
     Args:
         matrix: Tensor of shape `(..., rows, columns)`.
-        epsilon: Float. Keeps a zero column, and its gradient, finite.
+        epsilon: Float. Keeps a zero column, and its gradient, finite. Defaults
+            to `1e-12`.
 
     Returns:
         Tensor of the same shape, of spectral norm at most one.

@@ -13,7 +13,7 @@ def correlation_moduli(kernel: Tensor, groups: int = 1) -> Tensor:
 
     Args:
         kernel: Tensor of shape `(*window, in_channels // groups, filters)`.
-        groups: Positive integer. Number of groups of channels.
+        groups: Positive integer. Number of groups of channels. Defaults to `1`.
 
     Returns:
         Tensor of shape `(filters // groups, filters)`. Column `j` holds the

@@ -37,7 +37,16 @@ def split_phases(kernel: Tensor, strides: tuple[int, ...]) -> Tensor:
 def merge_phases(
     kernel: Tensor, window: tuple[int, ...], strides: tuple[int, ...]
 ) -> Tensor:
-    """Undoes `split_phases` of a kernel with that window."""
+    """Undoes `split_phases`.
+
+    Args:
+        kernel: Tensor that `split_phases` returned.
+        window: Tuple of integers. The window of the kernel before it.
+        strides: Tuple of integers, as passed to `split_phases`.
+
+    Returns:
+        Tensor of shape `(*window, channels, filters)`.
+    """
     *taps, channels, filters = kernel.shape
     channels //= math.prod(strides)
     kernel = ops.reshape(kernel, (*taps, *strides, channels, filters))

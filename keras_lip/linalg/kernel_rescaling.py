@@ -24,7 +24,7 @@ def rescale_kernel(
     Args:
         kernel: Tensor of shape `(*window, in_channels // groups, filters)`.
         strides: Tuple of positive integers, one for each axis of the window.
-        groups: Positive integer. Number of groups of channels.
+        groups: Positive integer. Number of groups of channels. Defaults to `1`.
 
     Returns:
         Tensor of the same shape.

@@ -23,7 +23,8 @@ def apply_exponential(
         terms: Non-negative integer. Degree of the polynomial.
         start: Integer from 0 to `terms`. Where to stop on the way out of the
             brackets: the result is the sum of `start! A^j x / (start + j)!` up
-            to `j = terms - start`, which is the exponential for 0.
+            to `j = terms - start`, which is the exponential for 0. Defaults to
+            `0`.
 
     Returns:
         Tensor of the shape of the inputs.

@@ -1,25 +1,41 @@
-from keras_lip.losses.curvature_crossentropy import (
-    CurvatureCrossentropy as CurvatureCrossentropy,
-)
-from keras_lip.losses.hinge_margin import HingeMargin as HingeMargin
-from keras_lip.losses.hkr import HKR as HKR
-from keras_lip.losses.kantorovich_rubinstein import (
-    KantorovichRubinstein as KantorovichRubinstein,
-)
-from keras_lip.losses.multiclass_hinge import MulticlassHinge as MulticlassHinge
-from keras_lip.losses.multiclass_hkr import MulticlassHKR as MulticlassHKR
-from keras_lip.losses.multiclass_soft_hkr import (
-    MulticlassSoftHKR as MulticlassSoftHKR,
-)
-from keras_lip.losses.multilabel_hkr import MultilabelHKR as MultilabelHKR
-from keras_lip.losses.registry import get as get
-from keras_lip.losses.registry import serialize as serialize
+"""Losses for 1-Lipschitz networks: hinge, HKR, temperature crossentropies."""
+
+from keras_lip.losses.curvature_crossentropy import CurvatureCrossentropy
+from keras_lip.losses.hinge_margin import HingeMargin
+from keras_lip.losses.hkr import HKR
+from keras_lip.losses.kantorovich_rubinstein import KantorovichRubinstein
+from keras_lip.losses.multiclass_hinge import MulticlassHinge
+from keras_lip.losses.multiclass_hkr import MulticlassHKR
+from keras_lip.losses.multiclass_soft_hkr import MulticlassSoftHKR
+from keras_lip.losses.multilabel_hkr import MultilabelHKR
+from keras_lip.losses.registry import get
+from keras_lip.losses.registry import serialize
 from keras_lip.losses.temperature_binary_crossentropy import (
-    TemperatureBinaryCrossentropy as TemperatureBinaryCrossentropy,
+    TemperatureBinaryCrossentropy,
 )
 from keras_lip.losses.temperature_categorical_crossentropy import (
-    TemperatureCategoricalCrossentropy as TemperatureCategoricalCrossentropy,
+    TemperatureCategoricalCrossentropy,
 )
 from keras_lip.losses.temperature_sparse_categorical_crossentropy import (
-    TemperatureSparseCategoricalCrossentropy as TemperatureSparseCategoricalCrossentropy,  # noqa: E501
+    TemperatureSparseCategoricalCrossentropy,
 )
+
+__all__ = (
+    "CurvatureCrossentropy",
+    "HKR",
+    "HingeMargin",
+    "KantorovichRubinstein",
+    "MulticlassHKR",
+    "MulticlassHinge",
+    "MulticlassSoftHKR",
+    "MultilabelHKR",
+    "TemperatureBinaryCrossentropy",
+    "TemperatureCategoricalCrossentropy",
+    "TemperatureSparseCategoricalCrossentropy",
+    "get",
+    "serialize",
+)
+
+
+def __dir__() -> tuple[str, ...]:
+    return __all__

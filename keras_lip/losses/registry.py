@@ -40,7 +40,11 @@ BY_NAME: dict[str, type[keras.losses.Loss]] = {
 
 
 def serialize(loss: keras.losses.Loss) -> Config:
-    """Returns a loss as a JSON-ready dict."""
+    """Returns a loss as a JSON-ready dict.
+
+    Args:
+        loss: A `keras.losses.Loss`.
+    """
     config: Config = keras.saving.serialize_keras_object(loss)
     return config
 

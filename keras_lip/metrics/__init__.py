@@ -1,17 +1,27 @@
-from keras_lip.metrics.binary_certified_accuracy import (
-    BinaryCertifiedAccuracy as BinaryCertifiedAccuracy,
-)
-from keras_lip.metrics.certified_accuracy import (
-    CertifiedAccuracy as CertifiedAccuracy,
-)
+"""Certified accuracies and radii, as metrics for `compile`."""
+
+from keras_lip.metrics.binary_certified_accuracy import BinaryCertifiedAccuracy
+from keras_lip.metrics.certified_accuracy import CertifiedAccuracy
 from keras_lip.metrics.mean_certifiable_robustness import (
-    MeanCertifiableRobustness as MeanCertifiableRobustness,
+    MeanCertifiableRobustness,
 )
-from keras_lip.metrics.mean_certified_radius import (
-    MeanCertifiedRadius as MeanCertifiedRadius,
-)
-from keras_lip.metrics.registry import get as get
-from keras_lip.metrics.registry import serialize as serialize
+from keras_lip.metrics.mean_certified_radius import MeanCertifiedRadius
+from keras_lip.metrics.registry import get
+from keras_lip.metrics.registry import serialize
 from keras_lip.metrics.tuner_objectives import register_tuner_objectives
+
+__all__ = (
+    "BinaryCertifiedAccuracy",
+    "CertifiedAccuracy",
+    "MeanCertifiableRobustness",
+    "MeanCertifiedRadius",
+    "get",
+    "serialize",
+)
+
+
+def __dir__() -> tuple[str, ...]:
+    return __all__
+
 
 register_tuner_objectives()

@@ -27,11 +27,11 @@ class CertifiedAccuracy(CertifiedMetric):
         epsilon: Float, at least zero. Norm of the perturbations. Defaults to
             `36 / 255`, at which images with values in [0, 1] are compared.
         lipschitz_bound: Float or `None`. Proven bound of a model that is not a
-            `LipschitzModel`; margins are then compared with
-            `sqrt(2) * lipschitz_bound * epsilon`, in l-infinity with twice
-            the bound.
+            `LipschitzModel`; margins are then compared with `sqrt(2) *
+            lipschitz_bound * epsilon`, in l-infinity with twice the bound.
+            Defaults to `None`.
         name: String. Name of the metric. Defaults to `"certified_accuracy"`.
-        dtype: Dtype of the result.
+        dtype: Dtype of the result. Defaults to `None`.
         norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
             model, as in `keras_lip.certificates.certify`, or to l2.
 

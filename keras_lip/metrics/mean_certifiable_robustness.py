@@ -26,11 +26,11 @@ class MeanCertifiableRobustness(CertifiedMetric):
     Args:
         lipschitz_bound: Float or `None`. Proven bound of a model that is not a
             `LipschitzModel`. The radius is then `|f| / lipschitz_bound` for a
-            single output, and the smallest margin over
-            `sqrt(2) * lipschitz_bound` for several.
+            single output, and the smallest margin over `sqrt(2) *
+            lipschitz_bound` for several. Defaults to `None`.
         name: String. Name of the metric. Defaults to
             `"mean_certifiable_robustness"`.
-        dtype: Dtype of the result.
+        dtype: Dtype of the result. Defaults to `None`.
         norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
             model, as in `keras_lip.certificates.certify`, or to l2.
 

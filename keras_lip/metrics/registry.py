@@ -23,7 +23,11 @@ BY_NAME: dict[str, type[CertifiedMetric]] = {
 
 
 def serialize(metric: keras.metrics.Metric) -> Config:
-    """Returns a metric as a JSON-ready dict."""
+    """Returns a metric as a JSON-ready dict.
+
+    Args:
+        metric: A `keras.metrics.Metric`.
+    """
     config: Config = keras.saving.serialize_keras_object(metric)
     return config
 

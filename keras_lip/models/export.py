@@ -80,15 +80,16 @@ def export(
         path: Where to write the artifact, in an existing folder: a new folder
             for a SavedModel, else a file that ends in `.onnx`, `.tflite`,
             `.xml` or `.pt2`.
-        format: Name of the format.
+        format: Name of the format. Defaults to `"tf_saved_model"`.
         report: What `keras_lip.certificates.certify` or `audit` returned for
             this model, to use its bounds and its norm again and, of the former,
             to state its accuracies. Defaults to bounds that are proven now.
-        logit_tolerance: Float, at least zero. See above.
+        logit_tolerance: Float, at least zero. See above. Defaults to
+            `3.814697265625e-06`.
         probes: Array of inputs to check the artifact on, such as a few of the
-            test set, besides random ones.
+            test set, besides random ones. Defaults to `None`.
         overwrite: Boolean. Whether an exported model at the path may be
-            replaced. It stays whole if the export fails.
+            replaced. It stays whole if the export fails. Defaults to `False`.
 
     Returns:
         The path.

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_lip.graph import check_model
 from keras_lip.layers.core.layer_stack import LayerStack
-from keras_lip.layers.residual.convex_potential_conv_2d import (
+from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
 )
 from keras_lip.layers.residual.convex_potential_dense import (
@@ -18,7 +18,7 @@ from keras_lip.layers.residual.convex_potential_dense import (
 from keras_lip.layers.residual.convex_potential_expansion import (
     ConvexPotentialExpansion,
 )
-from keras_lip.layers.residual.skew_flow_conv_2d import SkewFlowConv2D
+from keras_lip.layers.residual.skew_flow_conv2d import SkewFlowConv2D
 from keras_lip.layers.residual.skew_flow_dense import SkewFlowDense
 from keras_lip.program import freeze
 from keras_lip.types import Array

@@ -54,17 +54,19 @@ def from_keras(
             `call` can be traced. It is left as it is.
         convolution: `"rko"`, `"aol"`, or of two-dimensional ones `"ossn"` or
             `"svcm"`. Other convolutions have no free kernel of the shape of a
-            trained one.
+            trained one. Defaults to `"rko"`.
         parametrization: Name, config or instance of a
             `keras_lip.parametrizations.Parametrization`, for dense layers.
             `"bjorck"` stays close to the trained kernel; `"cayley"` and
-            `"exponential"` do not.
+            `"exponential"` do not. Defaults to `"bjorck"`.
         activation: `"keep"`, or `"maxmin"` for `MaxMin` in the place of every
             activation between an even number of channels. `MaxMin` preserves
             gradients, and computes something else than what it replaces.
+            Defaults to `"keep"`.
         unit_norm_head: Boolean. Whether a last `Dense` becomes a
             `UnitNormDense`, with which margins between classes are certified
-            without loss, rather than a layer like the others.
+            without loss, rather than a layer like the others. Defaults to
+            `True`.
 
     Returns:
         A `Conversion`: the `model`, which is not compiled, and the table.

@@ -20,14 +20,16 @@ class ConvolutionOperator(LinearOperator):
 
     The kernel has the shape `(*window, in_channels // groups, filters)`.
 
-    Attributes:
+    Args:
         strides: Tuple of positive integers, one for each axis of the window.
-        padding: `"same"` or `"valid"`.
-        padding_mode: `"zeros"` or `"circular"`: what `"same"` pads with.
-        dilation_rate: Tuple of positive integers; of ones where strides are
-            not.
-        groups: Positive integer. Number of groups of channels; the adjoint is
-            defined for one.
+            Defaults to `(1, 1)`.
+        padding: `"same"` or `"valid"`. Defaults to `"same"`.
+        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with.
+            Defaults to `"circular"`.
+        dilation_rate: Tuple of positive integers. Incompatible with strides.
+            Defaults to `(1, 1)`.
+        groups: Positive integer. Number of groups of channels. The adjoint is
+            defined for one. Defaults to `1`.
     """
 
     strides: tuple[int, ...] = (1, 1)
@@ -171,6 +173,13 @@ class ConvolutionOperator(LinearOperator):
 
 
 def adjoint_kernel(kernel: Tensor) -> Tensor:
-    """Returns the kernel of the adjoint of a convolution without strides."""
+    """Returns the kernel of the adjoint of a convolution without strides.
+
+    Args:
+        kernel: Tensor of shape `(*window, in_channels, filters)`.
+
+    Returns:
+        Tensor of shape `(*window, filters, in_channels)`.
+    """
     axes = tuple(range(len(kernel.shape) - 2))
     return ops.swapaxes(ops.flip(kernel, axis=axes), -2, -1)

@@ -33,7 +33,7 @@ class FourierOperator(LinearOperator):
     hundred pixels they cost no more than the convolution that they replace, and
     they are differentiable and compile on every backend.
 
-    Attributes:
+    Args:
         sides: Pair of positive integers. Rows and columns of the images.
     """
 

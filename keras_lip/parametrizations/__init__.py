@@ -1,13 +1,31 @@
-from keras_lip.parametrizations.aol import AOL as AOL
-from keras_lip.parametrizations.bjorck import Bjorck as Bjorck
-from keras_lip.parametrizations.cayley import Cayley as Cayley
-from keras_lip.parametrizations.cholesky import Cholesky as Cholesky
-from keras_lip.parametrizations.exponential import Exponential as Exponential
-from keras_lip.parametrizations.frobenius import Frobenius as Frobenius
-from keras_lip.parametrizations.parametrization import (
-    Parametrization as Parametrization,
+"""Maps from free matrices to constrained ones: orthogonal or of norm one."""
+
+from keras_lip.parametrizations.aol import AOL
+from keras_lip.parametrizations.bjorck import Bjorck
+from keras_lip.parametrizations.cayley import Cayley
+from keras_lip.parametrizations.cholesky import Cholesky
+from keras_lip.parametrizations.exponential import Exponential
+from keras_lip.parametrizations.frobenius import Frobenius
+from keras_lip.parametrizations.parametrization import Parametrization
+from keras_lip.parametrizations.qr import QR
+from keras_lip.parametrizations.registry import get
+from keras_lip.parametrizations.registry import serialize
+from keras_lip.parametrizations.spectral import Spectral
+
+__all__ = (
+    "AOL",
+    "Bjorck",
+    "Cayley",
+    "Cholesky",
+    "Exponential",
+    "Frobenius",
+    "Parametrization",
+    "QR",
+    "Spectral",
+    "get",
+    "serialize",
 )
-from keras_lip.parametrizations.qr import QR as QR
-from keras_lip.parametrizations.registry import get as get
-from keras_lip.parametrizations.registry import serialize as serialize
-from keras_lip.parametrizations.spectral import Spectral as Spectral
+
+
+def __dir__() -> tuple[str, ...]:
+    return __all__

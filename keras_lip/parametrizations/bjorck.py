@@ -30,7 +30,7 @@ class Bjorck(Parametrization):
     give an orthogonal image of any matrix.
 
     Args:
-        iterations: Positive integer. Number of iterations.
+        iterations: Positive integer. Number of iterations. Defaults to `15`.
 
     Raises:
         ValueError: If `iterations` is not a positive integer.

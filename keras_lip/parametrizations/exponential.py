@@ -30,9 +30,9 @@ class Exponential(Parametrization):
     grows with the cube of the longer side.
 
     Args:
-        squarings: Positive integer. The exponential is that of
-            `A / 2^squarings`, squared as many times; a generator of a larger
-            norm than `2^squarings` is scaled down to it.
+        squarings: Positive integer. The exponential is that of `A /
+            2^squarings`, squared as many times; a generator of a larger norm
+            than `2^squarings` is scaled down to it. Defaults to `6`.
 
     Raises:
         ValueError: If `squarings` is not a positive integer.

@@ -16,7 +16,7 @@ from keras_lip.parametrizations.spectral import Spectral
 from keras_lip.types import Config
 from keras_lip.validation import check_known
 
-_BY_NAME: dict[str, type[Parametrization]] = {
+BY_NAME: dict[str, type[Parametrization]] = {
     "aol": AOL,
     "bjorck": Bjorck,
     "cayley": Cayley,
@@ -29,7 +29,11 @@ _BY_NAME: dict[str, type[Parametrization]] = {
 
 
 def serialize(parametrization: Parametrization) -> Config:
-    """Returns a parametrization as a JSON-ready dict."""
+    """Returns a parametrization as a JSON-ready dict.
+
+    Args:
+        parametrization: A `Parametrization`.
+    """
     config: Config = keras.saving.serialize_keras_object(parametrization)
     return config
 
@@ -52,8 +56,8 @@ def get(identifier: str | Config | Parametrization) -> Parametrization:
     if isinstance(identifier, dict):
         found = keras.saving.deserialize_keras_object(identifier)
     elif isinstance(identifier, str):
-        check_known("parametrization", identifier, _BY_NAME)
-        found = _BY_NAME[identifier]()
+        check_known("parametrization", identifier, BY_NAME)
+        found = BY_NAME[identifier]()
     if not isinstance(found, Parametrization):
         raise TypeError(
             "A parametrization is given by its name, its config or an instance "

@@ -27,9 +27,10 @@ class Spectral(Parametrization):
 
     Args:
         training_iterations: Positive integer. Iterations of the power method in
-            a training step.
+            a training step. Defaults to `1`.
         inference_iterations: Positive integer. Iterations at inference, from
             the vector of the last training step, which they leave where it is.
+            Defaults to `100`.
 
     Raises:
         ValueError: If a number of iterations is not a positive integer, or if

@@ -1,1 +1,9 @@
-from keras_lip.regularizers.parseval import Parseval as Parseval
+"""Penalties that draw weights to orthogonality. They promise nothing."""
+
+from keras_lip.regularizers.parseval import Parseval
+
+__all__ = ("Parseval",)
+
+
+def __dir__() -> tuple[str, ...]:
+    return __all__

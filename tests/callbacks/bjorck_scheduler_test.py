@@ -119,7 +119,7 @@ class BjorckSchedulerTest(LipschitzTestCase):
         self.assertEqual(last.parametrization.iterations, 7)
 
     def test_model_that_is_all_frozen_is_left_alone(self):
-        frozen = layers.OrthogonalDense(5, "bjorck")
+        frozen = layers.OrthogonalDense(5, parametrization="bjorck")
         model = keras.Sequential(
             [keras.Input((5,)), frozen, keras.layers.Dense(1)]
         )

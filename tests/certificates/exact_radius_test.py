@@ -159,7 +159,9 @@ class ExactRadiusTest(LipschitzTestCase):
 
     def test_stored_vector_orthogonal_to_the_dominant_direction(self):
         # The estimate is 1 where the norm is 3: what runs is 3, and is said.
-        layer = kl.layers.LipschitzDense(2, "spectral", use_bias=False)
+        layer = kl.layers.LipschitzDense(
+            2, parametrization="spectral", use_bias=False
+        )
         model = keras.Sequential([keras.Input((2,)), layer])
         layer.free_kernel.assign(np.diag([3.0, 1.0]))
         (vector,) = (w for w in layer.weights if "vector" in w.name)

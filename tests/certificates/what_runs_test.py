@@ -172,7 +172,7 @@ class WhatRunsTest(LipschitzTestCase):
         self.assertLen(certificates.audit(mixed).layers, 2)
 
     def test_float32_semantics_are_those_of_the_model(self):
-        dense = layers.LipschitzDense(2, "spectral")
+        dense = layers.LipschitzDense(2, parametrization="spectral")
         model = keras.Sequential([keras.Input((2,)), dense])
         dense.free_kernel.assign(np.diag([2.0, 1.0]))
         dense.bias.assign([-1.0, 0.0])
@@ -422,7 +422,7 @@ class LoopTest(LipschitzTestCase):
             return outputs, [outputs]
 
     def test_cells_train_and_are_refused_by_name(self):
-        dense = layers.LipschitzDense(3, "spectral")
+        dense = layers.LipschitzDense(3, parametrization="spectral")
         rnn = keras.layers.RNN(self.Cell(dense))
         model = keras.Sequential([keras.Input((4, 2)), rnn])
         model.compile("sgd", "mse")
@@ -438,9 +438,13 @@ class LoopTest(LipschitzTestCase):
 
     def test_layers_that_are_distributed_or_stacked_are_certified(self):
         for wrapped in (
-            keras.layers.TimeDistributed(layers.LipschitzDense(4, "spectral")),
+            keras.layers.TimeDistributed(
+                layers.LipschitzDense(4, parametrization="spectral")
+            ),
             keras.layers.TimeDistributed(layers.ConvexPotentialDense(4)),
-            layers.LayerStack(layers.LipschitzDense(4, "spectral"), 2),
+            layers.LayerStack(
+                layers.LipschitzDense(4, parametrization="spectral"), 2
+            ),
             layers.LayerStack(layers.ConvexPotentialDense(4), 2),
         ):
             inputs = keras.Input((4,))

@@ -96,6 +96,6 @@ class ImageSizeTest(LipschitzTestCase):
     def test_vectors_of_the_same_shape_start_alike(self):
         first, second = (make_model(make_ossn, 8).layers[0] for _ in range(2))
         np.testing.assert_array_equal(
-            to_numpy(first.power_iteration_vector),
-            to_numpy(second.power_iteration_vector),
+            to_numpy(first.state["power_iteration_vector"]),
+            to_numpy(second.state["power_iteration_vector"]),
         )

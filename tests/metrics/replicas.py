@@ -35,7 +35,7 @@ def make_model():
     model = models.LipschitzSequential(
         [
             keras.Input((6,)),
-            layers.LipschitzDense(8, "spectral"),
+            layers.LipschitzDense(8, parametrization="spectral"),
             layers.MaxMin(),
             layers.UnitNormDense(3),
         ]

@@ -48,7 +48,7 @@ def make_dense():
             keras.Input((6,)),
             layers.OrthogonalDense(8),
             layers.GroupSort(4),
-            layers.LipschitzDense(8, "spectral"),
+            layers.LipschitzDense(8, parametrization="spectral"),
             layers.SLLDense(5),
             layers.UnitNormDense(3, bias_initializer="normal"),
         ]

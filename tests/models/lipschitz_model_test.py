@@ -17,7 +17,7 @@ class Subclassed(models.LipschitzModel):
     def __init__(self, units=6, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.first = layers.OrthogonalDense(units, "cayley")
+        self.first = layers.OrthogonalDense(units, parametrization="cayley")
         self.sort = layers.MaxMin()
         self.head = layers.UnitNormDense(3)
 
@@ -31,7 +31,7 @@ class Subclassed(models.LipschitzModel):
 
 def make_functional(units=6):
     inputs = keras.Input((6,))
-    x = layers.OrthogonalDense(units, "cayley")(inputs)
+    x = layers.OrthogonalDense(units, parametrization="cayley")(inputs)
     x = layers.ConvexPotentialDense(5)(x)
     outputs = layers.UnitNormDense(3)(layers.MaxMin()(x))
     return models.LipschitzModel(inputs, outputs, name="functional")
@@ -41,7 +41,7 @@ def make_sequential(units=6):
     return models.LipschitzSequential(
         [
             keras.Input((6,)),
-            layers.OrthogonalDense(units, "cayley"),
+            layers.OrthogonalDense(units, parametrization="cayley"),
             layers.ConvexPotentialDense(5),
             layers.MaxMin(),
             layers.UnitNormDense(3),

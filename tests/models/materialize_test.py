@@ -30,7 +30,7 @@ class MaterializeTest(LipschitzTestCase):
         inner = keras.Sequential(
             [keras.Input((6,)), layers.OrthogonalDense(6), layers.MaxMin()]
         )
-        shared = layers.OrthogonalDense(6, "cayley")
+        shared = layers.OrthogonalDense(6, parametrization="cayley")
         inputs = keras.Input((2, 3))
         x = keras.layers.Flatten()(inputs)
         x = keras.layers.Add()([inner(shared(x)), shared(x)])

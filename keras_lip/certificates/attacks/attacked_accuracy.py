@@ -47,15 +47,18 @@ def attacked_accuracy(
         model: A classifier of logits of shape `(batch_size, classes)`, or
             `(batch_size, 1)` for labels 0 and 1 or -1 and 1.
         x: Array of inputs; or an iterable of batches `(inputs, labels)`.
-        y: Array of labels: class indices or one-hot.
+        y: Array of labels: class indices or one-hot. Defaults to `None`.
         epsilons: Radius, or radii, of the perturbations, in the norm. Defaults
             to `(36 / 255, 72 / 255, 108 / 255)`.
-        bounds: Least and greatest value of an entry of the input.
-        steps: Positive integer. Steps of each attack.
+        bounds: Least and greatest value of an entry of the input. Defaults to
+            `(0.0, 1.0)`.
+        steps: Positive integer. Steps of each attack. Defaults to `40`.
         batch_size: Positive integer. Number of samples attacked at a time.
-        norm: `"l2"` or `"linf"`, of the perturbations.
+            Defaults to `256`.
+        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to `"l2"`.
         attacks: Which of the attacks to run, or `None` for all: `"pgd"`,
             `"deepfool"` and, in l2, `"ddn"` or, in l-infinity, `"fgsm"`.
+            Defaults to `None`.
 
     Returns:
         Dict that maps each epsilon to an accuracy.

@@ -15,13 +15,15 @@ class FalsifiedCertificate(RuntimeError):
         index: Integer. Which sample it is. All but the message are `None` where
             the Lipschitz bound of the model is exceeded instead, and all but
             the counterexample where the model answers otherwise than what was
-            certified.
-        counterexample: Array of the shape of one input.
+            certified. Defaults to `None`.
+        counterexample: Array of the shape of one input. Defaults to `None`.
         distance: Float. How far it is from the sample, in the report's norm.
-        radius: Float. The certified radius, which is larger.
-        label: Integer. The class that is certified.
+            Defaults to `None`.
+        radius: Float. The certified radius, which is larger. Defaults to
+            `None`.
+        label: Integer. The class that is certified. Defaults to `None`.
         found: Integer, the class of the counterexample; `None` if the model
-            abstains there.
+            abstains there. Defaults to `None`.
     """
 
     def __init__(

@@ -115,9 +115,10 @@ def falsify(
             that only inputs of the data's kind count for. Defaults to any.
         attacks: Boolean. Whether to run attacks of foolbox: projected gradient
             descent and DeepFool, with DDN in l2 and the fast gradient method in
-            l-infinity.
-        steps: Positive integer. Steps of each attack.
+            l-infinity. Defaults to `True`.
+        steps: Positive integer. Steps of each attack. Defaults to `20`.
         batch_size: Positive integer. Number of samples attacked at a time.
+            Defaults to `256`.
 
     Returns:
         A `FalsificationSummary`: how many samples were attacked, and how near

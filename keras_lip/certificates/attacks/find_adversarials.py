@@ -66,10 +66,12 @@ def find_adversarials(
         model: A classifier of logits of shape `(batch_size, classes)` or
             `(batch_size, 1)`.
         x: Array of inputs, or an iterable of batches.
-        bounds: Least and greatest value of an entry of the input.
-        steps: Positive integer. Steps of each attack.
+        bounds: Least and greatest value of an entry of the input. Defaults to
+            `(0.0, 1.0)`.
+        steps: Positive integer. Steps of each attack. Defaults to `100`.
         batch_size: Positive integer. Number of samples attacked at a time.
-        norm: `"l2"` or `"linf"`, of the distances.
+            Defaults to `256`.
+        norm: `"l2"` or `"linf"`, of the distances. Defaults to `"l2"`.
 
     Returns:
         `Adversarials`.

@@ -29,6 +29,7 @@ class GroupSort(LipschitzLayer):
 
     Args:
         group_size: Integer of at least two that divides the number of channels.
+            Defaults to `2`.
         axis: Integer. The axis of the channels. Defaults to the last.
         **kwargs: Passed to `keras.layers.Layer`.
 

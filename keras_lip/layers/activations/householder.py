@@ -48,7 +48,7 @@ class Householder(LipschitzLayer):
 
     Args:
         order: Integer, 1 or 2. Number of folds, each with one trainable angle
-            for each pair.
+            for each pair. Defaults to `1`.
         axis: Integer. The axis of the channels. Defaults to the last.
         **kwargs: Passed to `keras.layers.Layer`.
 

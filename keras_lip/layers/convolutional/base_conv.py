@@ -50,6 +50,7 @@ class BaseConv(LipschitzLayer):
         rank: int,
         filters: int,
         kernel_size: int | Sequence[int],
+        *,
         strides: int | Sequence[int] = 1,
         padding: str = "same",
         padding_mode: str = "circular",

@@ -1,6 +1,6 @@
 """Convolutions, or their adjoints, with a kernel that can be written down."""
 
-import abc
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,54 +8,81 @@ from keras import ops
 
 from keras_lip.held_values import compute_once
 from keras_lip.layers.convolutional.base_conv import BaseConv
+from keras_lip.layers.convolutional.kernel_maps import KernelGeometry
+from keras_lip.layers.convolutional.kernel_maps import KernelMap
 from keras_lip.layers.frozen_kernel import frozen_kernel
 from keras_lip.layers.image_format import check_sizes
+from keras_lip.layers.parametrization_state import add_state
+from keras_lip.layers.parametrization_state import assign_state
+from keras_lip.layers.parametrization_state import can_move_state
+from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.operators import ConvolutionOperator
+from keras_lip.parametrizations import Parametrization
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
 from keras_lip.program.freezing.reading import channels_back
 from keras_lip.program.freezing.reading import channels_last
 from keras_lip.program.freezing.reading import read_bias
 from keras_lip.program.node import Node
+from keras_lip.program.nodes.convolution import Convolution
+from keras_lip.program.nodes.transposed_convolution import TransposedConvolution
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Array
 from keras_lip.types import Config
+from keras_lip.types import Shape
 from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
 
+# The side of the image on which a norm is estimated where the sides of the
+# inputs are not known: the norm hardly depends on it.
+_DEFAULT_SIDE = 32
+
 
 class ExplicitConv(BaseConv):
-    """Computes `activation(apply_kernel(kernel, inputs) + bias)`.
+    """Computes `activation(convolve(kernel, inputs) + bias)`, or its adjoint.
 
-    A subclass is of a direction, `KernelConv` or `KernelConvTranspose`, and of
-    a method, such as `AOLKernel`, which says how the kernel comes from the
-    weights. The bound is that of the kernel, for images of any size: a
-    convolution and its adjoint have the same norm.
+    The kernel map says which weights there are, such as `free_kernel`; each is
+    an attribute of the layer.
+
+    The bound is that of the kernel, for images of any size: a convolution and
+    its adjoint have the same norm. The adjoint goes from images of the outputs
+    to images of the shape of the inputs, of `filters` channels.
 
     Args:
         rank: Integer. Number of axes of an image, 1 or 2.
-        filters: Positive integer. Number of channels of the output.
+        kernel_map: The `KernelMap` that gives the kernel.
+        filters: Positive integer. Number of output channels.
         kernel_size: Positive integer, or one for each axis of an image.
-        dilation_rate: Positive integer, or one for each axis of an image. Must
-            be one where strides are not.
-        groups: Positive integer that divides `filters` and the number of
-            channels of the input.
-        **kwargs: As in `BaseConv`.
+        dilation_rate: Positive integer, or one for each axis of an image.
+            Incompatible with `strides > 1`. Defaults to `1`.
+        groups: Positive integer that divides `filters` and the number of input
+            channels. Defaults to `1`.
+        transposed: Boolean. Whether the adjoint is applied. Defaults to
+            `False`.
+        **kwargs: Arguments of `BaseConv`.
     """
 
     def __init__(
         self,
         rank: int,
+        kernel_map: KernelMap,
         filters: int,
         kernel_size: int | Sequence[int],
+        *,
         dilation_rate: int | Sequence[int] = 1,
         groups: int = 1,
+        transposed: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(rank, filters, kernel_size, **kwargs)
         self.dilation_rate = check_sizes("dilation_rate", dilation_rate, rank)
         self.groups = check_positive_integer("groups", groups)
+        if self.groups > 1 and not _takes_groups(type(self)):
+            raise ValueError(
+                f"`{type(self).__name__}` has no groups. Received: "
+                f"groups={groups}"
+            )
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 "A convolution has strides or a dilation, not both. Received: "
@@ -66,6 +93,17 @@ class ExplicitConv(BaseConv):
                 "`filters` must be a multiple of `groups`. Received: "
                 f"filters={filters}, groups={groups}"
             )
+        pairs = zip(self.kernel_size, self.strides, strict=True)
+        if not kernel_map.may_skip_pixels and any(
+            taps < stride for taps, stride in pairs
+        ):
+            raise ValueError(
+                "An orthogonal convolution skips no pixel: `kernel_size` must "
+                "be at least `strides` along every axis. Received: "
+                f"kernel_size={self.kernel_size}, strides={self.strides}"
+            )
+        self.kernel_map = kernel_map
+        self.transposed = transposed
         self.operator = ConvolutionOperator(
             self.strides,
             self.padding,
@@ -74,53 +112,107 @@ class ExplicitConv(BaseConv):
             self.groups,
         )
 
-    @abc.abstractmethod
-    def kernel_channels(self, channels: int) -> tuple[int, int]:
-        """Returns the channels of the kernel: a group's inputs, and outputs.
+    @property
+    def parametrization(self) -> Parametrization:
+        """The parametrization of the kernel map, if it has one."""
+        found: Parametrization = self.kernel_map.parametrization  # type: ignore[attr-defined]
+        return found
 
-        Args:
-            channels: Integer. Number of channels of the inputs of the layer.
-        """
+    @parametrization.setter
+    def parametrization(self, value: Parametrization) -> None:
+        self.kernel_map.parametrization = value  # type: ignore[attr-defined]
 
-    def shape_kernel(self, channels: int) -> tuple[int, ...]:
-        """Returns the shape of the kernel, as that of `ConvolutionOperator`."""
-        return (*self.kernel_size, *self.kernel_channels(channels))
+    def build(self, input_shape: Shape) -> None:
+        if not self.transposed:
+            self.operator.check_sides(self.to_channels_last(input_shape)[1:-1])
+        super().build(input_shape)
 
-    def add_free_kernel(self, channels: int) -> Any:
-        """Adds a weight of the kernel's shape, to constrain."""
-        # It stays in float32 under mixed precision: constrained in bfloat16,
-        # its norm would exceed one.
-        return self.add_weight(
-            name="free_kernel",
-            shape=self.shape_kernel(channels),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            autocast=False,
+    def add_kernel(self, channels: int, sides: Shape) -> None:
+        self._geometry = KernelGeometry(
+            (*self.kernel_size, *self._kernel_channels(channels)),
+            self.strides,
+            self.groups,
+            self.operator,
+            (*self._image_sides(sides), channels),
         )
+        shapes = self.kernel_map.weight_shapes(self._geometry)
+        self._free_names = tuple(shapes)
+        for name, shape in shapes.items():
+            weight = self.add_weight(
+                name=name,
+                shape=shape,
+                initializer=self.kernel_initializer,
+                regularizer=self.kernel_regularizer,
+                # It stays in float32 under mixed precision: constrained in
+                # bfloat16, its norm would exceed one.
+                autocast=False,
+            )
+            setattr(self, name, weight)
+        initial = self.kernel_map.initial_state(self._geometry)
+        self.state = add_state(self, initial)
 
-    @abc.abstractmethod
+    def _kernel_channels(self, channels: int) -> tuple[int, int]:
+        """Returns the channels of the kernel: a group's inputs, and outputs."""
+        if self.transposed:
+            return self.filters, channels
+        if channels % self.groups:
+            raise ValueError(
+                f"The channels of the inputs of layer '{self.name}' must be a "
+                f"multiple of its groups. Received: {channels} channels, "
+                f"groups={self.groups}"
+            )
+        return channels // self.groups, self.filters
+
+    def _image_sides(self, sides: Shape) -> tuple[int, ...]:
+        """Returns the sides of the smallest image with the same outputs."""
+        read = []
+        for side, taps, stride in zip(
+            sides, self.extent(), self.strides, strict=True
+        ):
+            if side is None:
+                side = max(_DEFAULT_SIDE, taps)
+            outputs = self.output_side(side, taps, stride)
+            if self.padding == "valid":
+                read.append((outputs - 1) * stride + max(taps, stride))
+            else:
+                read.append(outputs * stride)
+        return tuple(read)
+
     def compute_kernel(self, training: bool = False) -> Tensor:
         """Constrains the weights; in training it may update a state."""
-
-    @abc.abstractmethod
-    def proven_kernel(self) -> Tensor:
-        """Returns a kernel that keeps its promise provably."""
-
-    @abc.abstractmethod
-    def apply_kernel(self, kernel: Tensor, images: Tensor) -> Tensor:
-        """Applies the linear map of a kernel."""
+        training = training and can_move_state(self.state)
+        weights = {
+            name: ops.convert_to_tensor(getattr(self, name))
+            for name in self._free_names
+        }
+        kernel, state = self.kernel_map.constrain(
+            self._geometry, weights, self.state, training
+        )
+        if training:
+            assign_state(self.state, state)
+        return kernel
 
     @property
     def kernel(self) -> Tensor:
         """The constrained kernel, the one that runs at inference."""
         return self.compute_kernel()
 
+    def proven_kernel(self) -> Tensor:
+        """Returns a kernel that keeps its promise provably."""
+        kernel = self.kernel
+        if not self.kernel_map.is_estimate:
+            return kernel
+        return shrink_kernel(kernel, self.bound_norm(kernel))
+
     def convolve(self, images: Tensor, training: bool) -> Tensor:
         if training:
             kernel = self.compute_kernel(training=True)
         else:
             kernel = compute_once(self, lambda: self.kernel)
-        return self.apply_kernel(ops.cast(kernel, images.dtype), images)
+        kernel = ops.cast(kernel, images.dtype)
+        if self.transposed:
+            return self.operator.adjoint(kernel, images)
+        return self.operator.matvec(kernel, images)
 
     def extent(self) -> tuple[int, ...]:
         return tuple(
@@ -129,6 +221,13 @@ class ExplicitConv(BaseConv):
                 self.kernel_size, self.dilation_rate, strict=True
             )
         )
+
+    def output_side(self, side: int, taps: int, stride: int) -> int:
+        if not self.transposed:
+            return super().output_side(side, taps, stride)
+        if self.padding == "valid":
+            return (side - 1) * stride + max(taps, stride)
+        return side * stride
 
     def bound_norm(self, kernel: Tensor) -> float:
         """Bounds the norm of the convolution with a kernel, from above."""
@@ -140,17 +239,58 @@ class ExplicitConv(BaseConv):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        node = self.make_node(frozen_kernel(self, x.proven), read_bias(self))
-        outputs = channels_last(x, self).then(node)
+        kernel, bias = frozen_kernel(self, x.proven), read_bias(self)
+        make = self._transposed_node if self.transposed else self._node
+        outputs = channels_last(x, self).then(make(kernel, bias))
         return channels_back(activate(outputs, self.activation), self)
 
-    @abc.abstractmethod
-    def make_node(self, kernel: Array, bias: Array | None) -> Node:
-        """Returns the node of a kernel, and of a bias if there is one."""
+    def _node(self, kernel: Array, bias: Array | None) -> Node:
+        operator = self.operator
+        strided_same = self.padding == "same" and not operator.is_circular
+        widths = None
+        if not strided_same or max(self.strides) == 1:
+            widths = tuple(operator.padding_widths(kernel))
+        return Convolution(
+            kernel,
+            bias,
+            self.strides,
+            self.dilation_rate,
+            self.groups,
+            widths,
+            operator.is_circular,
+        )
+
+    def _transposed_node(self, kernel: Array, bias: Array | None) -> Node:
+        operator = self.operator
+        none = ((0, 0),) * self.rank
+        wrapping = operator.adjoint_padding(kernel)
+        return TransposedConvolution(
+            kernel,
+            bias,
+            self.strides,
+            self.dilation_rate,
+            1,
+            tuple(wrapping) if operator.is_circular else none,
+            tuple(operator.adjoint_cropping(kernel)),
+        )
 
     def get_config(self) -> Config:
-        return {
+        config = {
             **super().get_config(),
+            **self.kernel_map.get_config(),
             "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
         }
+        if _takes_groups(type(self)):
+            config["groups"] = self.groups
+        return config
+
+    @classmethod
+    def from_config(cls, config: Config) -> Any:
+        if not _takes_groups(cls):
+            # Files of the first edition have them, of one.
+            config = {k: v for k, v in config.items() if k != "groups"}
+        return super().from_config(config)
+
+
+def _takes_groups(cls: type) -> bool:
+    return "groups" in inspect.signature(cls).parameters

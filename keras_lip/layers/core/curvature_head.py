@@ -40,10 +40,11 @@ class CurvatureHead(LipschitzLayer):
     Args:
         units: Positive integer. Dimension of the output.
         hidden_units: Positive integer. Number of columns of `W`.
-        kernel_initializer: Initializer of `W` and `V`.
-        bias_initializer: Initializer of `b` and `c`.
-        kernel_regularizer: Regularizer of `W` and `V`.
-        bias_regularizer: Regularizer of `b` and `c`.
+        kernel_initializer: Initializer of `W` and `V`. Defaults to
+            `"glorot_uniform"`.
+        bias_initializer: Initializer of `b` and `c`. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of `W` and `V`. Defaults to `None`.
+        bias_regularizer: Regularizer of `b` and `c`. Defaults to `None`.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Raises:

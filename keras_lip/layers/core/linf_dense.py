@@ -32,14 +32,15 @@ class LinfDense(BaseDense):
 
     Args:
         units: Positive integer. Dimension of the output.
-        activation: Activation function of a known Lipschitz bound, which
-            counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector.
-        kernel_initializer: Initializer of the free kernel.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the free kernel.
-        bias_regularizer: Regularizer of the bias.
-        **kwargs: Passed to `keras.layers.Layer`.
+        activation: Activation function. Its Lipschitz constant must be known
+            and multiplies the layer's bound. Defaults to `None`.
+        use_bias: Boolean. Whether the layer adds a bias. Defaults to `True`.
+        kernel_initializer: Initializer of the free kernel. Defaults to
+            `"orthogonal"`.
+        bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the bias. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `units` is not a positive integer, or if no bound of the
@@ -65,8 +66,27 @@ class LinfDense(BaseDense):
     norms = ("linf",)
     guarantee = "rows of l1 norm at most one"
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            **kwargs,
+        )
 
     @property
     def kernel(self) -> Tensor:

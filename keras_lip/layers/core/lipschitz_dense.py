@@ -27,19 +27,19 @@ class LipschitzDense(ParametrizedDense):
 
     Args:
         units: Positive integer. Dimension of the output.
-        parametrization: Name, config or instance of a
-            `keras_lip.parametrizations.Parametrization`, orthogonal or not.
-            Defaults to `"spectral"`.
-        activation: Activation function of a known Lipschitz bound, which
-            counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector.
+        activation: Activation function. Its Lipschitz constant must be known
+            and multiplies the layer's bound. Defaults to `None`.
+        use_bias: Boolean. Whether the layer adds a bias. Defaults to `True`.
         kernel_initializer: Initializer of the free kernel, or an array.
             `parametrization.from_matrix(kernel)` starts the layer with a given
-            kernel.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the free kernel.
-        bias_regularizer: Regularizer of the bias.
-        **kwargs: Passed to `keras.layers.Layer`.
+            kernel. Defaults to `"orthogonal"`.
+        bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the bias. Defaults to `None`.
+        parametrization: Name, config or instance of a
+            `keras_lip.parametrizations.Parametrization`. Defaults to
+            `"spectral"`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `units` is not a positive integer, if the parametrization
@@ -67,7 +67,24 @@ class LipschitzDense(ParametrizedDense):
     def __init__(
         self,
         units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
         parametrization: str | Config | Parametrization = "spectral",
         **kwargs: Any,
     ) -> None:
-        super().__init__(units, parametrization, **kwargs)
+        super().__init__(
+            units,
+            parametrization,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            **kwargs,
+        )

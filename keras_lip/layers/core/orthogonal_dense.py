@@ -25,19 +25,19 @@ class OrthogonalDense(ParametrizedDense):
 
     Args:
         units: Positive integer. Dimension of the output.
+        activation: Activation function. Its Lipschitz constant must be known
+            and multiplies the layer's bound. Defaults to `None`.
+        use_bias: Boolean. Whether the layer adds a bias. Defaults to `True`.
+        kernel_initializer: Initializer of the free kernel, or an array.
+            `parametrization.from_matrix(kernel)` starts the layer with a given
+            orthogonal kernel. Defaults to `"orthogonal"`.
+        bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the bias. Defaults to `None`.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
             `"cayley"`.
-        activation: Activation function of a known Lipschitz bound, which
-            counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector.
-        kernel_initializer: Initializer of the free kernel, or an array.
-            `parametrization.from_matrix(kernel)` starts the layer with a given
-            orthogonal kernel.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the free kernel.
-        bias_regularizer: Regularizer of the bias.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `units` is not a positive integer, if the parametrization
@@ -66,10 +66,27 @@ class OrthogonalDense(ParametrizedDense):
     def __init__(
         self,
         units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
         parametrization: str | Config | Parametrization = "cayley",
         **kwargs: Any,
     ) -> None:
-        super().__init__(units, parametrization, **kwargs)
+        super().__init__(
+            units,
+            parametrization,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            **kwargs,
+        )
         if not self.parametrization.orthogonal:
             raise ValueError(
                 "`OrthogonalDense` needs an orthogonal parametrization. "

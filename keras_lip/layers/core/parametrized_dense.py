@@ -1,5 +1,6 @@
 """What densely-connected layers with a parametrization share."""
 
+import warnings
 from typing import Any
 
 from keras import ops
@@ -11,11 +12,15 @@ from keras_lip.layers.parametrization_state import assign_state
 from keras_lip.layers.parametrization_state import can_move_state
 from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.parametrizations import Parametrization
+from keras_lip.parametrizations.registry import BY_NAME
 from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+
+# But for the one that is an activation of Keras as well.
+_NAMES = frozenset(BY_NAME) - {"exponential"}
 
 
 class ParametrizedDense(BaseDense):
@@ -26,6 +31,7 @@ class ParametrizedDense(BaseDense):
         parametrization: Name, config or instance of a
             `keras_lip.parametrizations.Parametrization`, which gives the kernel
             from the weight `free_kernel`.
+        activation: As in `BaseDense`.
         **kwargs: As in `BaseDense`.
     """
 
@@ -33,9 +39,22 @@ class ParametrizedDense(BaseDense):
         self,
         units: int,
         parametrization: str | Config | Parametrization,
+        activation: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(units, **kwargs)
+        if isinstance(activation, Parametrization) or (
+            isinstance(activation, str) and activation in _NAMES
+        ):
+            # Where it was in the first edition.
+            warnings.warn(
+                "A `parametrization` is given by its name, such as "
+                f"`{type(self).__name__}({units}, parametrization=...)`. By "
+                "its place it is read until the next release.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            activation, parametrization = None, activation
+        super().__init__(units, activation=activation, **kwargs)
         self.parametrization = parametrizations.get(parametrization)
 
     def build(self, input_shape: Shape) -> None:

@@ -24,11 +24,13 @@ class UnitNormDense(BaseDense):
         units: Positive integer. Dimension of the output.
         activation: Activation function of a known Lipschitz bound, which
             counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector.
-        kernel_initializer: Initializer of the free kernel.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the free kernel.
-        bias_regularizer: Regularizer of the bias.
+        use_bias: Boolean. Whether the layer adds a bias vector. Defaults to
+            `True`.
+        kernel_initializer: Initializer of the free kernel. Defaults to
+            `"orthogonal"`.
+        bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the bias. Defaults to `None`.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Raises:

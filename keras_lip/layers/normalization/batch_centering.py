@@ -33,9 +33,10 @@ class BatchCentering(LipschitzLayer):
 
     Args:
         momentum: Float between zero and one. Part of the moving mean that a
-            training step keeps.
+            training step keeps. Defaults to `0.99`.
         axis: Integer. The axis of the channels. Defaults to the last.
-        center: Boolean. Whether the layer adds a trainable bias.
+        center: Boolean. Whether the layer adds a trainable bias. Defaults to
+            `True`.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Raises:

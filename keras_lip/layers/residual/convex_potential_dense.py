@@ -56,16 +56,18 @@ class ConvexPotentialDense(BaseHiddenDense):
     largest entry is 1e6 runs in its place, so that nothing overflows.
 
     Args:
-        hidden_units: Positive integer. Number of columns of `W`.
+        hidden_units: Positive integer. Number of hidden units.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
             of `keras.activations`. Defaults to `"relu"`.
-        step: Float, or `None`. The step `h`, if it is not to follow `W`.
-            Defaults to `None`, for `2 / max(|W|, 0.1)^2`.
-        kernel_initializer: Initializer of `W`.
-        bias_initializer: Initializer of `b`.
-        kernel_regularizer: Regularizer of `W`.
-        bias_regularizer: Regularizer of `b`.
-        **kwargs: Passed to `keras.layers.Layer`.
+        kernel_initializer: Initializer of the kernel. Defaults to
+            `"glorot_uniform"`.
+        bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
+        step: Positive float, or `None`. A given `step` stays fixed while the
+            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
+            the kernel's norm.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `hidden_units` is not a positive integer, the activation
@@ -94,10 +96,22 @@ class ConvexPotentialDense(BaseHiddenDense):
         self,
         hidden_units: int,
         activation: Any = "relu",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
         step: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activation, **kwargs)
+        super().__init__(
+            activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            **kwargs,
+        )
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
         self.step = step
         if step is not None:

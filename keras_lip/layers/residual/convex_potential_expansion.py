@@ -7,7 +7,7 @@ import keras
 
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.merging.lipschitz_concatenate import LipschitzConcatenate
-from keras_lip.layers.residual.convex_potential_conv_2d import (
+from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
 )
 from keras_lip.layers.residual.convex_potential_dense import (

@@ -44,19 +44,18 @@ class SandwichDense(BaseHiddenDense):
     logarithm of `P` is trained, and kept between -10 and 10.
 
     Args:
-        units: Positive integer. Dimension of the output, and number of hidden
-            units.
+        units: Positive integer. Dimension of the output.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
             of `keras.activations`. Defaults to `"relu"`.
+        kernel_initializer: Initializer of the free kernel. Defaults to
+            `"glorot_uniform"`.
+        bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
             `"cayley"`.
-        kernel_initializer: Initializer of the free kernel, of shape
-            `(units + input_dim, units)`.
-        bias_initializer: Initializer of `b`.
-        kernel_regularizer: Regularizer of the free kernel.
-        bias_regularizer: Regularizer of `b`.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `units` is not a positive integer, the activation is not
@@ -85,10 +84,22 @@ class SandwichDense(BaseHiddenDense):
         self,
         units: int,
         activation: Any = "relu",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
         parametrization: str | Config | Parametrization = "cayley",
         **kwargs: Any,
     ) -> None:
-        super().__init__(activation, **kwargs)
+        super().__init__(
+            activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            **kwargs,
+        )
         self.units = check_positive_integer("units", units)
         self.parametrization = parametrizations.get(parametrization)
         if not self.parametrization.orthogonal:

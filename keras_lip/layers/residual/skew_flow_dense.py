@@ -32,17 +32,23 @@ class SkewFlowDense(BaseSkewFlow):
     returns a model of steps that are proven short enough.
 
     Args:
-        hidden_units: Positive integer. Number of columns of `W`.
-        flow: `"midpoint"` or `"exponential"`.
+        hidden_units: Positive integer. Number of hidden units.
+        activation: Name or function of a non-decreasing 1-Lipschitz activation
+            of `keras.activations`. Defaults to `"relu"`.
+        kernel_initializer: Initializer of the kernel. Defaults to
+            `"glorot_uniform"`.
+        bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
+        step: Positive float, or `None`. A given `step` stays fixed while the
+            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
+            the kernel's norm.
+        flow: `"midpoint"` or `"exponential"`. How the flow of the generator is
+            discretized. Defaults to `"midpoint"`.
         generator_initializer: Initializer of `G`. With `"zeros"` the block
-            starts as its convex half.
-        generator_regularizer: Regularizer of `G`.
-        name: String. Name of the layer.
-        dtype: Dtype or policy of the layer.
-        trainable: Boolean. Whether the weights are trained.
-        **kwargs: Passed to `ConvexPotentialDense`: `activation`, `step`,
-            `kernel_initializer`, `bias_initializer`, `kernel_regularizer` and
-            `bias_regularizer`.
+            starts as its convex half. Defaults to `"orthogonal"`.
+        generator_regularizer: Regularizer of `G`. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If the flow is unknown, or an argument is not one that
@@ -69,27 +75,34 @@ class SkewFlowDense(BaseSkewFlow):
     def __init__(
         self,
         hidden_units: int,
+        activation: Any = "relu",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
+        step: float | None = None,
         flow: str = "midpoint",
         generator_initializer: Any = "orthogonal",
         generator_regularizer: Any = None,
-        name: str | None = None,
-        dtype: Any = None,
-        trainable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             flow,
             generator_initializer,
             generator_regularizer,
-            name=name,
-            dtype=dtype,
-            trainable=trainable,
+            **kwargs,
         )
         self.potential = ConvexPotentialDense(
             hidden_units,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            step=step,
             dtype=self.dtype_policy,
-            trainable=trainable,
-            **kwargs,
+            trainable=self.trainable,
         )
         self.input_spec = self.potential.input_spec
 

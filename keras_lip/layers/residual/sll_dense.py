@@ -40,14 +40,15 @@ class SLLDense(BaseHiddenDense):
     is not zero.
 
     Args:
-        hidden_units: Positive integer. Number of columns of `W`.
+        hidden_units: Positive integer. Number of hidden units.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
             of `keras.activations`. Defaults to `"relu"`.
-        kernel_initializer: Initializer of `W`.
-        bias_initializer: Initializer of `b`.
-        kernel_regularizer: Regularizer of `W`.
-        bias_regularizer: Regularizer of `b`.
-        **kwargs: Passed to `keras.layers.Layer`.
+        kernel_initializer: Initializer of the kernel. Defaults to
+            `"glorot_uniform"`.
+        bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `hidden_units` is not a positive integer or the
@@ -72,9 +73,23 @@ class SLLDense(BaseHiddenDense):
     """
 
     def __init__(
-        self, hidden_units: int, activation: Any = "relu", **kwargs: Any
+        self,
+        hidden_units: int,
+        activation: Any = "relu",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(activation, **kwargs)
+        super().__init__(
+            activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            **kwargs,
+        )
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
 
     def build(self, input_shape: Shape) -> None:

@@ -185,10 +185,10 @@ class OSSNConv2DTest(ConvolutionTestCase):
             _, vector = power_iteration(
                 layer.operator,
                 layer.free_kernel.value,
-                layer.power_iteration_vector.value,
+                layer.state["power_iteration_vector"].value,
                 100,
             )
-            layer.power_iteration_vector.assign(vector)
+            layer.state["power_iteration_vector"].assign(vector)
         values = self.check_norm(layer, (6, 5), 3, tolerance=1e-4)
         self.assertAllClose(values.max(), 1, 1e-4)
 
@@ -203,11 +203,11 @@ class OSSNConv2DTest(ConvolutionTestCase):
         layer = layers.OSSNConv2D(3, 3)
         x = self.normal(2, 4, 4, 3)
         layer(x)
-        before = to_numpy(layer.power_iteration_vector).copy()
+        before = to_numpy(layer.state["power_iteration_vector"]).copy()
         layer(x)
-        self.assertAllClose(layer.power_iteration_vector, before)
+        self.assertAllClose(layer.state["power_iteration_vector"], before)
         layer(x, training=True)
-        moved = to_numpy(layer.power_iteration_vector)
+        moved = to_numpy(layer.state["power_iteration_vector"])
         self.assertGreater(np.abs(moved - before).max(), 1e-3)
 
 

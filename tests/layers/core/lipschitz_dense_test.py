@@ -87,4 +87,4 @@ class LipschitzDenseTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "Received: units=0"):
             layers.LipschitzDense(0)
         with self.assertRaisesRegex(ValueError, "'aol', 'bjorck'.*'spectral'"):
-            layers.LipschitzDense(3, "spectrum")
+            layers.LipschitzDense(3, parametrization="spectrum")

@@ -28,7 +28,9 @@ class SkewFlowDenseTest(LipschitzTestCase):
 
     @parameterized.parameters(*FLOWS)
     def test_outputs_are_those_of_two_half_steps(self, flow):
-        layer = layers.SkewFlowDense(4, flow, bias_initializer="random_normal")
+        layer = layers.SkewFlowDense(
+            4, flow=flow, bias_initializer="random_normal"
+        )
         x = self.normal(3, 5)
         outputs = layer(x)
         kernel = to_numpy(layer.potential.kernel).astype("float64")
@@ -50,7 +52,7 @@ class SkewFlowDenseTest(LipschitzTestCase):
 
     @parameterized.parameters(*FLOWS)
     def test_second_step_preserves_the_norm(self, flow):
-        layer = layers.SkewFlowDense(4, flow, kernel_initializer="zeros")
+        layer = layers.SkewFlowDense(4, flow=flow, kernel_initializer="zeros")
         x = self.normal(3, 5)
         outputs = to_numpy(layer(x))
         self.assertGreater(np.abs(outputs - x).max(), 0.1)
@@ -60,7 +62,9 @@ class SkewFlowDenseTest(LipschitzTestCase):
 
     @parameterized.parameters(*FLOWS)
     def test_zero_generator_leaves_the_first_step(self, flow):
-        layer = layers.SkewFlowDense(4, flow, generator_initializer="zeros")
+        layer = layers.SkewFlowDense(
+            4, flow=flow, generator_initializer="zeros"
+        )
         x = self.normal(3, 5)
         self.assertAllClose(layer(x), layer.potential(x))
 
@@ -120,7 +124,7 @@ class SkewFlowDenseTest(LipschitzTestCase):
 
     def test_invalid_arguments_are_refused(self):
         with self.assertRaisesRegex(ValueError, "Unknown flow: 'euler'"):
-            layers.SkewFlowDense(3, "euler")
+            layers.SkewFlowDense(3, flow="euler")
         with self.assertRaisesRegex(ValueError, "`hidden_units` must be"):
             layers.SkewFlowDense(0)
         with self.assertRaisesRegex(ValueError, "arguments.*'units'"):

@@ -72,7 +72,7 @@ def make_estimated():
     return keras.Sequential(
         [
             keras.Input((6,)),
-            layers.LipschitzDense(8, "spectral"),
+            layers.LipschitzDense(8, parametrization="spectral"),
             layers.ConvexPotentialDense(5),
             layers.UnitNormDense(4),
         ]

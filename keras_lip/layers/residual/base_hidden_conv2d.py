@@ -50,6 +50,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         self,
         hidden_filters: int,
         kernel_size: int | Sequence[int],
+        *,
         padding: str = "same",
         padding_mode: str = "circular",
         data_format: str | None = None,

@@ -158,8 +158,8 @@ class BCOPConv2DTest(ConvolutionTestCase):
         layer(x, training=True)
         layer.trainable = False
         layer(x, training=True)
-        for state in (layer.state, layer.projector_state):
-            self.assertAllClose(state["steps"], 1)
+        for name in ("steps", "projector_steps"):
+            self.assertAllClose(layer.state[name], 1)
 
     def test_constraint_stays_in_float32(self):
         layer = layers.BCOPConv2D(3, 3, dtype="mixed_bfloat16")

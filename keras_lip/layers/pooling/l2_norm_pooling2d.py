@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_lip.layers.pooling.base_pooling_2d import BasePooling2D
+from keras_lip.layers.pooling.base_pooling2d import BasePooling2D
 from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
 from keras_lip.layers.pooling.sum_windows import sum_windows
 from keras_lip.program.builder import Wire
@@ -33,10 +33,10 @@ class L2NormPooling2D(BasePooling2D):
 
     Args:
         pool_size: Positive integer, or a pair of them: rows and columns of a
-            window.
+            window. Defaults to `2`.
         strides: Positive integer, or a pair of them. Defaults to `pool_size`.
         padding: `"valid"`, which drops the pixels that no window covers, or
-            `"same"`, which pads with zeros.
+            `"same"`, which pads with zeros. Defaults to `"valid"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to that
             of the Keras configuration.
         **kwargs: Passed to `keras.layers.Layer`.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.layers.pooling.base_global_pooling_2d import BaseGlobalPooling2D
+from keras_lip.layers.pooling.base_global_pooling2d import BaseGlobalPooling2D
 from keras_lip.layers.pooling.widen import widen
 from keras_lip.program.builder import Wire
 from keras_lip.program.nodes.average_pooling import GlobalPool
@@ -25,7 +25,8 @@ class GlobalScaledAveragePooling2D(BaseGlobalPooling2D):
     Args:
         data_format: `"channels_last"` or `"channels_first"`. Defaults to that
             of the Keras configuration.
-        keepdims: Boolean. Whether to keep the sides, of size one.
+        keepdims: Boolean. Whether to keep the sides, of size one. Defaults to
+            `False`.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Raises:

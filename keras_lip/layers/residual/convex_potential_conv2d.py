@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.layers.residual.base_hidden_conv_2d import BaseHiddenConv2D
+from keras_lip.layers.residual.base_hidden_conv2d import BaseHiddenConv2D
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
@@ -59,21 +59,26 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     largest entry is 1e6 runs in its place, so that nothing overflows.
 
     Args:
-        hidden_filters: Positive integer. Number of channels of `K x`.
-        kernel_size: Positive integer, or a pair of them: height and width.
-        padding: `"same"` or `"valid"`, of `K`.
-        padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
+        hidden_filters: Positive integer. Number of hidden channels.
+        kernel_size: Positive integer, or a pair: height and width of the
+            window.
+        padding: `"same"` or `"valid"`, of the convolution to hidden channels.
+            Defaults to `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
             of `keras.activations`. Defaults to `"relu"`.
-        step: Float, or `None`. The step `h`, if it is not to follow `K`.
-            Defaults to `None`, for `2 / max(|K|, 0.1)^2`.
-        kernel_initializer: Initializer of the kernel of `K`.
-        bias_initializer: Initializer of `b`.
-        kernel_regularizer: Regularizer of the kernel of `K`.
-        bias_regularizer: Regularizer of `b`.
-        **kwargs: Passed to `keras.layers.Layer`.
+        kernel_initializer: Initializer of the kernel. Defaults to
+            `"glorot_uniform"`.
+        bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
+        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
+            opposite side of the image, or zeros. Defaults to `"circular"`.
+        step: Positive float, or `None`. A given `step` stays fixed while the
+            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
+            the kernel's norm.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is out of range or the activation is not
@@ -102,10 +107,31 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         self,
         hidden_filters: int,
         kernel_size: int | Sequence[int],
+        padding: str = "same",
+        data_format: str | None = None,
+        activation: Any = "relu",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
+        padding_mode: str = "circular",
         step: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(hidden_filters, kernel_size, **kwargs)
+        super().__init__(
+            hidden_filters,
+            kernel_size,
+            padding=padding,
+            data_format=data_format,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            padding_mode=padding_mode,
+            **kwargs,
+        )
         self.step = step
         if step is not None:
             self.step = check_number(

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 
 from keras_lip.layers.convolutional.base_conv import BaseConv
-from keras_lip.layers.convolutional.cayley_conv_2d import CayleyConv2D
-from keras_lip.layers.convolutional.soc_conv_2d import SOCConv2D
+from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
+from keras_lip.layers.convolutional.soc_conv2d import SOCConv2D
 from keras_lip.layers.residual.base_skew_flow import BaseSkewFlow
-from keras_lip.layers.residual.convex_potential_conv_2d import (
+from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
 )
 
@@ -39,21 +39,31 @@ class SkewFlowConv2D(BaseSkewFlow):
     proven short enough.
 
     Args:
-        hidden_filters: Positive integer. Number of channels of `K x`.
-        kernel_size: Positive integer, or a pair of them: height and width of
-            the windows of `K` and of `A`.
-        flow: `"midpoint"` or `"exponential"`.
-        generator_initializer: Initializer of the convolution of which `A / 2`
-            is the skew part. With `"zeros"` the block starts as its convex
-            half.
-        generator_regularizer: Regularizer of the same.
-        name: String. Name of the layer.
-        dtype: Dtype or policy of the layer.
-        trainable: Boolean. Whether the weights are trained.
-        **kwargs: Passed to `ConvexPotentialConv2D`: `step`, `padding`,
-            `padding_mode`, `data_format`, `activation`, `kernel_initializer`,
-            `bias_initializer`, `kernel_regularizer` and `bias_regularizer`. The
-            mode and the format are those of both steps.
+        hidden_filters: Positive integer. Number of hidden channels.
+        kernel_size: Positive integer, or a pair: height and width of the
+            window.
+        padding: `"same"` or `"valid"`, of the convolution to hidden channels.
+            Defaults to `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
+        activation: Name or function of a non-decreasing 1-Lipschitz activation
+            of `keras.activations`. Defaults to `"relu"`.
+        kernel_initializer: Initializer of the kernel. Defaults to
+            `"glorot_uniform"`.
+        bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
+        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
+            opposite side of the image, or zeros. Defaults to `"circular"`.
+        step: Positive float, or `None`. A given `step` stays fixed while the
+            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
+            the kernel's norm.
+        flow: `"midpoint"` or `"exponential"`. How the flow of the generator is
+            discretized. Defaults to `"midpoint"`.
+        generator_initializer: Initializer of `G`. With `"zeros"` the block
+            starts as its convex half. Defaults to `"orthogonal"`.
+        generator_regularizer: Regularizer of `G`. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If the flow is unknown, an argument is not one that
@@ -83,28 +93,41 @@ class SkewFlowConv2D(BaseSkewFlow):
         self,
         hidden_filters: int,
         kernel_size: int | Sequence[int],
+        padding: str = "same",
+        data_format: str | None = None,
+        activation: Any = "relu",
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
+        padding_mode: str = "circular",
+        step: float | None = None,
         flow: str = "midpoint",
         generator_initializer: Any = "orthogonal",
         generator_regularizer: Any = None,
-        name: str | None = None,
-        dtype: Any = None,
-        trainable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             flow,
             generator_initializer,
             generator_regularizer,
-            name=name,
-            dtype=dtype,
-            trainable=trainable,
+            **kwargs,
         )
         self.potential = ConvexPotentialConv2D(
             hidden_filters,
             kernel_size,
+            padding=padding,
+            data_format=data_format,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            padding_mode=padding_mode,
+            step=step,
             dtype=self.dtype_policy,
-            trainable=trainable,
-            **kwargs,
+            trainable=self.trainable,
         )
         self.input_spec = self.potential.input_spec
         mode = self.potential.padding_mode

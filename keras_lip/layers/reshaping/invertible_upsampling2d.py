@@ -34,7 +34,7 @@ class InvertibleUpsampling2D(LipschitzLayer):
 
     Args:
         pool_size: Positive integer, or a pair of them: rows and columns of a
-            block.
+            block. Defaults to `2`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to that
             of the Keras configuration.
         **kwargs: Passed to `keras.layers.Layer`.

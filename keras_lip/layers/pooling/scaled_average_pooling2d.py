@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from keras_lip.layers.pooling.base_pooling_2d import BasePooling2D
+from keras_lip.layers.pooling.base_pooling2d import BasePooling2D
 from keras_lip.layers.pooling.sum_windows import sum_windows
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import on_images
@@ -34,11 +34,12 @@ class ScaledAveragePooling2D(BasePooling2D):
 
     Args:
         pool_size: Positive integer, or a pair of them: rows and columns of a
-            window.
+            window. Defaults to `2`.
         strides: Positive integer, or a pair of them. Defaults to `pool_size`.
         padding: `"valid"`, which drops the pixels that no window covers, or
             `"same"`, which pads with zeros. Other than in
-            `keras.layers.AveragePooling2D` they count as pixels.
+            `keras.layers.AveragePooling2D` they count as pixels. Defaults to
+            `"valid"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to that
             of the Keras configuration.
         **kwargs: Passed to `keras.layers.Layer`.

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_lip.held_values import compute_once
 from keras_lip.layers.convolutional.base_conv import BaseConv
-from keras_lip.layers.reshaping.invertible_downsampling_2d import (
+from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
 )
 from keras_lip.linalg import apply_exponential
@@ -61,32 +61,37 @@ class SOCConv2D(BaseConv):
     spectrum that its kernel can have.
 
     Args:
-        filters: Positive integer. Number of channels of the output.
-        kernel_size: Positive odd integer, or a pair of them: height and width.
-        train_terms: Positive integer. Number of terms after the first in
-            training, which is the degree of the polynomial and the number of
-            convolutions that the layer takes. The papers take 5.
-        eval_terms: Positive integer. The same at inference. The papers take 12
-            and 14.
+        filters: Positive integer. Number of output channels.
+        kernel_size: Positive odd integer, or a pair: height and width of the
+            window.
+        strides: Positive integer, or a pair. Strides must divide the sides of
+            the image. Defaults to `1`.
+        padding: `"same"`, the only one: the inputs and outputs of `A` have the
+            same size. Defaults to `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
+        activation: Activation function. Its Lipschitz constant must be known
+            and multiplies the layer's bound. Defaults to `None`.
+        use_bias: Boolean. Whether the layer adds a bias. Defaults to `True`.
+        kernel_initializer: Initializer of the free kernel. Defaults to
+            `"orthogonal"`.
+        bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the bias. Defaults to `None`.
+        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
+            opposite side of the image, or zeros. Defaults to `"circular"`.
+        train_terms: Positive integer. Terms of the exponential after the first
+            in training: the degree of the polynomial, and the number of
+            convolutions. The papers take 5. Defaults to `6`.
+        eval_terms: Positive integer. Terms at inference. The papers take 12 and
+            14. Defaults to `12`.
         max_norm: Positive float. Bound under which the norm of `A` is held.
+            Defaults to `2.0`.
         gradient: `"fast"` or `"exact"`. How the gradient of the kernel is
-            computed in training: approximately, by one convolution whatever the
-            number of terms, or by one for each. That of the inputs is exact in
-            both cases.
-        strides: Positive integer, or a pair. They must divide the sides of the
-            image.
-        padding: `"same"`: the inputs and outputs of `A` have the same size.
-        padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
-        activation: Activation function of a known Lipschitz bound, which
-            counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector.
-        kernel_initializer: Initializer of the free kernel.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the free kernel.
-        bias_regularizer: Regularizer of the bias.
-        **kwargs: Passed to `keras.layers.Layer`.
+            computed in training: approximately, by one convolution for any
+            number of terms, or exactly, by one for each term. The gradient of
+            the inputs is exact in both cases. Defaults to `"fast"`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is out of range, a side of the window is
@@ -98,7 +103,8 @@ class SOCConv2D(BaseConv):
         `(batch_size, channels, height, width)`.
 
     Output shape:
-        As that of `keras.layers.Conv2D`.
+        `(batch_size, height // stride, width // stride, filters)`, or with
+        `"channels_first"` the channels come second.
 
     Example:
 
@@ -119,13 +125,39 @@ class SOCConv2D(BaseConv):
         self,
         filters: int,
         kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str = "same",
+        data_format: str | None = None,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
+        padding_mode: str = "circular",
         train_terms: int = 6,
         eval_terms: int = 12,
         max_norm: float = 2.0,
         gradient: str = "fast",
         **kwargs: Any,
     ) -> None:
-        super().__init__(2, filters, kernel_size, **kwargs)
+        super().__init__(
+            2,
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            padding_mode=padding_mode,
+            **kwargs,
+        )
         self.train_terms = check_positive_integer("train_terms", train_terms)
         self.eval_terms = check_positive_integer("eval_terms", eval_terms)
         self.max_norm = check_number("max_norm", max_norm, 0, open_low=True)

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_lip.held_values import compute_once
 from keras_lip.layers.convolutional.base_conv import BaseConv
-from keras_lip.layers.reshaping.invertible_downsampling_2d import (
+from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
 )
 from keras_lip.layers.shrink_kernel import shrink_kernel
@@ -55,24 +55,26 @@ class CayleyConv2D(BaseConv):
     the channels of one pixel, and the window that of the blocks it meets.
 
     Args:
-        filters: Positive integer. Number of channels of the output.
-        kernel_size: Positive integer, or a pair of them: height and width.
-        scale: Float in `(0, 1]`, by which the outputs are multiplied before the
-            bias is added. Below one the layer is a contraction.
+        filters: Positive integer. Number of output channels.
+        kernel_size: Positive integer, or a pair: height and width of the
+            window.
         strides: Positive integer, or a pair. Strides must divide the sides of
-            the image.
-        padding: Must be `"same"`.
-        padding_mode: Must be `"circular"`: a Fourier transform knows no border.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
-        activation: Activation function of a known Lipschitz bound, which
-            counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector.
-        kernel_initializer: Initializer of the free kernel.
-        bias_initializer: Initializer of the bias.
-        kernel_regularizer: Regularizer of the free kernel.
-        bias_regularizer: Regularizer of the bias.
-        **kwargs: Passed to `keras.layers.Layer`.
+            the image. Defaults to `1`.
+        padding: `"same"`, the only one. Defaults to `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
+        activation: Activation function. Its Lipschitz constant must be known
+            and multiplies the layer's bound. Defaults to `None`.
+        use_bias: Boolean. Whether the layer adds a bias. Defaults to `True`.
+        kernel_initializer: Initializer of the free kernel. Defaults to
+            `"orthogonal"`.
+        bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
+        bias_regularizer: Regularizer of the bias. Defaults to `None`.
+        padding_mode: `"circular"`, the only one. Defaults to `"circular"`.
+        scale: Float in (0, 1]. Factor of the outputs, before the bias
+            is added. Below one the layer is a contraction. Defaults to `1.0`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is out of range, no bound of the activation
@@ -84,7 +86,8 @@ class CayleyConv2D(BaseConv):
         `(batch_size, channels, height, width)`.
 
     Output shape:
-        As that of `keras.layers.Conv2D`.
+        `(batch_size, height // stride, width // stride, filters)`, or with
+        `"channels_first"` the channels come second.
 
     Example:
 
@@ -103,11 +106,36 @@ class CayleyConv2D(BaseConv):
         self,
         filters: int,
         kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str = "same",
+        data_format: str | None = None,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         *,
+        padding_mode: str = "circular",
         scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(2, filters, kernel_size, **kwargs)
+        super().__init__(
+            2,
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            padding_mode=padding_mode,
+            **kwargs,
+        )
         self.scale = check_number("scale", scale, 0, 1, open_low=True)
         if (self.padding, self.padding_mode) != ("same", "circular"):
             raise ValueError(

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_lip.layers.pooling.base_global_pooling_2d import BaseGlobalPooling2D
+from keras_lip.layers.pooling.base_global_pooling2d import BaseGlobalPooling2D
 from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
 from keras_lip.layers.pooling.widen import widen
 from keras_lip.program.builder import Wire
@@ -24,7 +24,8 @@ class GlobalL2NormPooling2D(BaseGlobalPooling2D):
     Args:
         data_format: `"channels_last"` or `"channels_first"`. Defaults to that
             of the Keras configuration.
-        keepdims: Boolean. Whether to keep the sides, of size one.
+        keepdims: Boolean. Whether to keep the sides, of size one. Defaults to
+            `False`.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Raises:

@@ -35,7 +35,7 @@ class SkewFlowConv2DTest(ConvolutionTestCase):
     )
     def test_outputs_are_those_of_two_half_steps(self, flow, padding_mode):
         layer = layers.SkewFlowConv2D(
-            3, 3, flow, step=0.1, padding_mode=padding_mode
+            3, 3, flow=flow, step=0.1, padding_mode=padding_mode
         )
         operator = ConvolutionOperator(padding_mode=padding_mode)
         x = self.normal(2, 4, 6, 2)
@@ -78,13 +78,13 @@ class SkewFlowConv2DTest(ConvolutionTestCase):
 
     def test_invalid_arguments_are_refused(self):
         with self.assertRaisesRegex(ValueError, "Unknown flow: 'euler'"):
-            layers.SkewFlowConv2D(3, 3, "euler")
+            layers.SkewFlowConv2D(3, 3, flow="euler")
         with self.assertRaisesRegex(ValueError, "`flow='exponential'`"):
             layers.SkewFlowConv2D(3, 3, padding_mode="zeros")
         with self.assertRaisesRegex(ValueError, "`hidden_filters` must be"):
             layers.SkewFlowConv2D(0, 3)
         with self.assertRaisesRegex(ValueError, "`kernel_size` must be odd"):
-            even = layers.SkewFlowConv2D(3, 2, "exponential")
+            even = layers.SkewFlowConv2D(3, 2, flow="exponential")
             even.build((None, 4, 6, 2))
         with self.assertRaisesRegex(ValueError, "known sides"):
             layers.SkewFlowConv2D(3, 3).build((None, None, 6, 2))

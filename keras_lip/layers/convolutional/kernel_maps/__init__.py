@@ -1,0 +1,21 @@
+"""How the kernel of a convolution comes from the weights that are trained."""
+
+from keras_lip.layers.convolutional.kernel_maps.aol import AOL
+from keras_lip.layers.convolutional.kernel_maps.bcop import BCOP
+from keras_lip.layers.convolutional.kernel_maps.estimated_norm import (
+    ClippedNorm,
+)
+from keras_lip.layers.convolutional.kernel_maps.estimated_norm import UnitNorm
+from keras_lip.layers.convolutional.kernel_maps.kernel_map import KernelGeometry
+from keras_lip.layers.convolutional.kernel_maps.kernel_map import KernelMap
+from keras_lip.layers.convolutional.kernel_maps.rko import RKO
+
+__all__ = (
+    "AOL",
+    "BCOP",
+    "ClippedNorm",
+    "KernelGeometry",
+    "KernelMap",
+    "RKO",
+    "UnitNorm",
+)

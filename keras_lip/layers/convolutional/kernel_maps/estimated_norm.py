@@ -1,0 +1,83 @@
+"""Kernels divided by an estimate of the norm of their convolution."""
+
+import abc
+from typing import Any
+
+from keras import ops
+
+from keras_lip.layers.convolutional.kernel_maps.kernel_map import KernelGeometry
+from keras_lip.layers.convolutional.kernel_maps.kernel_map import KernelMap
+from keras_lip.linalg import power_iteration
+from keras_lip.linalg import scale_to_one
+from keras_lip.linalg import start_vector
+from keras_lip.types import State
+from keras_lip.types import Tensor
+
+# Iterations of the power method, as those of `ConvexPotentialDense`.
+_TRAINING_ITERATIONS = 1
+_INFERENCE_ITERATIONS = 100
+
+
+class _EstimatedNorm(KernelMap):
+    """Divides the kernel by a norm that the power method estimates.
+
+    The method runs on the convolution itself, of images of the size that the
+    layer is built for. Its vector is an image, and the state.
+    """
+
+    is_estimate = True
+
+    def initial_state(self, geometry: KernelGeometry) -> State:
+        vector = start_vector((1, *geometry.image))
+        return {"power_iteration_vector": vector}
+
+    @abc.abstractmethod
+    def scale(self, kernel: Tensor) -> Tensor:
+        """Returns the multiple of the kernel that is divided by its norm."""
+
+    @abc.abstractmethod
+    def divide(self, kernel: Tensor, norm: Tensor) -> Tensor:
+        """Divides a kernel by its norm, as it is estimated."""
+
+    def constrain(
+        self,
+        geometry: KernelGeometry,
+        weights: dict[str, Tensor],
+        state: dict[str, Any],
+        training: bool,
+    ) -> tuple[Tensor, State]:
+        kernel = self.scale(weights["free_kernel"])
+        norm, vector = power_iteration(
+            geometry.operator,
+            kernel,
+            ops.convert_to_tensor(state["power_iteration_vector"]),
+            _TRAINING_ITERATIONS if training else _INFERENCE_ITERATIONS,
+        )
+        return self.divide(kernel, norm), {"power_iteration_vector": vector}
+
+
+class UnitNorm(_EstimatedNorm):
+    """Divides the kernel by its norm.
+
+    Reference:
+
+    - [Gouk et al., 2021](https://arxiv.org/abs/1804.04368), section 4
+    """
+
+    def scale(self, kernel: Tensor) -> Tensor:
+        return scale_to_one(kernel, axis=None)
+
+    def divide(self, kernel: Tensor, norm: Tensor) -> Tensor:
+        # The norm is at least the largest entry that meets a pixel, and so one
+        # unless the kernel vanishes.
+        return kernel / ops.maximum(norm, 1e-12)
+
+
+class ClippedNorm(_EstimatedNorm):
+    """Divides the kernel by its norm where that exceeds one."""
+
+    def scale(self, kernel: Tensor) -> Tensor:
+        return kernel
+
+    def divide(self, kernel: Tensor, norm: Tensor) -> Tensor:
+        return kernel / ops.maximum(norm, 1.0)
