@@ -119,6 +119,10 @@ CANDIDATES = {
         lambda mode: kl.layers.CayleyConv2D(CHANNELS, KERNEL_SIZE),
         4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2,
     ),
+    "LOTConv2D": Candidate(
+        lambda mode: kl.layers.LOTConv2D(CHANNELS, KERNEL_SIZE),
+        4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2,
+    ),
 }
 
 

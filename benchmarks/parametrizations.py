@@ -39,7 +39,8 @@ def make_steps(units: int, batch_size: int) -> dict[str, Callable]:
     two_layers = {"Dense": [keras.layers.Dense(units) for _ in range(2)]}
     for name, parametrization in PARAMETRIZATIONS.items():
         two_layers[name] = [
-            kl.layers.LipschitzDense(units, parametrization) for _ in range(2)
+            kl.layers.LipschitzDense(units, parametrization=parametrization)
+            for _ in range(2)
         ]
     return {
         name: make_training_step(layers, x, "mse")

@@ -107,9 +107,9 @@ def choose_dense(hp: Any) -> MakeDense:
         if kind == "sandwich":
             return [kl.layers.SandwichDense(units)]
         if kind == "lipschitz":
-            layer = kl.layers.LipschitzDense(units, lipschitz)
+            layer = kl.layers.LipschitzDense(units, parametrization=lipschitz)
         else:
-            layer = kl.layers.OrthogonalDense(units, orthogonal)
+            layer = kl.layers.OrthogonalDense(units, parametrization=orthogonal)
         return [layer, activation()]
 
     return make

@@ -1,42 +1,15 @@
 """The convolutions that an application can be built of, by name."""
 
-from collections.abc import Callable
 from typing import Any
 
-import keras
-
-from keras_lip.layers.convolutional.aol_conv import AOLConv2D
-from keras_lip.layers.convolutional.bcop_conv import BCOPConv2D
-from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
-from keras_lip.layers.convolutional.ossn_conv2d import OSSNConv2D
-from keras_lip.layers.convolutional.rko_conv import RKOConv2D
-from keras_lip.layers.convolutional.soc_conv2d import SOCConv2D
-from keras_lip.layers.convolutional.svcm_conv2d import SVCMConv2D
+from keras_lip.layers.registry import CONVOLUTIONS
+from keras_lip.layers.registry import get
 from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
 )
 from keras_lip.layers.reshaping.pad_channels import PadChannels
 from keras_lip.layers.reshaping.truncate_channels import TruncateChannels
-from keras_lip.layers.residual.convex_potential_conv2d import (
-    ConvexPotentialConv2D,
-)
-from keras_lip.layers.residual.sll_conv2d import SLLConv2D
 from keras_lip.types import Tensor
-from keras_lip.validation import check_known
-
-_CONVOLUTIONS: dict[str, Callable[..., keras.layers.Layer]] = {
-    "aol": AOLConv2D,
-    "bcop": BCOPConv2D,
-    "cayley": CayleyConv2D,
-    "ossn": OSSNConv2D,
-    "rko": RKOConv2D,
-    "soc": SOCConv2D,
-    "svcm": SVCMConv2D,
-}
-_RESIDUAL: dict[str, Callable[..., keras.layers.Layer]] = {
-    "cpl": ConvexPotentialConv2D,
-    "sll": SLLConv2D,
-}
 
 
 def convolve(
@@ -55,7 +28,7 @@ def convolve(
 
     Args:
         images: Symbolic tensor, channels last.
-        convolution: Name of the parametrization.
+        convolution: Name that `keras_lip.layers.get` knows.
         filters: Integer. Number of channels of the output.
         kernel_size: Integer. Side of the window.
         padding_mode: `"circular"` or `"zeros"`.
@@ -66,19 +39,18 @@ def convolve(
     Raises:
         ValueError: If `convolution` is not known.
     """
-    check_known("convolution", convolution, [*_CONVOLUTIONS, *_RESIDUAL])
+    layer_cls = get(convolution)
     arguments: dict[str, Any] = {
         "padding_mode": padding_mode,
         "data_format": "channels_last",
     }
     if convolution == "soc":
         kernel_size += 1 - kernel_size % 2
-    if convolution in _CONVOLUTIONS:
-        layer = _CONVOLUTIONS[convolution](filters, kernel_size, **arguments)
-        return layer(images)
+    if convolution in CONVOLUTIONS:
+        return layer_cls(filters, kernel_size, **arguments)(images)
     if filters > images.shape[-1]:
         images = PadChannels(filters)(images)
-    images = _RESIDUAL[convolution](filters, kernel_size, **arguments)(images)
+    images = layer_cls(filters, kernel_size, **arguments)(images)
     if filters < images.shape[-1]:
         images = TruncateChannels(filters)(images)
     return images

@@ -68,7 +68,7 @@ def FullyConnected3(
     )
     x = keras.layers.Flatten("channels_last")(inputs)
     for _ in range(3):
-        x = OrthogonalDense(units, parametrization)(x)
+        x = OrthogonalDense(units, parametrization=parametrization)(x)
         x = make_activation(activation)(x)
     outputs = make_head(head, classes, parametrization)(x)
     return LipschitzModel(inputs, outputs, name=name)

@@ -103,7 +103,7 @@ def LargeConvNet(
         x = make_activation(activation)(x)
     x = keras.layers.Flatten("channels_last")(x)
     for _ in range(2):
-        x = OrthogonalDense(units, parametrization)(x)
+        x = OrthogonalDense(units, parametrization=parametrization)(x)
         x = make_activation(activation)(x)
     outputs = make_head(head, classes, parametrization)(x)
     return LipschitzModel(inputs, outputs, name=name)

@@ -56,7 +56,9 @@ def make_head(
     check_positive_integer("hidden_units", hidden_units)
     heads: dict[str, Callable[[], keras.layers.Layer]] = {
         "curvature": lambda: CurvatureHead(classes, hidden_units),
-        "orthogonal": lambda: OrthogonalDense(classes, parametrization),
+        "orthogonal": lambda: OrthogonalDense(
+            classes, parametrization=parametrization
+        ),
         "truncation": lambda: TruncateChannels(classes),
         "unit_norm": lambda: UnitNormDense(classes),
     }

@@ -97,7 +97,7 @@ def ResNet9(
     x = _pool(block(x, 8 * width))
     x = residual(x, 8 * width)
     x = keras.layers.Flatten("channels_last")(_pool(x))
-    x = OrthogonalDense(units, parametrization)(x)
+    x = OrthogonalDense(units, parametrization=parametrization)(x)
     x = make_activation(activation)(x)
     outputs = make_head(head, classes, parametrization)(x)
     return LipschitzModel(inputs, outputs, name=name)

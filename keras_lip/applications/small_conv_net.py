@@ -84,7 +84,7 @@ def SmallConvNet(
         x = convolve(downsample(x), convolution, filters, 2, padding_mode)
         x = make_activation(activation)(x)
     x = keras.layers.Flatten("channels_last")(x)
-    x = OrthogonalDense(units, parametrization)(x)
+    x = OrthogonalDense(units, parametrization=parametrization)(x)
     x = make_activation(activation)(x)
     outputs = make_head(head, classes, parametrization)(x)
     return LipschitzModel(inputs, outputs, name=name)

@@ -16,6 +16,7 @@ from keras_lip.layers.convolutional.bcop_conv import BCOPConv1D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2DTranspose
 from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
+from keras_lip.layers.convolutional.lot_conv2d import LOTConv2D
 from keras_lip.layers.convolutional.ossn_conv2d import OSSNConv2D
 from keras_lip.layers.convolutional.rko_conv import RKOConv1D
 from keras_lip.layers.convolutional.rko_conv import RKOConv2D
@@ -46,6 +47,7 @@ from keras_lip.layers.pooling.projection_pooling import ProjectionPooling
 from keras_lip.layers.pooling.scaled_average_pooling2d import (
     ScaledAveragePooling2D,
 )
+from keras_lip.layers.registry import get
 from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
 )
@@ -93,6 +95,7 @@ __all__ = (
     "InvertibleUpsampling2D",
     "L2NormPooling2D",
     "LayerCentering",
+    "LOTConv2D",
     "LayerStack",
     "LinfDense",
     "LipschitzConcatenate",
@@ -118,6 +121,7 @@ __all__ = (
     "SkewFlowDense",
     "TruncateChannels",
     "UnitNormDense",
+    "get",
 )
 
 

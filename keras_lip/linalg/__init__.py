@@ -5,6 +5,7 @@ from keras_lip.linalg.aol_rescaling import rescale_columns
 from keras_lip.linalg.block_convolution import block_convolution
 from keras_lip.linalg.block_product import block_product
 from keras_lip.linalg.complex_cayley import complex_cayley
+from keras_lip.linalg.complex_polar import complex_polar
 from keras_lip.linalg.correlation_moduli import correlation_moduli
 from keras_lip.linalg.fast_exponential import apply_exponential_fast
 from keras_lip.linalg.generator_factor import generator_factor
@@ -29,6 +30,7 @@ __all__ = (
     "block_convolution",
     "block_product",
     "complex_cayley",
+    "complex_polar",
     "correlation_moduli",
     "generator_factor",
     "kernel_spectrum",

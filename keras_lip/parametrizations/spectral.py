@@ -39,7 +39,10 @@ class Spectral(Parametrization):
     Example:
 
     >>> layer = keras_lip.layers.LipschitzDense(
-    ...     64, keras_lip.parametrizations.Spectral(training_iterations=3)
+    ...     64,
+    ...     parametrization=keras_lip.parametrizations.Spectral(
+    ...         training_iterations=3
+    ...     ),
     ... )
 
     Reference:

@@ -11,6 +11,7 @@ KINDS = {
     "aol": "AOLConv2D",
     "bcop": "BCOPConv2D",
     "cayley": "CayleyConv2D",
+    "lot": "LOTConv2D",
     "cpl": "ConvexPotentialConv2D",
     "ossn": "OSSNConv2D",
     "rko": "RKOConv2D",

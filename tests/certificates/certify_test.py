@@ -16,7 +16,9 @@ def make_linear_network(head, classes=4, depth=3):
         parametrization = "bjorck" if index % 2 else "cayley"
         stack.append(
             layers.OrthogonalDense(
-                8, parametrization, bias_initializer="random_normal"
+                8,
+                parametrization=parametrization,
+                bias_initializer="random_normal",
             )
         )
     return models.LipschitzSequential([*stack, head(classes)])

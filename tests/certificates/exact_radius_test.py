@@ -103,7 +103,9 @@ class ExactRadiusTest(LipschitzTestCase):
         stack, matrix = [keras.Input((4,))], np.eye(4)
         for _ in range(6):
             stack.append(
-                kl.layers.OrthogonalDense(4, parametrization, use_bias=False)
+                kl.layers.OrthogonalDense(
+                    4, parametrization=parametrization, use_bias=False
+                )
             )
         model = keras.Sequential([*stack, layers.Dense(3)])
         for layer in model.layers[:-1]:

@@ -36,6 +36,7 @@ LAYERS = {
         *(layers.BCOPConv2DTranspose, (3, 3), {}, IMAGE, 1.0),
     ),
     "cayley_conv_2d": (layers.CayleyConv2D, (2, 3), {}, IMAGE, 1.0),
+    "lot_conv_2d": (layers.LOTConv2D, (2, 3), {}, IMAGE, None),
     "cayley_conv_2d_tall": (layers.CayleyConv2D, (1, 3), {}, IMAGE, 1.0),
     "cayley_conv_2d_wide": (layers.CayleyConv2D, (3, 3), {}, IMAGE, 1.0),
     "convex_potential_conv_2d": (

@@ -48,6 +48,7 @@ WEIGHTED = {
     "ConvexPotentialExpansion": (make_expansion, VECTORS),
     "CurvatureHead": (lambda **k: layers.CurvatureHead(4, 3, **k), VECTORS),
     "Householder": (layers.Householder, VECTORS),
+    "LOTConv2D": (lambda **k: layers.LOTConv2D(4, 3, **k), IMAGES),
     "LayerStack": (make_stack, VECTORS),
     "LinfDense": (lambda **k: layers.LinfDense(4, **k), VECTORS),
     "LipschitzDense": (lambda **k: layers.LipschitzDense(4, **k), VECTORS),

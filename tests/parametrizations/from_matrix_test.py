@@ -105,7 +105,9 @@ class FromMatrixTest(LipschitzTestCase):
     def test_a_layer_starts_with_a_matrix(self, name):
         matrix = self.rotation(4)
         start = parametrizations.get(name).from_matrix(matrix)
-        layer = layers.OrthogonalDense(4, name, kernel_initializer=start)
+        layer = layers.OrthogonalDense(
+            4, parametrization=name, kernel_initializer=start
+        )
         model = keras.Sequential([keras.Input((4,)), layer])
         self.assertAllClose(layer.kernel, matrix, 3e-6)
         path = self.temporary_path("model.keras")

@@ -175,6 +175,7 @@ IMAGES = {
     "global_max": lambda d, s: stock.GlobalMaxPooling2D(),
     "global_scaled": lambda d, s: lip.GlobalScaledAveragePooling2D(),
     "l2_norm": lambda d, s: lip.L2NormPooling2D(d.integer(1, 2)),
+    "lot_conv": lambda d, s: lip.LOTConv2D(d.integer(1, 4), 3),
     "max_pooling": lambda d, s: stock.MaxPooling2D(
         d.integer(1, 3), d.integer(1, 2), d.choose(PADDINGS)
     ),

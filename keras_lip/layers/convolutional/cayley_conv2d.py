@@ -4,39 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
-from keras_lip.held_values import compute_once
-from keras_lip.layers.convolutional.base_conv import BaseConv
-from keras_lip.layers.reshaping.invertible_downsampling2d import (
-    InvertibleDownsampling2D,
-)
-from keras_lip.layers.shrink_kernel import shrink_kernel
+from keras_lip.layers.convolutional.fourier_conv import FourierConv
 from keras_lip.linalg import complex_cayley
-from keras_lip.linalg import kernel_spectrum
-from keras_lip.linalg import split_phases
-from keras_lip.operators import FourierOperator
-from keras_lip.program.builder import Wire
-from keras_lip.program.freezing.activations import activate
-from keras_lip.program.freezing.reading import channels_back
-from keras_lip.program.freezing.reading import channels_last
-from keras_lip.program.freezing.reading import read_bias
-from keras_lip.program.nodes.einsum import Einsum
-from keras_lip.program.nodes.selections import SpaceToDepth
-from keras_lip.proofs.rounding import multiply_up
-from keras_lip.read_weight import read_weight
-from keras_lip.types import Array
 from keras_lip.types import Config
-from keras_lip.types import Shape
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number
 
-# The last of the products that the layer consists of, to which a bias is added.
-_LAST = "bhqko,qkw->bhwo"
-
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class CayleyConv2D(BaseConv):
+class CayleyConv2D(FourierConv):
     """2D convolution that the Cayley transform makes orthogonal.
 
     A circular convolution multiplies each frequency of the image by a matrix of
@@ -121,7 +98,6 @@ class CayleyConv2D(BaseConv):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            2,
             filters,
             kernel_size,
             strides=strides,
@@ -137,126 +113,12 @@ class CayleyConv2D(BaseConv):
             **kwargs,
         )
         self.scale = check_number("scale", scale, 0, 1, open_low=True)
-        if (self.padding, self.padding_mode) != ("same", "circular"):
-            raise ValueError(
-                "`CayleyConv2D` is orthogonal in the Fourier domain, where "
-                "images continue periodically: `padding` must be 'same' and "
-                "`padding_mode` 'circular'. Use `AOLConv2D` with another "
-                f"padding. Received: padding={self.padding!r}, "
-                f"padding_mode={self.padding_mode!r}"
-            )
 
-    def build(self, input_shape: Shape) -> None:
-        super().build(input_shape)
-        # The bound is of the size that it was measured for, and no other.
-        self.input_spec = keras.layers.InputSpec(
-            ndim=4, axes=dict(enumerate(input_shape[1:], start=1))
-        )
-
-    def add_kernel(self, channels: int, sides: Shape) -> None:
-        pairs = [
-            (side or 0, stride)
-            for side, stride in zip(sides, self.strides, strict=True)
-        ]
-        if any(not side or side % stride for side, stride in pairs):
-            raise ValueError(
-                f"The images of layer '{self.name}' must have known sides that "
-                "are multiples of its strides. Received: images of sides "
-                f"{tuple(sides)}, strides={self.strides}"
-            )
-        rows, columns = (side // stride for side, stride in pairs)
-        self.operator = FourierOperator((rows, columns))
-        self.downsampling = InvertibleDownsampling2D(
-            self.strides, "channels_last", dtype=self.dtype_policy
-        )
-        self.downsampling.build((None, *sides, channels))
-        self.free_kernel = self.add_weight(
-            name="free_kernel",
-            shape=(*self.kernel_size, channels, self.filters),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            # It stays in float32 under mixed precision, and so do the
-            # transforms: in bfloat16 neither would be orthogonal.
-            autocast=False,
-        )
-
-    def compute_spectrum(self) -> tuple[Tensor, Tensor]:
-        """Returns the unitary matrices, as real and imaginary parts.
-
-        Returns:
-            Tuple of tensors of shape `(frequencies, in_channels, filters)`,
-            where `in_channels` counts those of a whole block of pixels, one for
-            each frequency of `FourierOperator`.
-        """
-        kernel = ops.convert_to_tensor(self.free_kernel)
-        kernel = split_phases(kernel, self.strides)
-        spectrum = kernel_spectrum(kernel, self.operator.sides)
-        real, imaginary = complex_cayley(*spectrum)
+    def constrain_spectrum(
+        self, real: Tensor, imaginary: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        real, imaginary = complex_cayley(real, imaginary)
         return self.scale * real, self.scale * imaginary
-
-    @property
-    def kernel(self) -> Tensor:
-        """The kernel that runs, that of a `FourierOperator`."""
-        real, imaginary = self.compute_spectrum()
-        top = ops.concatenate([real, imaginary], axis=-1)
-        bottom = ops.concatenate([-imaginary, real], axis=-1)
-        return ops.concatenate([top, bottom], axis=-2)
-
-    def convolve(self, images: Tensor, training: bool) -> Tensor:
-        dtype = images.dtype
-        if training:
-            kernel = self.kernel
-        else:
-            kernel = compute_once(self, lambda: self.kernel)
-        images = ops.cast(self.downsampling(images), kernel.dtype)
-        return ops.cast(self.operator.matvec(kernel, images), dtype)
-
-    def freeze(self, *inputs: Wire) -> Wire:
-        kernel = compute_once(self, lambda: self.kernel)
-        x = channels_last(inputs[0], self)
-        if x.proven:
-            kernel = shrink_kernel(kernel, self._bound_norm())
-        if max(self.strides) > 1:
-            x = x.then(SpaceToDepth(self.strides))
-        bias = read_bias(self)
-        for equation, weight in self._transforms(read_weight(kernel)):
-            last = equation == _LAST and bias is not None
-            node = Einsum(
-                weight, bias if last else None, equation, "o" if last else ""
-            )
-            x = x.then(node)
-        return channels_back(activate(x, self.activation), self)
-
-    def _transforms(self, kernel: Array) -> list[tuple[str, Array]]:
-        """Returns the products that the layer consists of.
-
-        Parts are real and imaginary: `p` and `q` of the image, `r` and `s` of
-        the spectrum.
-        """
-        rows, columns = self.operator.sides
-        half = columns // 2 + 1
-        row_matrix, column_matrix = map(
-            read_weight, self.operator.matrices(self.free_kernel.dtype)
-        )
-        row_matrix = row_matrix.reshape(rows, 2, rows, 2)
-        column_matrix = column_matrix.reshape(2, half, columns)
-        kernel = kernel.reshape(rows, half, 2, -1, 2, self.filters)
-        return [
-            ("bhwi,pkw->bhpki", column_matrix),
-            ("bhpki,frhp->bfkri", row_matrix),
-            ("bfkri,fkriso->bfkso", kernel),
-            ("bfkso,fshq->bhqko", row_matrix),
-            (_LAST, column_matrix),
-        ]
-
-    def _bound_norm(self) -> float:
-        """Bounds the norm of the convolution that runs, from above."""
-        kernel = read_weight(self.kernel)
-        norms = (
-            Einsum(weight, None, equation).constant("l2", None)
-            for equation, weight in self._transforms(kernel)
-        )
-        return multiply_up(*norms)
 
     def get_config(self) -> Config:
         return {**super().get_config(), "scale": self.scale}

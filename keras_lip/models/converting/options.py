@@ -13,6 +13,7 @@ from keras_lip.layers import RKOConv1D
 from keras_lip.layers import RKOConv2D
 from keras_lip.layers import RKOConv2DTranspose
 from keras_lip.layers import SVCMConv2D
+from keras_lip.layers.registry import CONVOLUTIONS as BY_METHOD
 from keras_lip.parametrizations import Parametrization
 from keras_lip.validation import check_known
 
@@ -32,7 +33,7 @@ CONVOLUTIONS: dict[str, dict[type, Any]] = {
     "svcm": {keras.layers.Conv2D: SVCMConv2D},
 }
 
-_OTHER_CONVOLUTIONS = ("bcop", "cayley", "soc")
+_OTHER_CONVOLUTIONS = BY_METHOD.keys() - CONVOLUTIONS.keys()
 
 
 @dataclasses.dataclass(frozen=True)

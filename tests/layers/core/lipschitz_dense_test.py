@@ -31,7 +31,9 @@ class LipschitzDenseTest(LipschitzTestCase):
     @parameterized.parameters("aol", "frobenius")
     def test_norm_is_at_most_one(self, parametrization):
         layer = layers.LipschitzDense(
-            4, parametrization, kernel_initializer="random_normal"
+            4,
+            parametrization=parametrization,
+            kernel_initializer="random_normal",
         )
         layer.build((None, 6))
         layer.free_kernel.assign(self.normal(6, 4, scale=20.0))
@@ -76,7 +78,9 @@ class LipschitzDenseTest(LipschitzTestCase):
         self.assertLess(layer.lipschitz_bound(), 1.001)
 
     def test_training_and_inference_agree(self):
-        layer = layers.LipschitzDense(3, parametrizations.Spectral(100))
+        layer = layers.LipschitzDense(
+            3, parametrization=parametrizations.Spectral(100)
+        )
         x = self.normal(4, 5)
         self.assertAllClose(layer(x, training=True), layer(x), 1e-5)
         self.assertAllClose(

@@ -61,7 +61,7 @@ class OrthogonalDenseTest(LipschitzTestCase):
 
     @parameterized.parameters(("bjorck", 3), ("cayley", 3), ("cayley", 9))
     def test_kernel_is_orthogonal(self, parametrization, units):
-        layer = layers.OrthogonalDense(units, parametrization)
+        layer = layers.OrthogonalDense(units, parametrization=parametrization)
         layer.build((None, 6))
         self.assertAllClose(
             self.singular_values(layer.kernel), np.ones(min(6, units)), 1e-5

@@ -339,7 +339,7 @@ class CertifiedModelTest(LipschitzTestCase):
         # An estimate is far too low: the bound says so, and no kernel is
         # divided by it.
         estimated = layers.LipschitzDense(
-            8, parametrizations.Spectral(inference_iterations=1)
+            8, parametrization=parametrizations.Spectral(inference_iterations=1)
         )
         model = keras.Sequential(
             [keras.Input((6,)), estimated, layers.UnitNormDense(4)]
