@@ -71,6 +71,6 @@ class ConvolveTest(LipschitzTestCase):
         with self.assertRaisesRegex(
             ValueError,
             "Unknown convolution: 'fft'. The known ones are: 'aol', 'bcop', "
-            "'cayley', 'cpl', 'ossn', 'rko', 'sll', 'soc', 'svcm'",
+            "'cayley', 'cpl', 'lot', 'ossn', 'rko', 'sll', 'soc', 'svcm'",
         ):
             make_model("fft", 2, 2)

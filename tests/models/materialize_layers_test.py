@@ -26,6 +26,7 @@ CASES = (
     ("BCOPConv2DTranspose", (4, 3), IMAGE),
     ("BatchCentering", (), VECTOR),
     ("CayleyConv2D", (4, 3), IMAGE),
+    ("LOTConv2D", (4, 3), IMAGE),
     ("ConvexAdd", (), [VECTOR, VECTOR]),
     ("ConvexPotentialConv2D", (4, 3), IMAGE),
     ("ConvexPotentialDense", (5,), VECTOR),
