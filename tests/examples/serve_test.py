@@ -17,9 +17,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 import keras_lip as kl
-from tests.examples.load_example import EXAMPLES
-from tests.examples.load_example import load_example
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.load_script import EXAMPLES
+from tests.load_script import load_example
 
 SHAPE = (8, 8, 1)
 START = 120  # seconds, on a machine that does other work

@@ -1,12 +1,12 @@
 import errno
 
-from tests.examples.load_example import load_example
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.load_script import load_experiment
 
 
 class WholeFilesTest(LipschitzTestCase):
     def test_file_is_replaced_by_a_whole_one_alone(self):
-        write_whole = load_example("whole_files").write_whole
+        write_whole = load_experiment("whole_files").write_whole
         path = self.temporary_path("model.keras")
         path.write_text("old")
 

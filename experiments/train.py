@@ -1,6 +1,6 @@
 """# Train a published network by its recipe
 
-    python examples/train.py --recipe small-bcop --dataset mnist
+    python experiments/train.py --recipe small-bcop --dataset mnist
 
 runs a recipe of `recipes.toml` on a data set, certifies the network of the last
 epoch on the test part, attacks the certificate, and writes into `--output`
