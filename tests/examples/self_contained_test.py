@@ -22,3 +22,7 @@ class SelfContainedTest(LipschitzTestCase):
         for path in EXAMPLES.rglob("*.py"):
             found = set(imported_packages(path))
             self.assertEqual(found & (experiments | folders), set(), path)
+
+    def test_every_example_has_a_short_run(self):
+        for path in EXAMPLES.glob("*.py"):
+            self.assertIn('"--smoke"', path.read_text(), path)
