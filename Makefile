@@ -1,7 +1,9 @@
-# `make quickstart` trains and certifies a network; `make test` checks everything.
-# Both set up what they need in `.venv`.
+# `make quickstart` trains and certifies a network; `make check` is for while you
+# work, `make test` checks everything. All set up what they need in `.venv`.
 
 PYTHON ?= python3
+# `make check` runs on PyTorch, unless BACKEND names another.
+CHECK_BACKEND := $(or $(BACKEND),torch)
 BACKEND ?= tensorflow
 JOBS ?= 2
 MINUTES ?= 30
@@ -17,11 +19,17 @@ PACKAGES_tensorflow := tensorflow-cpu>=2.18
 PACKAGES_jax := jax>=0.5
 PACKAGES_torch := torch==2.13.0
 
-.PHONY: quickstart test lint smoke fuzz benchmarks clean $(addprefix test-,$(BACKENDS))
+.PHONY: quickstart check test lint smoke fuzz benchmarks clean \
+	$(addprefix test-,$(BACKENDS))
 
 quickstart: $(VENV)/.quickstart-$(BACKEND)
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python examples/quickstart.py $(ARGS)
+
+# Lint, types and one backend's fast tests, about 3 minutes.
+check: lint
+	KERAS_BACKEND=$(CHECK_BACKEND) $(BIN)/pytest -q -n $(JOBS) \
+		--dist worksteal -m "not slow"
 
 test: lint $(addprefix test-,$(BACKENDS)) smoke
 
@@ -37,6 +45,8 @@ $(addprefix test-,$(BACKENDS)): test-%: $(VENV)/.test
 smoke: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python examples/quickstart.py --smoke --output $(VENV)/smoke
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python examples/serve.py --smoke
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/parametrizations.py \
 		--units 16 --batch-sizes 8 --rounds 1

@@ -21,7 +21,6 @@ import keras
 import numpy as np
 
 import keras_lip as kl
-from keras_lip.explanations.saliency_maps import saliency_maps
 
 RADII = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 CERTIFIED = "certified"
@@ -259,7 +258,9 @@ def main():
 
     # One image of each of the first four classes.
     _, shown = np.unique(y_test, return_index=True)
-    report.saliency = saliency_maps(model, x_test[shown[:4]], ordinary=twin)
+    report.saliency = kl.explanations.saliency_maps(
+        model, x_test[shown[:4]], ordinary=twin
+    )
 
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """# Serve a certified classifier over HTTP
 
     python examples/serve.py digits.onnx --attack quickstart/model.keras
+    python examples/serve.py --smoke     # a network of its own, asked once
 
 serves a model that `keras_lip.models.export` wrote, with
 
@@ -22,8 +23,12 @@ The radius is that of the input as it is rounded to single precision.
 import argparse
 import asyncio
 import contextlib
+import http.client
 import json
 import pathlib
+import socket
+import tempfile
+import threading
 
 import fastapi
 import uvicorn
@@ -164,7 +169,10 @@ def parse_arguments(arguments=None):
         description="Serve a certified classifier over HTTP."
     )
     parser.add_argument(
-        "artifact", type=pathlib.Path, help="the .onnx file of an export"
+        "artifact",
+        type=pathlib.Path,
+        nargs="?",
+        help="the .onnx file of an export",
     )
     parser.add_argument(
         "--attack",
@@ -175,12 +183,89 @@ def parse_arguments(arguments=None):
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=1, help="of a batch")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="serve an untrained network, ask it once, and stop",
+    )
+    parsed = parser.parse_args(arguments)
+    if parsed.smoke == (parsed.artifact is not None):
+        parser.error("Pass the .onnx file of an export, or --smoke alone.")
+    return parsed
+
+
+"""
+## A first request
+
+`--smoke` needs no files: it exports a small network, serves it on a free port
+and asks for the class and the radius of one image, and for an attack on it.
+"""
+
+
+def smoke():
+    """Serves an untrained network, and prints what it answers."""
+    # A service itself starts without them.
+    import keras
+
+    import keras_lip as kl
+
+    keras.utils.set_random_seed(0)
+    network = kl.models.LipschitzSequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            kl.layers.OrthogonalDense(16),
+            kl.layers.MaxMin(),
+            kl.layers.UnitNormDense(10),
+        ]
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        network.save(folder / "model.keras")
+        kl.models.export(network, folder / "model.onnx", "onnx")
+        model = ServedModel(folder / "model.onnx")
+        attacker = Attacker(folder / "model.keras", model)
+    image = [[[0.5]] * 8] * 8
+    with serve_in_background(make_app(model, attacker)) as port:
+        certified = ask(port, "/certify", {"inputs": [image]})
+        attacked = ask(port, "/attack", {"inputs": [image]})
+    print(f"class {certified['label'][0]}, radius {certified['radius'][0]}")
+    if attacked["found"]:
+        print(f"class {attacked['label']} at {attacked['distance']}")
+
+
+@contextlib.contextmanager
+def serve_in_background(app):
+    """Serves on a free port, which it yields, until the block is left."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def ask(port, path, body):
+    """Returns what the service answers to a POST request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("POST", path, json.dumps(body))
+        answer = connection.getresponse()
+        content = json.load(answer)
+    if answer.status != 200:
+        raise SystemExit(f"{path} answered {answer.status}: {content}")
+    return content
 
 
 def main(arguments=None):
     """Serves until it is stopped."""
     arguments = parse_arguments(arguments)
+    if arguments.smoke:
+        smoke()
+        return
     model = ServedModel(arguments.artifact, arguments.threads)
     attacker = None
     if arguments.attack:

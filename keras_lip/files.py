@@ -1,15 +1,43 @@
 """Files that are written whole or not at all."""
 
+import json
 import os
 import pathlib
 import tempfile
 from collections.abc import Callable
+from typing import Any
+
+
+def replace_file(
+    path: pathlib.Path, write: Callable[[pathlib.Path], Any]
+) -> None:
+    """Writes a file beside its place and moves it there when it is whole.
+
+    Until then an older file stays as it is.
+
+    Args:
+        path: Where the file shall be.
+        write: Function that writes to the path it is given, which has the
+            suffix of `path`. It is called only if the folder can be written
+            to.
+    """
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix="partial-", suffix="-" + path.name
+    )
+    os.close(descriptor)
+    partial = pathlib.Path(name)
+    try:
+        write(partial)
+        partial.chmod(0o644)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_file(
     path: pathlib.Path, make: Callable[[], bytes], overwrite: bool
 ) -> pathlib.Path:
-    """Writes a file beside its place and moves it there when it is whole.
+    """Writes a file, whole or not at all.
 
     Args:
         path: Where the file shall be.
@@ -29,24 +57,28 @@ def write_file(
             f"There is something at {str(path)!r} already. Pass another path, "
             "or `overwrite=True` to replace a file."
         )
-    temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=path.name
-        )
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(make())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        replace_file(path, lambda partial: partial.write_bytes(make()))
     except OSError as error:
         raise ValueError(
             f"The file cannot be written to {str(path)!r}: {error}. Pass a "
             "path in an existing folder that can be written to."
         ) from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.remove(temporary)
     return path
+
+
+def write_json(path: str | pathlib.Path, content: Any) -> None:
+    """Writes a file of JSON, whole or not at all.
+
+    Args:
+        path: Path of the file. An older file is replaced.
+        content: An object that `json.dumps` takes.
+
+    Raises:
+        ValueError: If the path cannot be written to.
+    """
+    encoded = json.dumps(content, indent=2).encode()
+    write_file(pathlib.Path(path), lambda: encoded, overwrite=True)
 
 
 def missing_package(package: str) -> ImportError:

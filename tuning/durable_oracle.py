@@ -5,9 +5,9 @@ from typing import Any
 
 import keras_tuner
 
+from keras_lip.files import write_json
 from tuning.trial_lines import describe_end
 from tuning.trial_lines import describe_start
-from tuning.write_json import write_json
 
 _RUNNING, _IDLE, _STOPPED = "RUNNING", "IDLE", "STOPPED"
 FINISHED = ("COMPLETED", "FAILED")

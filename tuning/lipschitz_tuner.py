@@ -1,6 +1,5 @@
 """The tuner of the search command."""
 
-import os
 import pathlib
 import time
 from typing import Any
@@ -9,8 +8,9 @@ import keras
 import keras_tuner
 import numpy as np
 
+from keras_lip.files import replace_file
+from keras_lip.files import write_json
 from tuning.heartbeat import Heartbeat
-from tuning.write_json import write_json
 
 
 class LipschitzTuner(keras_tuner.Tuner):
@@ -99,9 +99,8 @@ class LipschitzTuner(keras_tuner.Tuner):
         )
         path = self._weights_path(trial.trial_id)
         # Keras's own files hold the optimizer, which each training makes anew.
-        part = path.with_name("part.npz")
-        np.savez(part, *model.get_weights())
-        os.replace(part, path)
+        weights = model.get_weights()
+        replace_file(path, lambda partial: np.savez(partial, *weights))
         return metrics
 
     def _weights_path(self, trial_id: str) -> pathlib.Path:

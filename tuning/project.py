@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from tuning.write_json import write_json
+from keras_lip.files import write_json
 
 _SETTINGS = "settings.json"
 

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 import keras_lip as kl
+from keras_lip.files import write_json
 from tuning.data import Data
-from tuning.write_json import write_json
 
 
 def train_best(

@@ -1,21 +1,11 @@
-import importlib.util
 import json
-import pathlib
 from unittest import mock
 
 import keras
 import numpy as np
 
 from tests.lipschitz_test_case import LipschitzTestCase
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "quickstart.py"
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("quickstart", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.load_script import load_example
 
 
 class QuickstartTest(LipschitzTestCase):
@@ -26,7 +16,7 @@ class QuickstartTest(LipschitzTestCase):
         output.mkdir()
         (output / "report.html").write_text("old")
         with mock.patch("sys.argv", arguments), mock.patch("builtins.print"):
-            script = load_script()
+            script = load_example("quickstart")
             script.main()
         page = (output / "report.html").read_text()
         self.assertIn("<table>", page)
@@ -50,7 +40,7 @@ class QuickstartTest(LipschitzTestCase):
         self.assertAllClose(report["accuracy"], np.mean(predicted == y))
 
     def test_held_out_part_is_a_stratified_quarter(self):
-        script = load_script()
+        script = load_example("quickstart")
         (x_train, y_train), (x_test, y_test) = script.load_data("digits", 3)
         self.assertEqual((len(x_train), len(x_test)), (1347, 450))
         shares = np.bincount(y_test) / np.bincount(np.r_[y_train, y_test])
@@ -58,7 +48,7 @@ class QuickstartTest(LipschitzTestCase):
         self.assertEqual((x_train.min(), x_train.max()), (0.0, 1.0))
 
     def test_noise_is_new_every_epoch_and_labels_follow(self):
-        script = load_script()
+        script = load_example("quickstart")
         x, y = np.arange(10.0)[:, None], np.arange(10)
         data = script.NoisyImages(x, y, batch_size=4, stddev=0.01, seed=0)
         self.assertLen(data, 3)

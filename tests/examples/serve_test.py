@@ -1,6 +1,7 @@
 import asyncio
 import json
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from unittest import mock
 
 import keras
 import numpy as np
@@ -17,9 +19,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 import keras_lip as kl
-from tests.examples.load_example import EXAMPLES
-from tests.examples.load_example import load_example
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.load_script import EXAMPLES
+from tests.load_script import load_example
 
 SHAPE = (8, 8, 1)
 START = 120  # seconds, on a machine that does other work
@@ -248,6 +250,27 @@ class ServeTest(LipschitzTestCase):
             self.assertEqual(json.load(answer)["status"], "ok")
         self.assertIsNone(server.poll())
         self.draw(address)
+
+    def test_smoke_run_asks_a_service_once(self):
+        with mock.patch("builtins.print") as printed:
+            self.serve.main(["--smoke"])
+        certified, attacked = (call.args[0] for call in printed.call_args_list)
+        number = r"(\d+\.\d+)"
+        radius = re.fullmatch(rf"class \d, radius {number}", certified)[1]
+        distance = re.fullmatch(rf"class \d at {number}", attacked)[1]
+        self.assertBetween(float(radius), 1e-3, float(distance))
+
+    def test_command_line_takes_an_artifact_or_asks_itself(self):
+        for arguments in ([], ["model.onnx", "--smoke"]):
+            with (
+                mock.patch("sys.stderr") as stderr,
+                self.assertRaises(SystemExit),
+            ):
+                self.serve.parse_arguments(arguments)
+            written = "".join(
+                call.args[0] for call in stderr.write.call_args_list
+            )
+            self.assertIn("or --smoke alone", written)
 
     def start_server(self):
         """Starts the service as a user does; returns its port and process."""

@@ -1,6 +1,6 @@
 """# Train a published network by its recipe
 
-    python examples/train.py --recipe small-bcop --dataset mnist
+    python experiments/train.py --recipe small-bcop --dataset mnist
 
 runs a recipe of `recipes.toml` on a data set, certifies the network of the last
 epoch on the test part, attacks the certificate, and writes into `--output`
@@ -39,9 +39,10 @@ from recipes import build_loss
 from recipes import build_network
 from recipes import build_optimizer
 from recipes import load_recipe
-from whole_files import write_whole
 
 import keras_lip as kl
+from keras_lip.files import replace_file
+from keras_lip.files import write_json
 
 FEATURES, LOGITS = "features", "logits"
 
@@ -177,12 +178,6 @@ def open_output(arguments, run):
             f"{output} holds another run: {', '.join(differ)} differ. Pass the "
             "same arguments, or another --output."
         )
-
-
-def write_json(path, values):
-    """Writes a file of JSON, whole or not at all."""
-    text = json.dumps(values, indent=2)
-    write_whole(path, lambda partial: partial.write_text(text))
 
 
 def make_callbacks(arguments, recipe, first_epoch):
@@ -327,7 +322,7 @@ def main(arguments=None):
     print(f"{arguments.recipe}: {classifier.count_params():,} parameters")
     start, seconds = fit(model, recipe, arguments, parts)
     classifier = finish(classifier, recipe, arguments.dataset)
-    write_whole(arguments.output / "model.keras", classifier.save)
+    replace_file(arguments.output / "model.keras", classifier.save)
 
     held_out = test if not arguments.validation else parts[1]
     report = evaluate(classifier, arguments.dataset, held_out, arguments)

@@ -1,6 +1,6 @@
 """# Results as a table
 
-    python examples/results.py runs/*/result.json
+    python experiments/results.py runs/*/result.json
 
 prints a row of Markdown for each run: paper beside ours, both in percent, and
 how to run it again. `RESULTS.md` is made of such rows.
@@ -29,7 +29,7 @@ def format_row(result, radius=None):
     """Returns one row of the table.
 
     Args:
-        result: What `examples/train.py` wrote to `result.json`.
+        result: What `experiments/train.py` wrote to `result.json`.
         radius: The radius to show, a key of `certified`. Defaults to that of
             the paper, or the largest.
     """

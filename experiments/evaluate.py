@@ -1,6 +1,6 @@
 """# Evaluate a trained network as the papers do
 
-    python examples/evaluate.py runs/cpl-cifar10/model.keras --dataset cifar10
+    python experiments/evaluate.py runs/fc3-mnist/model.keras --dataset mnist
 
 measures clean and certified accuracy, the accuracy under each attack (those of
 foolbox, and AutoAttack where it is installed), the empirical Lipschitz

@@ -1,23 +1,24 @@
 import errno
 
-from tests.examples.load_example import load_example
+from keras_lip.files import replace_file
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
-class WholeFilesTest(LipschitzTestCase):
+class FilesTest(LipschitzTestCase):
     def test_file_is_replaced_by_a_whole_one_alone(self):
-        write_whole = load_example("whole_files").write_whole
         path = self.temporary_path("model.keras")
         path.write_text("old")
 
         def fail(partial):
+            self.assertEqual(partial.suffix, ".keras")
             partial.write_text("ne")
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with self.assertRaisesRegex(OSError, "No space"):
-            write_whole(path, fail)
+            replace_file(path, fail)
         self.assertEqual(path.read_text(), "old")
         self.assertEqual(list(path.parent.iterdir()), [path])
-        write_whole(path, lambda partial: partial.write_text("new"))
+        replace_file(path, lambda partial: partial.write_text("new"))
         self.assertEqual(path.read_text(), "new")
         self.assertEqual(list(path.parent.iterdir()), [path])
+        self.assertEqual(path.stat().st_mode & 0o777, 0o644)

@@ -1,0 +1,73 @@
+import sys
+from unittest import mock
+
+import numpy as np
+
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.load_script import load_experiment
+
+
+class ImageDataTest(LipschitzTestCase):
+    def make_batches(self, **kwargs):
+        images = np.arange(20, dtype="uint8").reshape(10, 1, 2, 1)
+        module = load_experiment("image_data")
+        return module.ImageBatches(images, np.arange(10), 4, 0, **kwargs)
+
+    def test_pipeline_yields_what_the_batches_hold(self):
+        batches = self.make_batches()
+        pipeline = list(load_experiment("image_data").to_pipeline(batches, 2))
+        self.assertLen(pipeline, 4)
+        for number, (images, labels) in enumerate(pipeline):
+            expected = batches.get(number // 2, number % 2)
+            self.assertAllClose(np.array(images), expected[0], 0)
+            self.assertAllClose(np.array(labels), expected[1], 0)
+            pairs = np.stack([2 * labels, 2 * labels + 1], axis=1)
+            self.assertAllClose(np.array(images)[:, 0, :, 0] * 255, pairs)
+        later = self.make_batches(first_epoch=1)
+        self.assertAllClose(later[1][0], batches.get(1, 1)[0], 0)
+        first, second = (batches.get(epoch, 0)[1] for epoch in (0, 1))
+        self.assertFalse(np.array_equal(first, second))
+        with mock.patch("importlib.util.find_spec", return_value=None):
+            module = load_experiment("image_data")
+            self.assertIs(module.to_pipeline(batches, 2), batches)
+        batches.on_epoch_end()
+        self.assertAllClose(batches[1][0], later[1][0], 0)
+
+    def test_images_move_whole(self):
+        move = load_experiment("image_data").move
+        images = np.zeros((64, 5, 5, 1), "uint8")
+        images[:, 2, 2] = 7
+        moved = move(images, 2, np.random.default_rng(0))
+        self.assertAllClose(moved.sum(axis=(1, 2, 3)), np.full(64, 7))
+        _, rows, columns, _ = np.nonzero(moved)
+        self.assertEqual({*rows}, set(range(5)))
+        self.assertEqual({*columns}, set(range(5)))
+        self.assertGreater(np.mean(rows != columns), 0.5)
+
+    def test_data_of_a_file_is_checked(self):
+        load = load_experiment("image_data").load_images
+        folder = self.temporary_path("data")
+        folder.mkdir()
+        x, y = np.zeros((3, 28, 28), "uint8"), np.arange(3)
+        parts = {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
+        np.savez(folder / "mnist.npz", **parts)
+        (images, labels), _ = load("mnist", folder)
+        self.assertEqual(images.shape, (3, 28, 28, 1))
+        self.assertEqual(labels.dtype, "int64")
+        for changes, message in (
+            ({"x_test": x[:, 1:]}, "must hold images of shape"),
+            ({"x_train": x / 255}, "must hold images of shape"),
+            ({"y_test": y + 10}, "labels from 0 to 9"),
+            ({"y_train": y[1:]}, "as many labels"),
+        ):
+            np.savez(folder / "mnist.npz", **{**parts, **changes})
+            with self.assertRaisesRegex(SystemExit, message):
+                load("mnist", folder)
+        np.savez(folder / "mnist.npz", x_train=x)
+        with self.assertRaisesRegex(SystemExit, "Missing: y_train"):
+            load("mnist", folder)
+        with self.assertRaisesRegex(SystemExit, "must be one of digits"):
+            load("emnist")
+        with mock.patch.dict(sys.modules, {"tensorflow_datasets": None}):
+            with self.assertRaisesRegex(SystemExit, r"keras-lip\[data\]"):
+                load("mnist")

@@ -1,0 +1,85 @@
+import keras
+from absl.testing import parameterized
+
+import keras_lip as kl
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.load_script import load_experiment
+
+
+class RecipesTest(LipschitzTestCase):
+    def recipes(self):
+        module = load_experiment("recipes")
+        return module, list(module.tomllib.loads(module.FILE.read_text()))
+
+    def test_every_recipe_is_whole(self):
+        module, names = self.recipes()
+        for name in names:
+            recipe = module.load_recipe(name, "cifar10")
+            optimizer = module.build_optimizer(recipe, 1000)
+            rates = [
+                float(
+                    keras.ops.convert_to_numpy(optimizer._learning_rate(step))
+                )
+                for step in range(0, 1001, 10)
+            ]
+            self.assertAllClose(max(rates), recipe.learning_rate, 1e-5)
+            self.assertLess(rates[-1], 0.011 * recipe.learning_rate)
+            if recipe.loss["class"] != "CurvatureCrossentropy":
+                module.build_loss(recipe)
+
+    def test_entries_of_the_data_set_replace_others(self):
+        module, _ = self.recipes()
+        recipe = module.load_recipe("small-rko", "mnist")
+        self.assertEqual(recipe.loss["margin"], 2.12)
+        self.assertEqual(recipe.arguments, {"convolution": "rko"})
+        self.assertEqual(recipe.paper, {})
+        self.assertEqual((recipe.crop, recipe.flip), (0, False))
+        recipe = module.load_recipe("large-rko", "cifar10")
+        self.assertEqual(recipe.loss["margin"], 0.7071)
+        self.assertEqual((recipe.crop, recipe.flip), (4, True))
+        self.assertEqual(recipe.paper["clean"], 70.01)
+        self.assertEqual(module.load_recipe("fc3", "mnist").arguments, {})
+
+    @parameterized.parameters(
+        ("[a]\nextends = 'b'", "recipe must be one of a"),
+        ("[a]\nnetwork = 'Net'", "network must be one of"),
+        ("[a]\nwidth = 3", "entry of the recipe a must be one of"),
+        ("[a]\nschedule = {kind='flat'}", "schedule must be one of"),
+        ("[a]\ninputs = 'raw'", "inputs must be one of"),
+    )
+    def test_unknown_entry_lists_the_known_ones(self, text, message):
+        module, _ = self.recipes()
+        whole = (
+            "network = 'SmallConvNet'\narguments = {}\nloss = {}\n"
+            "optimizer = {}\nlearning_rate = 1.0\nepochs = 1\n"
+            "schedule = {kind = 'triangular'}\nbatch_size = 1\n"
+        )
+        kept = [
+            line
+            for line in whole.splitlines()
+            if line.split(" =")[0] not in text
+        ]
+        file = self.temporary_path("recipes.toml")
+        file.write_text("\n".join([text, *kept]))
+        with self.assertRaisesRegex(SystemExit, message):
+            module.load_recipe("a", "mnist", file)
+        with self.assertRaisesRegex(SystemExit, "recipe must be one of"):
+            module.load_recipe("huge", "mnist")
+        with self.assertRaisesRegex(SystemExit, "data set must be one of"):
+            module.load_recipe("fc3", "emnist")
+
+    def test_normalization_counts_in_the_constant(self):
+        module, _ = self.recipes()
+        digits = module.load_recipe("small-bcop", "digits")
+        arguments = {"width": 2, "units": 8}
+        bounds = {}
+        for inputs in ("unit", "centered", "normalized"):
+            recipe = module.dataclasses.replace(
+                digits, arguments=arguments, inputs=inputs
+            )
+            network = module.build_network(recipe, "digits")
+            bounds[inputs] = kl.bounds.lipschitz_bound(network)
+        self.assertAllClose(bounds["unit"], 1.0, 1e-4)
+        self.assertAllClose(bounds["centered"], 1.0, 1e-4)
+        stddev = load_experiment("image_data").DATASETS["digits"].stddev[0]
+        self.assertAllClose(bounds["normalized"], 1 / stddev, 1e-4)
