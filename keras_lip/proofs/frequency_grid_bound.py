@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_lip.proofs.kernel_autocorrelation import kernel_autocorrelation
-from keras_lip.proofs.largest_eigenvalue_bound import largest_eigenvalue_bound
+from keras_lip.proofs.kernel_gram_bound import kernel_autocorrelation
+from keras_lip.proofs.matrix_norms import largest_eigenvalue_bound
 from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import divide_up

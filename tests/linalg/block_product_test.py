@@ -24,7 +24,7 @@ class BlockProductTest(LipschitzTestCase):
 
     @parameterized.parameters(*range(1, 18))
     def test_steps_in_a_row_grow_as_the_logarithm(self, count):
-        module = importlib.import_module("keras_lip.linalg.block_product")
+        module = importlib.import_module("keras_lip.linalg.block_convolution")
 
         def count_steps(left, right, rank):
             return np.maximum(left, right) + 1

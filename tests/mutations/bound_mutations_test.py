@@ -14,7 +14,7 @@ from keras_lip.program.nodes.average_pooling import WindowPool
 from keras_lip.program.nodes.composite import Residual
 from keras_lip.program.nodes.pooling import MaxPool
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from tests.lipschitz_test_case import to_numpy
 from tests.mutations.mutation_test_case import MutationTestCase
 

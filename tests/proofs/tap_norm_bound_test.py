@@ -4,7 +4,7 @@ import numpy as np
 from absl.testing import parameterized
 
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
-from keras_lip.proofs.tap_norm_bound import tap_norm_bound
+from keras_lip.proofs.convolution_norm_bound import tap_norm_bound
 from tests.lipschitz_test_case import LipschitzTestCase
 
 

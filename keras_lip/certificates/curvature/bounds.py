@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import gamma
 from keras_lip.proofs.rounding import multiply_up
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from keras_lip.types import Array
 
 

@@ -9,9 +9,9 @@ from keras_lip.certificates.curvature.margins import CurvatureMargins
 from keras_lip.certificates.curvature.margins import Margin
 from keras_lip.certificates.curvature.margins import norm_up
 from keras_lip.program.nodes.curvature_head import CurvatureHead
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import gamma
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from keras_lip.types import Array
 
 # What the few roundings of a formula without cancellation take off and add.

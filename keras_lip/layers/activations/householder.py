@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.layers.activations.channel_groups import channel_shape
+from keras_lip.layers.activations.channel_groups import check_channels
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.activations.channel_groups import merge_groups
 from keras_lip.layers.activations.channel_groups import split_groups
-from keras_lip.layers.channel_axis import channel_shape
-from keras_lip.layers.channel_axis import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import sample_axis

@@ -13,7 +13,7 @@ from keras_lip.layers.parametrization_state import can_move_state
 from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.parametrizations import Parametrization
 from keras_lip.parametrizations.registry import BY_NAME
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_lip.layers.channel_axis import check_axis
+from keras_lip.layers.activations.channel_groups import check_axis
 
 
 def check_input_shapes(

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.layers.activations.channel_groups import channel_shape
 from keras_lip.layers.activations.channel_groups import check_groups
-from keras_lip.layers.channel_axis import channel_shape
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.pooling.widen import widen
 from keras_lip.linalg.plane_distances import DISTANCES

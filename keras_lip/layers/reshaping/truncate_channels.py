@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_lip.layers.channel_axis import check_channels
+from keras_lip.layers.activations.channel_groups import check_channels
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import sample_axis

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_lip.held_values import compute_once
-from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
+from keras_lip.layers.residual.base_hidden_block import BaseHiddenDense
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
 from keras_lip.layers.residual.potential_step import estimate_step
@@ -18,7 +18,7 @@ from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
 from keras_lip.program.nodes.dense import Dense
 from keras_lip.program.nodes.merges import Combine
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape

@@ -12,7 +12,7 @@ from keras_lip.held_values import compute_once
 from keras_lip.layers.parametrization_state import add_state
 from keras_lip.layers.parametrization_state import assign_state
 from keras_lip.layers.parametrization_state import can_move_state
-from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
+from keras_lip.layers.residual.base_hidden_block import BaseHiddenDense
 from keras_lip.layers.residual.bounded_exponential import bounded_exponential
 from keras_lip.parametrizations import Parametrization
 from keras_lip.program.builder import Wire

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_lip.held_values import compute_once
-from keras_lip.layers.residual.base_hidden_dense import BaseHiddenDense
+from keras_lip.layers.residual.base_hidden_block import BaseHiddenDense
 from keras_lip.layers.residual.sll_back import sll_back
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate

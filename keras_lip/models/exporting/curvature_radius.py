@@ -24,9 +24,9 @@ from keras_lip.models.exporting.radius_operations import norm_slack
 from keras_lip.models.exporting.radius_operations import softplus
 from keras_lip.models.exporting.radius_operations import vector_norm
 from keras_lip.program.nodes.curvature_head import CurvatureHead
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import multiply_up
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 

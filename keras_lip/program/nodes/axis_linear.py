@@ -15,10 +15,10 @@ from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
+from keras_lip.proofs.matrix_norms import row_sum_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.proofs.rounding import sqrt_up
-from keras_lip.proofs.row_sum_bound import row_sum_bound
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 

@@ -20,12 +20,12 @@ from keras_lip.program.nodes.linear import Linear
 from keras_lip.program.nodes.merges import Combine
 from keras_lip.program.program import Program
 from keras_lip.program.program import Step
+from keras_lip.proofs.convolution_norm_bound import tap_norm_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.proofs.residual_bound import residual_bound
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import divide_up
 from keras_lip.proofs.rounding import multiply_up
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
-from keras_lip.proofs.tap_norm_bound import tap_norm_bound
 from keras_lip.proofs.truncated_exponential_bound import (
     truncated_exponential_bound,
 )

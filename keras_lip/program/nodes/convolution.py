@@ -17,8 +17,8 @@ from keras_lip.program.nodes.host_convolution import pad_width
 from keras_lip.program.nodes.host_convolution import transpose_convolve
 from keras_lip.program.nodes.linear import Linear
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
-from keras_lip.proofs.row_sum_bound import row_sum_bound
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.proofs.matrix_norms import row_sum_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 

@@ -7,8 +7,8 @@ from keras_lip.program.node import SampleShape
 from keras_lip.program.nodes.composite import Composite
 from keras_lip.program.nodes.dense import Dense
 from keras_lip.program.nodes.elementwise import Elementwise
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.proofs.rounding import multiply_up
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
 from keras_lip.types import Array
 
 

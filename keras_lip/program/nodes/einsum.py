@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_lip.program.node import SampleShape
 from keras_lip.program.nodes.linear import Linear
-from keras_lip.proofs.row_sum_bound import row_sum_bound
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.proofs.matrix_norms import row_sum_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 

@@ -4,7 +4,7 @@ from absl.testing import parameterized
 from keras_lip.certificates.curvature.bounds import coarse_curvatures
 from keras_lip.certificates.curvature.bounds import curvature_bound
 from keras_lip.certificates.curvature.margins import norm_up
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from tests.lipschitz_test_case import LipschitzTestCase
 
 

@@ -7,8 +7,8 @@ import mpmath
 import numpy as np
 from absl.testing import parameterized
 
-from keras_lip.proofs.largest_eigenvalue_bound import largest_eigenvalue_bound
-from keras_lip.proofs.spectral_norm_bound import spectral_norm_bound
+from keras_lip.proofs.matrix_norms import largest_eigenvalue_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
 
 # The bound exceeds the norm by about `rows * columns * 1e-16`, 4e-13 here.
 SLACK = 1e-12
