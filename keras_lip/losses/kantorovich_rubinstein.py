@@ -43,8 +43,9 @@ class KantorovichRubinstein(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If a shape is another one. If a label is another one, where
-            its value is known; in a compiled step the loss is then NaN.
+        ValueError: If the shapes of `y_true` and `y_pred` do not match. If a
+            label is another one, where its value is known; in a compiled step
+            the loss is then NaN.
 
     Example:
 

@@ -23,7 +23,8 @@ def to_signs(y_true: Any, y_pred: Tensor) -> Tensor:
         for other labels where no error can be raised: in a compiled step.
 
     Raises:
-        ValueError: If a shape is another one, or if a label is.
+        ValueError: If the shapes of `y_true` and `y_pred` do not match, or if a
+            label is unknown.
     """
     labels = _to_numbers(y_true)
     shapes = [tuple(labels.shape), tuple(y_pred.shape)]
@@ -82,7 +83,8 @@ def to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
         is NaN where no error can be raised: in a compiled step.
 
     Raises:
-        ValueError: If a shape is another one, or if a label is no class.
+        ValueError: If the shapes of `y_true` and `y_pred` do not match, or if a
+            label is no class.
     """
     labels = _to_numbers(y_true)
     if len(labels.shape) != 2 or labels.shape[1] == 1:

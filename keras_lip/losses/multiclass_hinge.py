@@ -33,9 +33,9 @@ class MulticlassHinge(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If `margin` is out of range, or if a shape is another one.
-            If a label is no class, where its value is known; in a compiled step
-            the loss is then NaN.
+        ValueError: If `margin` is out of range, or if the shapes of `y_true`
+            and `y_pred` do not match. If a label is no class, where its value
+            is known; in a compiled step the loss is then NaN.
 
     Example:
 

@@ -160,6 +160,10 @@ class Parametrization(abc.ABC):
     ) -> tuple[Tensor, State]:
         """Constrains a matrix with at least as many rows as columns."""
 
+    def __repr__(self) -> str:
+        arguments = (f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
     def get_config(self) -> Config:
         """Returns the hyperparameters, ready for `from_config`."""
         return {}

@@ -1,9 +1,13 @@
 import keras
+import pytest
 from absl.testing import parameterized
 
 from keras_lip import applications
 from keras_lip import models
 from tests.applications.application_test_case import ApplicationTestCase
+
+pytestmark = pytest.mark.slow
+
 
 # Multiples of the sides of images, and the arguments that make small networks.
 IMAGES = {

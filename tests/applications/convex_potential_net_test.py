@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 from absl.testing import parameterized
 
 from keras_lip import bounds
@@ -7,6 +8,9 @@ from keras_lip import layers
 from keras_lip.applications import ConvexPotentialNet
 from keras_lip.applications import SLLNet
 from tests.applications.application_test_case import ApplicationTestCase
+
+pytestmark = pytest.mark.slow
+
 
 SMALL = {
     "input_shape": (8, 4, 3),

@@ -1,8 +1,12 @@
+import pytest
 from absl.testing import parameterized
 
 from keras_lip import layers
 from keras_lip.applications import LipConvNet
 from tests.applications.application_test_case import ApplicationTestCase
+
+pytestmark = pytest.mark.slow
+
 
 WIDTHS = (32, 64, 128, 256, 512)
 

@@ -3,9 +3,12 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_example
+
+pytestmark = pytest.mark.slow
 
 
 class QuickstartTest(LipschitzTestCase):

@@ -1,8 +1,12 @@
 import ast
 
+import pytest
+
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import EXAMPLES
 from tests.load_script import EXPERIMENTS
+
+pytestmark = pytest.mark.slow
 
 
 def imported_packages(path):

@@ -23,6 +23,9 @@ from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import EXAMPLES
 from tests.load_script import load_example
 
+pytestmark = pytest.mark.slow
+
+
 SHAPE = (8, 8, 1)
 START = 120  # seconds, on a machine that does other work
 
@@ -42,7 +45,6 @@ def make_classifier():
     return model
 
 
-@pytest.mark.slow  # exports
 class ServeTest(LipschitzTestCase):
     @classmethod
     def setUpClass(cls):

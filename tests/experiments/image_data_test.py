@@ -2,9 +2,12 @@ import sys
 from unittest import mock
 
 import numpy as np
+import pytest
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_experiment
+
+pytestmark = pytest.mark.slow
 
 
 class ImageDataTest(LipschitzTestCase):

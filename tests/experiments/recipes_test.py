@@ -1,9 +1,12 @@
 import keras
+import pytest
 from absl.testing import parameterized
 
 import keras_lip as kl
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_experiment
+
+pytestmark = pytest.mark.slow
 
 
 class RecipesTest(LipschitzTestCase):

@@ -13,6 +13,8 @@ from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 from tests.load_script import load_experiment
 
+pytestmark = pytest.mark.slow
+
 
 class Stopped(BaseException):
     """What stands for a kill."""

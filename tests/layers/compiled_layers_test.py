@@ -1,10 +1,14 @@
 import keras
 import numpy as np
+import pytest
 from absl.testing import parameterized
 
 from keras_lip import layers
 from tests.layers.every_layer import EVERY_LAYER
 from tests.lipschitz_test_case import LipschitzTestCase
+
+pytestmark = pytest.mark.slow
+
 
 # One of each kind of computation: the compiler takes seconds for every layer.
 TRAINED = (

@@ -4,6 +4,7 @@ import inspect
 
 import keras
 import numpy as np
+import pytest
 from absl.testing import parameterized
 from keras import ops
 
@@ -16,6 +17,9 @@ from keras_lip.models import materialize
 from keras_lip.program import freeze
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
+
+pytestmark = pytest.mark.slow
+
 
 IMAGE, SEQUENCE, VECTOR = (4, 4, 2), (5, 2), (4,)
 

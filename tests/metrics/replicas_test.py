@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import keras
+import pytest
 
 from tests.lipschitz_test_case import LipschitzTestCase
+
+pytestmark = pytest.mark.slow
 
 
 class ReplicasTest(LipschitzTestCase):

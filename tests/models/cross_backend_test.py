@@ -13,6 +13,9 @@ from keras_lip import layers
 from keras_lip import models
 from tests.lipschitz_test_case import LipschitzTestCase
 
+pytestmark = pytest.mark.slow
+
+
 BACKENDS = ("tensorflow", "jax", "torch")
 
 # Loads all models on another backend: those of this library with it, then stock
@@ -67,7 +70,6 @@ def make_convolutional():
 
 
 class CrossBackendTest(LipschitzTestCase):
-    @pytest.mark.slow
     def test_models_saved_here_are_the_same_on_every_backend(self):
         folder = self.temporary_path("x").parent
         saved = {}

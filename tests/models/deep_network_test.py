@@ -8,6 +8,9 @@ from keras_lip import models
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
+pytestmark = pytest.mark.slow
+
+
 BLOCKS = 1000
 WIDTH = 32
 STEPS = 20
@@ -53,7 +56,6 @@ class DeepNetworkTest(LipschitzTestCase):
         self.assertLess(losses[-1], losses[0] / 2)
         self.assertEqual(bounds.lipschitz_bound(model), 1.0)
 
-    @pytest.mark.slow
     def test_a_sequential_model_of_a_thousand_layers_is_loaded(self):
         model = self.make_model(BLOCKS)
         path = self.temporary_path("model.keras")
@@ -73,7 +75,6 @@ class DeepNetworkTest(LipschitzTestCase):
         for old, new in zip(model.weights, loaded.weights, strict=True):
             self.assertAllClose(new, old, 0, 0)
 
-    @pytest.mark.slow
     def test_a_functional_model_may_be_as_deep(self):
         inputs = x = keras.Input((WIDTH,))
         for _ in range(BLOCKS):

@@ -19,6 +19,9 @@ from keras_lip.models.exporting.target import certificate_path
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
+pytestmark = pytest.mark.slow
+
+
 SUFFIXES = {
     "tf_saved_model": "",
     "onnx": ".onnx",
@@ -142,7 +145,6 @@ class ExportTest(LipschitzTestCase):
         ("openvino", make_convolutional),
         ("torch", make_convolutional),
     )
-    @pytest.mark.slow
     def test_artifact_certifies_without_this_library(self, name, make):
         model = make()
         shape = model.inputs[0].shape[1:]

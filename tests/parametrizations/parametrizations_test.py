@@ -193,3 +193,14 @@ class ParametrizationsTest(LipschitzTestCase):
                 parametrizations.Bjorck(iterations)
             with self.assertRaisesRegex(ValueError, "`squarings` must be"):
                 parametrizations.Exponential(iterations)
+
+
+class ReprTest(LipschitzTestCase):
+    def test_hyperparameters_are_shown(self):
+        found = parametrizations.Bjorck(iterations=7)
+        self.assertIn("iterations=7", repr(found))
+        self.assertEqual(
+            eval(repr(found), vars(parametrizations)).get_config(),
+            found.get_config(),
+        )
+        self.assertEqual(repr(parametrizations.QR()), "QR()")

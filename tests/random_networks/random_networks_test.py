@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 from hypothesis import HealthCheck
 from hypothesis import assume
 from hypothesis import given
@@ -15,6 +16,8 @@ from tests.random_networks.checks import Tally
 from tests.random_networks.draws import HypothesisDraws
 from tests.random_networks.draws import SeededDraws
 from tests.random_networks.networks import Network
+
+pytestmark = pytest.mark.slow
 
 
 class RandomNetworksTest(LipschitzTestCase):

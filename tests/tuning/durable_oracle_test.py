@@ -4,12 +4,15 @@ import time
 from unittest import mock
 
 import keras_tuner
+import pytest
 from absl.testing import parameterized
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tuning.base_hyper_model import OBJECTIVE
 from tuning.make_oracle import TUNERS
 from tuning.make_oracle import make_oracle
+
+pytestmark = pytest.mark.slow
 
 
 def make_project_oracle(folder, tuner="random", trials=3, seed=0):

@@ -1,9 +1,12 @@
 import threading
 
 import grpc
+import pytest
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tuning.heartbeat import Heartbeat
+
+pytestmark = pytest.mark.slow
 
 
 class HeartbeatTest(LipschitzTestCase):

@@ -4,6 +4,7 @@ from unittest import mock
 import keras
 import keras_tuner
 import numpy as np
+import pytest
 
 import keras_lip as kl
 from keras_lip.models.training_data import LossGuard
@@ -13,6 +14,9 @@ from tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
 from tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
 from tuning.hyper_models import make_hyper_model
 from tuning.noisy_batches import NoisyBatches
+
+pytestmark = pytest.mark.slow
+
 
 SMALL = {"depth": 1, "units": 64}
 

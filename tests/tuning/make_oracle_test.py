@@ -1,5 +1,9 @@
+import pytest
+
 from tests.lipschitz_test_case import LipschitzTestCase
 from tuning.make_oracle import make_oracle
+
+pytestmark = pytest.mark.slow
 
 
 class MakeOracleTest(LipschitzTestCase):

@@ -2,6 +2,7 @@
 
 import keras_tuner
 import numpy as np
+import pytest
 from absl.testing import parameterized
 
 from tests.lipschitz_test_case import LipschitzTestCase
@@ -9,6 +10,9 @@ from tuning import search_space
 from tuning.hyper_convex_potential_net import HyperConvexPotentialNet
 from tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
 from tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
+
+pytestmark = pytest.mark.slow
+
 
 # Sets of values that hold every value of every choice at least once. What is
 # not named has its default.

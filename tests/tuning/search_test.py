@@ -7,6 +7,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 
 import tuning
 from tests.lipschitz_test_case import LipschitzTestCase
@@ -17,6 +18,8 @@ from tuning import lipschitz_tuner
 from tuning import pareto
 from tuning import project
 from tuning import search
+
+pytestmark = pytest.mark.slow
 
 
 def make_small_data(name, seed):

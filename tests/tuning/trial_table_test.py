@@ -2,6 +2,7 @@ import sys
 from unittest import mock
 
 import keras_tuner
+import pytest
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tuning.figures import make_figure
@@ -15,6 +16,8 @@ from tuning.trial_table import METRICS
 from tuning.trial_table import format_csv
 from tuning.trial_table import format_markdown
 from tuning.trial_table import tabulate_trials
+
+pytestmark = pytest.mark.slow
 
 
 def make_trial(number, values, score=None, message=None):

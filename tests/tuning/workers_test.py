@@ -14,8 +14,9 @@ import pytest
 
 from tests.lipschitz_test_case import LipschitzTestCase
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.skipif(
     keras.backend.backend() == "jax",
     reason="Processes and files are no matter of the backend, and JAX compiles "

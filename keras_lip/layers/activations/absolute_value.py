@@ -19,7 +19,7 @@ class AbsoluteValue(LipschitzLayer):
     preserves the norm of the gradient wherever no input is zero.
 
     Args:
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:
         Arbitrary, with a batch axis first.

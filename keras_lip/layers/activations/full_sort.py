@@ -26,7 +26,7 @@ class FullSort(LipschitzLayer):
 
     Args:
         axis: Integer. The axis of the channels. Defaults to the last.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `axis` is not an axis of the input, is the batch axis, or

@@ -31,7 +31,7 @@ class GroupSort(LipschitzLayer):
         group_size: Integer of at least two that divides the number of channels.
             Defaults to `2`.
         axis: Integer. The axis of the channels. Defaults to the last.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `group_size` is less than two or does not divide the

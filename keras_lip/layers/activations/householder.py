@@ -50,7 +50,7 @@ class Householder(LipschitzLayer):
         order: Integer, 1 or 2. Number of folds, each with one trainable angle
             for each pair. Defaults to `1`.
         axis: Integer. The axis of the channels. Defaults to the last.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `order` is neither 1 nor 2, or the number of channels is

@@ -33,16 +33,16 @@ class BaseConv(LipschitzLayer):
         strides: Positive integer, or one for each axis of an image.
         padding: `"same"` or `"valid"`.
         padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
-        activation: Activation function of a known Lipschitz bound, which
-            counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
+        activation: Activation function. Its Lipschitz constant must be known
+            and multiplies the layer's bound. Defaults to `None`.
+        use_bias: Boolean. Whether the layer adds a bias.
         kernel_initializer: Initializer of the free kernel.
         bias_initializer: Initializer of the bias.
         kernel_regularizer: Regularizer of the free kernel.
         bias_regularizer: Regularizer of the bias.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
     """
 
     def __init__(

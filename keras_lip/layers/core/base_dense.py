@@ -29,14 +29,14 @@ class BaseDense(LipschitzLayer):
 
     Args:
         units: Positive integer. Dimension of the output.
-        activation: Activation function of a known Lipschitz bound, which
-            counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector.
+        activation: Activation function. Its Lipschitz constant must be known
+            and multiplies the layer's bound. Defaults to `None`.
+        use_bias: Boolean. Whether the layer adds a bias.
         kernel_initializer: Initializer of the free kernel.
         bias_initializer: Initializer of the bias.
         kernel_regularizer: Regularizer of the free kernel.
         bias_regularizer: Regularizer of the bias.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ class CurvatureHead(LipschitzLayer):
         bias_initializer: Initializer of `b` and `c`. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of `W` and `V`. Defaults to `None`.
         bias_regularizer: Regularizer of `b` and `c`. Defaults to `None`.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `units` or `hidden_units` is not a positive integer.

@@ -58,8 +58,9 @@ class LayerStack(LipschitzLayer):
             Lipschitz bound, and a block must not change the shape of its
             inputs. An initializer with a `seed` starts all blocks alike.
         depth: Positive integer. Number of blocks.
-        **kwargs: Passed to `keras.layers.Layer`. `dtype` defaults to that of
-            the layers, which all blocks then compute in.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+            `dtype` defaults to that of the layers, which all blocks then
+            compute in.
 
     Raises:
         TypeError: If `layers` holds something else than layers.

@@ -30,7 +30,7 @@ class LipschitzScale(LipschitzLayer):
 
     Args:
         factor: Float. Any number of the range of float32.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `factor` is not a number of the range of float32.

@@ -22,16 +22,16 @@ class UnitNormDense(BaseDense):
 
     Args:
         units: Positive integer. Dimension of the output.
-        activation: Activation function of a known Lipschitz bound, which
-            counts in that of the layer. Defaults to none.
-        use_bias: Boolean. Whether the layer adds a bias vector. Defaults to
+        activation: Activation function. Its Lipschitz constant must be known
+            and multiplies the layer's bound. Defaults to `None`.
+        use_bias: Boolean. Whether the layer adds a bias. Defaults to
             `True`.
         kernel_initializer: Initializer of the free kernel. Defaults to
             `"orthogonal"`.
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `units` is not a positive integer or no bound of the

@@ -30,7 +30,7 @@ class ConvexAdd(LipschitzLayer):
     bound `sum(w_i * L_i)`.
 
     Args:
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If there are less than two inputs or their shapes differ.

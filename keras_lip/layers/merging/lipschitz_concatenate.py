@@ -32,7 +32,7 @@ class LipschitzConcatenate(LipschitzLayer):
 
     Args:
         axis: Integer. The axis to concatenate on. Defaults to the last.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `axis` is not an axis of the inputs or is the batch axis,

@@ -37,7 +37,7 @@ class BatchCentering(LipschitzLayer):
         axis: Integer. The axis of the channels. Defaults to the last.
         center: Boolean. Whether the layer adds a trainable bias. Defaults to
             `True`.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `momentum` is not between zero and one, or `axis` is not

@@ -17,10 +17,10 @@ class BaseGlobalPooling2D(LipschitzLayer):
     """Pools each channel of an image to one number.
 
     Args:
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
         keepdims: Boolean. Whether to keep the sides, of size one.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
     """
 
     def __init__(

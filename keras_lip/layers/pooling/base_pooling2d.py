@@ -31,9 +31,9 @@ class BasePooling2D(LipschitzLayer):
         pool_size: Positive integer, or a pair of them: sides of a window.
         strides: Positive integer, or a pair of them. Defaults to `pool_size`.
         padding: `"valid"` or `"same"`, which pads with zeros.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
-        **kwargs: Passed to `keras.layers.Layer`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
     """
 
     def __init__(

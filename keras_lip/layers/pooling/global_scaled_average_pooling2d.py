@@ -23,11 +23,11 @@ class GlobalScaledAveragePooling2D(BaseGlobalPooling2D):
     is that of `1 / sqrt(k)` as it is rounded.
 
     Args:
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
         keepdims: Boolean. Whether to keep the sides, of size one. Defaults to
             `False`.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `data_format` is none of these, or the sides of the input

@@ -37,9 +37,9 @@ class L2NormPooling2D(BasePooling2D):
         strides: Positive integer, or a pair of them. Defaults to `pool_size`.
         padding: `"valid"`, which drops the pixels that no window covers, or
             `"same"`, which pads with zeros. Defaults to `"valid"`.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
-        **kwargs: Passed to `keras.layers.Layer`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is none of these, the input is smaller than a

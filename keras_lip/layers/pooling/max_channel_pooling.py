@@ -29,7 +29,7 @@ class MaxChannelPooling(LipschitzLayer):
 
     Args:
         axis: Integer. The axis of the channels. Defaults to the last.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If the number of channels is odd.

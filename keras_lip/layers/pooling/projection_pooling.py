@@ -61,7 +61,7 @@ class ProjectionPooling(LipschitzLayer):
         num_vertices: Integer. Number of vertices of a polygon, at least three,
             or of a polyline, at least one. Defaults to four.
         axis: Integer. The axis of the channels. Defaults to the last.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is none of these, `num_vertices` is given for

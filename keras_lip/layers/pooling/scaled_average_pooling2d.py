@@ -40,9 +40,9 @@ class ScaledAveragePooling2D(BasePooling2D):
             `"same"`, which pads with zeros. Other than in
             `keras.layers.AveragePooling2D` they count as pixels. Defaults to
             `"valid"`.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
-        **kwargs: Passed to `keras.layers.Layer`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is none of these, the input is smaller than a

@@ -35,9 +35,9 @@ class InvertibleDownsampling2D(LipschitzLayer):
     Args:
         pool_size: Positive integer, or a pair of them: rows and columns of a
             block. Defaults to `2`.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
-        **kwargs: Passed to `keras.layers.Layer`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is none of these, or the sides of the input

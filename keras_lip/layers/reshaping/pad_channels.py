@@ -29,7 +29,7 @@ class PadChannels(LipschitzLayer):
     Args:
         channels: Positive integer. Number of channels of the output.
         axis: Integer. The axis of the channels. Defaults to the last.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `channels` is not a positive integer or the input has

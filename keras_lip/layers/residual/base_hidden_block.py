@@ -21,7 +21,7 @@ class BaseHiddenBlock(LipschitzLayer):
         bias_initializer: Initializer of the bias of the hidden layer.
         kernel_regularizer: Regularizer of the kernel.
         bias_regularizer: Regularizer of the bias.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
     """
 
     def __init__(

@@ -39,8 +39,8 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         kernel_size: Positive integer, or a pair of them.
         padding: `"same"` or `"valid"`, of the convolution to hidden channels.
         padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
-        data_format: `"channels_last"` or `"channels_first"`. Defaults to that
-            of the Keras configuration.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to
+            `None`, for `keras.config.image_data_format()`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
             of `keras.activations`.
         **kwargs: As in `BaseHiddenBlock`.

@@ -25,7 +25,7 @@ class BaseSkewFlow(LipschitzLayer):
             discretized.
         generator_initializer: Initializer of the generator.
         generator_regularizer: Regularizer of the generator.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
     """
 
     potential: LipschitzLayer

@@ -32,17 +32,17 @@ class ConvexPotentialExpansion(LipschitzLayer):
         blocks: List of `ConvexPotentialDense` or of `ConvexPotentialConv2D`.
             The latter must be of one `data_format`, which gives the axis of the
             channels.
-        **kwargs: Passed to `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         TypeError: If `blocks` is not a list of such layers.
         ValueError: If `blocks` is empty or the data formats differ.
 
     Input shape:
-        As that of the blocks.
+        The shape that the blocks take.
 
     Output shape:
-        As that of the blocks, with `len(blocks)` times the channels.
+        The shape that the blocks return, with `len(blocks)` times the channels.
 
     Example:
 
