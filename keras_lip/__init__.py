@@ -1,5 +1,8 @@
 """1-Lipschitz neural networks in Keras 3, certified on every backend."""
 
+import importlib
+from typing import Any
+
 from keras_lip import applications
 from keras_lip import bounds
 from keras_lip import callbacks
@@ -30,8 +33,16 @@ __all__ = (
     "operators",
     "parametrizations",
     "regularizers",
+    "tuning",
 )
 
 
 def __dir__() -> tuple[str, ...]:
     return __all__
+
+
+def __getattr__(name: str) -> Any:
+    # It needs keras-tuner, which is an extra.
+    if name == "tuning":
+        return importlib.import_module("keras_lip.tuning")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from keras_lip.tuning.base_hyper_model import BaseHyperModel
+from keras_lip.tuning.hyper_convex_potential_net import HyperConvexPotentialNet
+from keras_lip.tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
+from keras_lip.tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
 from keras_lip.validation import check_known
-from tuning.base_hyper_model import BaseHyperModel
-from tuning.hyper_convex_potential_net import HyperConvexPotentialNet
-from tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
-from tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
 
 MODELS: dict[str, type[BaseHyperModel]] = {
     "mlp": HyperLipschitzMLP,

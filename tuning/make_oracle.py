@@ -7,9 +7,9 @@ from keras_tuner.oracles import BayesianOptimizationOracle
 from keras_tuner.oracles import HyperbandOracle
 from keras_tuner.oracles import RandomSearchOracle
 
+from keras_lip.tuning.base_hyper_model import OBJECTIVE
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
-from tuning.base_hyper_model import OBJECTIVE
 from tuning.durable_oracle import DurableOracle
 from tuning.grid_search_oracle import DurableGridSearchOracle
 

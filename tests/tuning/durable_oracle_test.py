@@ -7,8 +7,8 @@ import keras_tuner
 import pytest
 from absl.testing import parameterized
 
+from keras_lip.tuning.base_hyper_model import OBJECTIVE
 from tests.lipschitz_test_case import LipschitzTestCase
-from tuning.base_hyper_model import OBJECTIVE
 from tuning.make_oracle import TUNERS
 from tuning.make_oracle import make_oracle
 

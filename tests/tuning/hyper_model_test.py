@@ -8,12 +8,12 @@ import pytest
 
 import keras_lip as kl
 from keras_lip.models.training_data import LossGuard
+from keras_lip.tuning.hyper_convex_potential_net import HyperConvexPotentialNet
+from keras_lip.tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
+from keras_lip.tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
+from keras_lip.tuning.noisy_batches import NoisyBatches
 from tests.lipschitz_test_case import LipschitzTestCase
-from tuning.hyper_convex_potential_net import HyperConvexPotentialNet
-from tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
-from tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
 from tuning.hyper_models import make_hyper_model
-from tuning.noisy_batches import NoisyBatches
 
 pytestmark = pytest.mark.slow
 

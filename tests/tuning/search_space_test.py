@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from absl.testing import parameterized
 
+from keras_lip.tuning import search_space
+from keras_lip.tuning.hyper_convex_potential_net import HyperConvexPotentialNet
+from keras_lip.tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
+from keras_lip.tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
 from tests.lipschitz_test_case import LipschitzTestCase
-from tuning import search_space
-from tuning.hyper_convex_potential_net import HyperConvexPotentialNet
-from tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
-from tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
 
 pytestmark = pytest.mark.slow
 

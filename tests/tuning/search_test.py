@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-import tuning
+from keras_lip import tuning
+from keras_lip.tuning import base_hyper_model
+from keras_lip.tuning import hyper_lipschitz_mlp
 from tests.lipschitz_test_case import LipschitzTestCase
-from tuning import base_hyper_model
 from tuning import data
-from tuning import hyper_lipschitz_mlp
 from tuning import lipschitz_tuner
 from tuning import pareto
 from tuning import project

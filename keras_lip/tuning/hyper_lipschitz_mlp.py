@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from tuning import search_space
-from tuning.base_hyper_model import BaseHyperModel
+from keras_lip.tuning import search_space
+from keras_lip.tuning.base_hyper_model import BaseHyperModel
 
 
 class HyperLipschitzMLP(BaseHyperModel):
@@ -15,8 +15,9 @@ class HyperLipschitzMLP(BaseHyperModel):
         input_shape: Tuple. Shape of one image, channels last.
         classes: Integer of at least two.
         epsilon: Positive float. Radius of the certified accuracy.
-        name: String or `None`, as in `keras_tuner.HyperModel`.
-        tunable: Boolean, as in `keras_tuner.HyperModel`.
+        name: String or `None`, as in `keras_tuner.HyperModel`. Defaults to
+            `None`.
+        tunable: Boolean, as in `keras_tuner.HyperModel`. Defaults to `True`.
 
     Example:
 

@@ -10,11 +10,11 @@ import keras_tuner
 import numpy as np
 
 import keras_lip as kl
+from keras_lip.tuning import search_space
+from keras_lip.tuning.noisy_batches import NoisyBatches
+from keras_lip.tuning.stop_on_divergence import StopOnDivergence
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
-from tuning import search_space
-from tuning.noisy_batches import NoisyBatches
-from tuning.stop_on_divergence import StopOnDivergence
 
 OBJECTIVE = "val_certified_accuracy"
 

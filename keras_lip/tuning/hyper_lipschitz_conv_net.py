@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 import keras_lip as kl
-from tuning import search_space
-from tuning.base_hyper_model import BaseHyperModel
+from keras_lip.tuning import search_space
+from keras_lip.tuning.base_hyper_model import BaseHyperModel
 
 _POOLINGS: dict[str, Callable[..., keras.layers.Layer]] = {
     "invertible": kl.layers.InvertibleDownsampling2D,
@@ -27,8 +27,9 @@ class HyperLipschitzConvNet(BaseHyperModel):
         input_shape: Tuple. Shape of one image, channels last.
         classes: Integer of at least two.
         epsilon: Positive float. Radius of the certified accuracy.
-        name: String or `None`, as in `keras_tuner.HyperModel`.
-        tunable: Boolean, as in `keras_tuner.HyperModel`.
+        name: String or `None`, as in `keras_tuner.HyperModel`. Defaults to
+            `None`.
+        tunable: Boolean, as in `keras_tuner.HyperModel`. Defaults to `True`.
 
     Raises:
         ValueError: If a side of the image is odd.
