@@ -297,7 +297,7 @@ def main(arguments=None):
         steps=arguments.attack_steps,
     )
     print(summary)
-    empirical = kl.bounds.lipschitz_lower_bound(model, images[:64])
+    empirical = kl.bounds.lipschitz_estimate(model, images[:64])
     print(f"Empirical Lipschitz constant: {empirical:.4f}")
 
     rng = np.random.default_rng(0)

@@ -75,7 +75,7 @@ class BatchesTest(LipschitzTestCase):
     def test_what_is_no_model_is_named(self, model):
         for run in (
             certificates.certified_radius,
-            bounds.lipschitz_lower_bound,
+            bounds.lipschitz_estimate,
         ):
             with self.assertRaisesRegex(
                 TypeError, "A `keras.Model` is expected"

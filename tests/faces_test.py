@@ -82,8 +82,12 @@ class FacesTest(LipschitzTestCase):
         with self.assertWarnsRegex(DeprecationWarning, "is now `keras_lip.exp"):
             found = keras_lip.certificates.saliency_maps
         self.assertIs(found, keras_lip.explanations.saliency_maps)
-        with self.assertRaisesRegex(AttributeError, "no attribute 'nothing'"):
-            keras_lip.certificates.nothing  # noqa: B018
+        with self.assertWarnsRegex(DeprecationWarning, "an estimate is not"):
+            found = keras_lip.bounds.lipschitz_lower_bound
+        self.assertIs(found, keras_lip.bounds.lipschitz_estimate)
+        for room in (keras_lip, keras_lip.bounds, keras_lip.certificates):
+            with self.assertRaisesRegex(AttributeError, "no attribute 'noth"):
+                room.nothing  # noqa: B018
 
 
 class SignaturesTest(LipschitzTestCase):

@@ -1,15 +1,31 @@
 """Proven Lipschitz constants of models, and estimates from below."""
 
+import warnings
+from typing import Any
+
 from keras_lip.bounds.lipschitz_bound import lipschitz_bound
-from keras_lip.bounds.lipschitz_lower_bound import lipschitz_lower_bound
+from keras_lip.bounds.lipschitz_estimate import lipschitz_estimate
 from keras_lip.bounds.propagate_bound import propagate_bound
 
 __all__ = (
     "lipschitz_bound",
-    "lipschitz_lower_bound",
+    "lipschitz_estimate",
     "propagate_bound",
 )
 
 
 def __dir__() -> tuple[str, ...]:
     return __all__
+
+
+def __getattr__(name: str) -> Any:
+    if name == "lipschitz_lower_bound":
+        warnings.warn(
+            "`keras_lip.bounds.lipschitz_lower_bound` is now "
+            "`keras_lip.bounds.lipschitz_estimate`, and goes with the next "
+            "release: a bound is proven, an estimate is not.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return lipschitz_estimate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

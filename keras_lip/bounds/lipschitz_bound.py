@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.program import freeze
 
 
@@ -42,4 +42,4 @@ def lipschitz_bound(model: keras.Model, norm: str | None = None) -> float:
     - [Szegedy et al., 2013](https://arxiv.org/abs/1312.6199), section 4.3, for
       the product of layer bounds.
     """
-    return freeze(model).bounds(find_norm(model, norm)).output
+    return freeze(model).bounds(common_norm(model, norm)).output

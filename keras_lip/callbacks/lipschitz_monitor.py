@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_lip.bounds import lipschitz_bound
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.callbacks.dead_gradients import dead_gradients
 from keras_lip.callbacks.named_layers import named_layers
 from keras_lip.layers.core.base_dense import BaseDense
@@ -85,7 +85,7 @@ class LipschitzMonitor(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         if self.lipschitz_bound:
             # A layer without a bound is known before the first epoch.
-            find_norm(self.model)
+            common_norm(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is None:

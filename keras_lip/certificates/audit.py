@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.bounds.search_stretch import search_stretch
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
@@ -79,7 +79,7 @@ def audit(
         steps = check_positive_integer("steps", steps)
     shape = None if input_shape is None else (None, *input_shape)
     program = freeze(model, shape)
-    return audit_program(program, find_norm(model, norm), model.name, steps)
+    return audit_program(program, common_norm(model, norm), model.name, steps)
 
 
 def audit_program(

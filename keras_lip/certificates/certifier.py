@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.audit import audit_program
 from keras_lip.certificates.execution_certifier import ExecutionCertifier
 from keras_lip.certificates.margins import predict_labels
@@ -99,7 +99,7 @@ class Certifier:
             program = freeze(model, input_shape)
         check_precision(program)
         if audit is None:
-            norm = find_norm(model, self._norm)
+            norm = common_norm(model, self._norm)
             self.audit = audit_program(program, norm, model.name, steps=None)
         else:
             self.audit = _match_audit(audit, program, model)

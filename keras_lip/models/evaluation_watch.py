@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.bounds.visit_layers import visit_layers
 from keras_lip.certificates.live_check import measure
 from keras_lip.certificates.pair_bounds import PairBounds
@@ -86,7 +86,7 @@ class EvaluationWatch:
         proven: dict[str, Any] = {}
         self._taken = []
         for metric in self._metrics:
-            norm = find_norm(self._proven, metric.norm)
+            norm = common_norm(self._proven, metric.norm)
             if norm not in proven:
                 proven[norm] = bound_pairs(program, program.bounds(norm))
             bounds = proven[norm]

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.deep_recursion import deep_recursion
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.metrics.certified_metric import CertifiedMetric
@@ -40,7 +40,7 @@ class LipschitzMixin:
         with deep_recursion():
             super().__init__(*args, **kwargs)
         if isinstance(self, keras.Function):
-            find_norm(self)
+            common_norm(self)
 
     def compile(
         self,

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.deep_recursion import deep_recursion
 from keras_lip.models.lipschitz_mixin import LipschitzMixin
 from keras_lip.models.lipschitz_model import LipschitzModel
@@ -42,7 +42,7 @@ class LipschitzSequential(LipschitzMixin, keras.Sequential):
         if isinstance(layer, keras.layers.Layer) and not isinstance(
             layer, keras.layers.InputLayer
         ):
-            find_norm(layer)
+            common_norm(layer)
             # Keras freezes the layers of a model that becomes frozen, and not
             # those that are added to a frozen one.
             if not self.trainable:

@@ -2,23 +2,23 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
 class FindNormTest(LipschitzTestCase):
     def test_layers_are_checked_before_they_are_built(self):
-        find_norm(layers.Dense(3))
+        common_norm(layers.Dense(3))
         with self.assertRaisesRegex(ValueError, "`LayerNormalization`"):
-            find_norm(layers.LayerNormalization())
+            common_norm(layers.LayerNormalization())
 
     def test_weights_are_not_looked_at(self):
         layer = layers.Dense(3, kernel_initializer=self._refuse_to_build)
-        find_norm(layer)
+        common_norm(layer)
         layer = layers.Dense(2, kernel_initializer="ones")
         model = keras.Sequential([keras.Input((2,)), layer])
         layer.set_weights([np.full((2, 2), np.nan), np.zeros(2)])
-        find_norm(model)
+        common_norm(model)
 
     def test_layers_of_a_model_are_checked_at_any_depth(self):
         bad = layers.LayerNormalization(name="s")
@@ -26,7 +26,7 @@ class FindNormTest(LipschitzTestCase):
         outer = keras.Sequential([keras.Input((2,)), layers.ReLU(), inner])
         for model in inner, outer:
             with self.assertRaisesRegex(ValueError, "layer 's' of type"):
-                find_norm(model)
+                common_norm(model)
 
     def test_layers_of_a_model_that_is_not_built_are_checked(self):
         bad = layers.LayerNormalization(name="s")
@@ -34,14 +34,14 @@ class FindNormTest(LipschitzTestCase):
         for model in inner, keras.Sequential([layers.ReLU(), inner]):
             self.assertFalse(model.built)
             with self.assertRaisesRegex(ValueError, "layer 's' of type"):
-                find_norm(model)
-        find_norm(keras.Sequential([layers.Dense(2), layers.ReLU()]))
+                common_norm(model)
+        common_norm(keras.Sequential([layers.Dense(2), layers.ReLU()]))
 
     def test_operations_of_a_model_are_checked(self):
         inputs = keras.Input((2,))
-        find_norm(keras.Model(inputs, inputs + 1))
+        common_norm(keras.Model(inputs, inputs + 1))
         with self.assertRaisesRegex(ValueError, "an operation of `keras.ops`"):
-            find_norm(keras.Model(inputs, keras.ops.exp(inputs)))
+            common_norm(keras.Model(inputs, keras.ops.exp(inputs)))
 
     def _refuse_to_build(self, shape, dtype=None):
         raise AssertionError("The layer must not be built.")

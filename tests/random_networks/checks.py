@@ -11,7 +11,7 @@ from keras_lip import certificates
 from keras_lip import metrics
 from keras_lip import models
 from keras_lip.bounds import lipschitz_bound
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.live_model import LiveModel
 from keras_lip.program import freeze
 from keras_lip.program.program import LIVE_MACHINE
@@ -73,7 +73,7 @@ class NetworkChecks:
         """Runs all checks, or counts the network as refused."""
         self.tally.networks += 1
         try:
-            self.norm = find_norm(self.model, None)
+            self.norm = common_norm(self.model, None)
             report = self._certify()
         except (ValueError, TypeError) as error:
             text = str(error)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_lip.layers.pooling.base_global_pooling2d import BaseGlobalPooling2D
 from keras_lip.layers.pooling.safe_sqrt import safe_sqrt
-from keras_lip.layers.pooling.widen import widen
+from keras_lip.layers.pooling.upcast import upcast
 from keras_lip.program.builder import Wire
 from keras_lip.program.nodes.average_pooling import GlobalPool
 from keras_lip.program.nodes.pooling import NormPool
@@ -53,7 +53,7 @@ class GlobalL2NormPooling2D(BaseGlobalPooling2D):
     """
 
     def call(self, inputs: Tensor) -> Tensor:
-        squares = ops.square(widen(inputs))
+        squares = ops.square(upcast(inputs))
         outputs = safe_sqrt(ops.sum(squares, self.axes, keepdims=self.keepdims))
         return ops.cast(outputs, inputs.dtype)
 

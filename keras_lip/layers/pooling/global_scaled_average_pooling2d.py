@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_lip.layers.pooling.base_global_pooling2d import BaseGlobalPooling2D
-from keras_lip.layers.pooling.widen import widen
+from keras_lip.layers.pooling.upcast import upcast
 from keras_lip.program.builder import Wire
 from keras_lip.program.nodes.average_pooling import GlobalPool
 from keras_lip.types import Tensor
@@ -55,7 +55,7 @@ class GlobalScaledAveragePooling2D(BaseGlobalPooling2D):
 
     def call(self, inputs: Tensor) -> Tensor:
         sides = [ops.shape(inputs)[axis] for axis in self.axes]
-        total = ops.sum(widen(inputs), self.axes, keepdims=self.keepdims)
+        total = ops.sum(upcast(inputs), self.axes, keepdims=self.keepdims)
         if all(isinstance(side, int) for side in sides):
             factor = 1 / math.sqrt(math.prod(sides))
         else:

@@ -10,7 +10,7 @@ from keras import ops
 from keras_lip.layers.activations.channel_groups import channel_shape
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.pooling.widen import widen
+from keras_lip.layers.pooling.upcast import upcast
 from keras_lip.linalg.plane_distances import DISTANCES
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import sample_axis
@@ -160,7 +160,7 @@ class ProjectionPooling(LipschitzLayer):
         return self._pool(inputs, values)
 
     def _pool(self, inputs: Tensor, values: list[Tensor]) -> Tensor:
-        x, y = ops.split(widen(inputs), 2, axis=self.axis)
+        x, y = ops.split(upcast(inputs), 2, axis=self.axis)
         distance = DISTANCES[self.projection](ops, x, y, *values)
         return ops.cast(distance, inputs.dtype)
 

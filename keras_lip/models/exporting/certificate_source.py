@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.audit import audit_program
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
@@ -33,7 +33,7 @@ def find_bounds(
             or the model is no classifier with a proven bound.
     """
     if report is None:
-        audit = audit_program(program, find_norm(model), model.name, None)
+        audit = audit_program(program, common_norm(model), model.name, None)
     else:
         audit = _read_audit(model, program, report)
     # Where there are no bounds of pairs, this says what is missing.

@@ -5,7 +5,7 @@ from absl.testing import parameterized
 from keras_lip import certificates
 from keras_lip import layers
 from keras_lip import parametrizations
-from keras_lip.bounds.find_norm import find_norm
+from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.curvature.certifier import CurvatureCertifier
 from keras_lip.certificates.curvature.margins import CurvatureMargins
 from keras_lip.certificates.pair_bounds import bound_pairs
@@ -111,7 +111,7 @@ MAKERS = (
 
 def find_bounds(model):
     program = freeze(model)
-    return bound_pairs(program, program.bounds(find_norm(model)))
+    return bound_pairs(program, program.bounds(common_norm(model)))
 
 
 def export(model, tolerance=TOLERANCE):

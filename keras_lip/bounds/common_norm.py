@@ -8,7 +8,7 @@ from keras_lip.proofs.norms import NORMS
 from keras_lip.proofs.norms import check_norm
 
 
-def find_norm(model: Any, norm: str | None = None) -> str:
+def common_norm(model: Any, norm: str | None = None) -> str:
     """Returns the norm that a model is bounded in.
 
     Args:

@@ -24,7 +24,7 @@ _EPSILONS = {
 }
 
 
-def lipschitz_lower_bound(
+def lipschitz_estimate(
     model: keras.Model, inputs: Any, steps: int = 20, seed: int = 0
 ) -> float:
     """Estimates a model's Lipschitz constant from below.

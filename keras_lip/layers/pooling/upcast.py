@@ -6,7 +6,7 @@ from keras import ops
 from keras_lip.types import Tensor
 
 
-def widen(inputs: Tensor) -> Tensor:
+def upcast(inputs: Tensor) -> Tensor:
     """Returns the inputs in float32 if they are narrower.
 
     The square of 256 overflows float16.
