@@ -2,13 +2,34 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_lip.linalg.scale_to_one import scale_to_one
 from keras_lip.operators import LinearOperator
 from keras_lip.traces import is_compiling
+from keras_lip.types import Array
 from keras_lip.types import Tensor
+
+
+def start_vector(shape: tuple[int, ...], dtype: Any = None) -> Array:
+    """Returns the vector that every power iteration of a shape starts from.
+
+    Any vector will do that is not orthogonal to the leading one, and no kernel
+    that is drawn at random has a leading vector orthogonal to this one.
+
+    Args:
+        shape: Shape of the vector.
+        dtype: Dtype of the vector. Defaults to `None`, for `"float32"`.
+
+    Returns:
+        Array of normal random numbers, the same on every backend.
+    """
+    vector = np.random.default_rng(0).normal(size=shape)
+    return vector.astype(dtype or "float32")
+
 
 # The squared norm under which a float32 vector counts as zero.
 _TINY = 1e-36

@@ -2,6 +2,7 @@
 
 import abc
 import importlib.util
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,57 @@ import numpy as np
 
 import keras_lip as kl
 from keras_lip.tuning import search_space
-from keras_lip.tuning.noisy_batches import NoisyBatches
-from keras_lip.tuning.stop_on_divergence import StopOnDivergence
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
+
+
+class NoisyBatches(keras.utils.PyDataset):
+    """Batches in a new order, and with new Gaussian noise, every epoch.
+
+    Args:
+        x: Array of images.
+        y: Array of labels.
+        batch_size: Positive integer.
+        stddev: Float, at least zero. Standard deviation of the noise.
+        seed: Integer.
+    """
+
+    def __init__(
+        self, x: Any, y: Any, batch_size: int, stddev: float, seed: int
+    ) -> None:
+        super().__init__()
+        self.x, self.y = x, y
+        self.batch_size, self.stddev = batch_size, stddev
+        self.rng = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return -(-len(self.x) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        start = index * self.batch_size
+        chosen = self.order[start : start + self.batch_size]
+        noise = self.rng.normal(0, self.stddev, self.x[chosen].shape)
+        return (self.x[chosen] + noise).astype("float32"), self.y[chosen]
+
+    def on_epoch_end(self) -> None:
+        self.order = self.rng.permutation(len(self.x))
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Fails the trial at the end of an epoch whose loss is not finite.
+
+    Keras-tuner does not: a metric that counts correct answers is finite even of
+    logits that are NaN, and the trial would be recorded as a bad one.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise keras_tuner.errors.FailedTrialError(
+                f"The loss of epoch {epoch + 1} is {loss}."
+            )
+
 
 OBJECTIVE = "val_certified_accuracy"
 

@@ -14,7 +14,7 @@ from tests.lipschitz_test_case import to_numpy
 from tests.mutations.mutation_test_case import MutationTestCase
 
 PRODUCTS = importlib.import_module("keras_lip.program.freezing.stock.products")
-FROZEN_KERNEL = importlib.import_module("keras_lip.layers.frozen_kernel")
+FROZEN_KERNEL = importlib.import_module("keras_lip.layers.constrained_kernel")
 
 
 def scale_by(find):

@@ -8,10 +8,10 @@ import pytest
 
 import keras_lip as kl
 from keras_lip.models.training_data import LossGuard
+from keras_lip.tuning.base_hyper_model import NoisyBatches
 from keras_lip.tuning.hyper_convex_potential_net import HyperConvexPotentialNet
 from keras_lip.tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
 from keras_lip.tuning.hyper_lipschitz_mlp import HyperLipschitzMLP
-from keras_lip.tuning.noisy_batches import NoisyBatches
 from tests.lipschitz_test_case import LipschitzTestCase
 from tuning.hyper_models import make_hyper_model
 

@@ -8,11 +8,11 @@ import keras
 from keras import ops
 
 from keras_lip.held_values import compute_once
+from keras_lip.layers.constrained_kernel import shrink_kernel
 from keras_lip.layers.convolutional.base_conv import BaseConv
 from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
 )
-from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.linalg import kernel_spectrum
 from keras_lip.linalg import split_phases
 from keras_lip.operators import FourierOperator

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_lip.held_values import compute_once
-from keras_lip.layers.frozen_kernel import frozen_kernel
+from keras_lip.layers.constrained_kernel import frozen_kernel
 from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.layers.constrained_kernel import shrink_kernel
 from keras_lip.layers.core.base_dense import BaseDense
-from keras_lip.layers.shrink_kernel import shrink_kernel
 from keras_lip.linalg import project_l1
 from keras_lip.proofs.matrix_norms import row_sum_bound
 from keras_lip.read_weight import read_kernel

@@ -10,7 +10,6 @@ from keras_lip.graph import run_graph
 from keras_lip.layers import LipschitzScale
 from keras_lip.layers import MaxMin
 from keras_lip.models.conversion import ConvertedLayer
-from keras_lip.models.converting.copy_layer import copy_layer
 from keras_lip.models.converting.counterpart import make_counterpart
 from keras_lip.models.converting.options import Options
 from keras_lip.models.converting.survey import KERNEL_LAYERS
@@ -19,6 +18,33 @@ from keras_lip.models.lipschitz_model import LipschitzModel
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+
+
+def copy_layer(layer: Any, args: tuple[Any, ...]) -> Any:
+    """Copies a layer, or operation, with its weights.
+
+    Args:
+        layer: A built layer, or a `keras.Operation`.
+        args: The symbolic arguments of its call.
+
+    Returns:
+        A layer, or operation, of the same class.
+    """
+    copy = type(layer).from_config(layer.get_config())
+    if not isinstance(layer, keras.layers.Layer):
+        return copy
+    if layer.weights:
+        shapes = keras.tree.map_structure(lambda tensor: tensor.shape, args)
+        copy.build(*shapes)
+        copy.set_weights(layer.get_weights())
+    if getattr(layer, "lora_enabled", False):
+        # `Dense` forgets it in `build`.
+        copy.lora_alpha = layer.lora_alpha
+    if hasattr(copy, "finalize_state"):
+        # `Normalization` computes with constants that it derives from weights.
+        copy.finalize_state()
+    return copy
+
 
 _ACTIVATIONS = (
     keras.layers.Activation,

@@ -1,8 +1,27 @@
-"""Sums over the windows of images."""
+"""Sums and roots that pooling layers are made of."""
 
+import keras
 from keras import ops
 
 from keras_lip.types import Tensor
+
+
+def safe_sqrt(squares: Tensor) -> Tensor:
+    """Returns the square roots, whose gradient at zero is zero."""
+    is_zero = ops.equal(squares, 0.0)
+    # Zero is kept from the root itself: 0 * inf is no gradient.
+    roots = ops.sqrt(ops.where(is_zero, 1.0, squares))
+    return ops.where(is_zero, 0.0, roots)
+
+
+def upcast(inputs: Tensor) -> Tensor:
+    """Returns the inputs in float32 if they are narrower.
+
+    The square of 256 overflows float16.
+    """
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    half = dtype in ("float16", "bfloat16")
+    return ops.cast(inputs, "float32") if half else inputs
 
 
 def sum_windows(

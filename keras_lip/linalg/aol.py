@@ -1,13 +1,66 @@
-"""Almost-orthogonal rescaling of the kernel of a convolution."""
+"""Almost-orthogonal rescaling of matrices and of kernels."""
 
 from keras import ops
 
-from keras_lip.linalg.correlation_moduli import correlation_moduli
 from keras_lip.linalg.kernel_phases import merge_phases
 from keras_lip.linalg.kernel_phases import split_phases
 from keras_lip.linalg.scale_to_one import scale_to_one
+from keras_lip.linalg.transpose import transpose
 from keras_lip.operators import pad_zeros
 from keras_lip.types import Tensor
+
+
+def correlation_moduli(kernel: Tensor, groups: int = 1) -> Tensor:
+    """Sums the moduli of the autocorrelation of a kernel over its lags.
+
+    At every frequency the entries of `K^H K` are at most these, in modulus.
+
+    Args:
+        kernel: Tensor of shape `(*window, in_channels // groups, filters)`.
+        groups: Positive integer. Number of groups of channels. Defaults to `1`.
+
+    Returns:
+        Tensor of shape `(filters // groups, filters)`. Column `j` holds the
+        correlations of filter `j` with the filters of its group.
+    """
+    *taps, channels, filters = kernel.shape
+    # Filter `i` of every group as an image, to convolve with all filters.
+    images = ops.reshape(kernel, (*taps, channels, groups, filters // groups))
+    images = ops.swapaxes(ops.moveaxis(images, -1, 0), -2, -1)
+    images = ops.reshape(images, (filters // groups, *taps, groups * channels))
+    lags = [(size - 1, size - 1) for size in taps]
+    correlation = ops.conv(
+        pad_zeros(images, [(0, 0), *lags, (0, 0)]),
+        kernel,
+        padding="valid",
+        data_format="channels_last",
+    )
+    axes = tuple(range(1, len(taps) + 1))
+    return ops.sum(ops.abs(correlation), axis=axes)
+
+
+def rescale_columns(matrix: Tensor, epsilon: float = 1e-12) -> Tensor:
+    """Rescales each column so that the spectral norm is at most one.
+
+    Column `i` of the matrix `W` is divided by `sqrt(sum_j |W^T W|_ij)`. A
+    matrix with orthonormal columns stays as it is.
+
+    Args:
+        matrix: Tensor of shape `(..., rows, columns)`.
+        epsilon: Float. Keeps a zero column, and its gradient, finite. Defaults
+            to `1e-12`.
+
+    Returns:
+        Tensor of the same shape, of spectral norm at most one.
+
+    Reference:
+
+    - [Prach & Lampert, 2022](https://arxiv.org/abs/2208.03160), Theorem 1.
+    """
+    matrix = scale_to_one(matrix, axis=(-2, -1))
+    gram = ops.matmul(transpose(matrix), matrix)
+    column_scale = ops.rsqrt(ops.sum(ops.abs(gram), axis=-1) + epsilon)
+    return ops.multiply(matrix, ops.expand_dims(column_scale, axis=-2))
 
 
 def rescale_kernel(
