@@ -31,7 +31,7 @@ def generator_factor(*parts: Tensor, most: Tensor | float = 1.0) -> Tensor:
 
 
 # The real and the imaginary parts.
-_Complex = tuple[Tensor, Tensor]
+Complex = tuple[Tensor, Tensor]
 
 
 def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,8 +63,8 @@ def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     """
     rows, columns = real.shape[-2:]
     if rows < columns:
-        image = complex_cayley(*_adjoint((real, imaginary)))
-        return _adjoint(image)
+        image = complex_cayley(*adjoint((real, imaginary)))
+        return adjoint(image)
     head_real = real[..., :columns, :]
     head_imaginary = imaginary[..., :columns, :]
     identity = ops.eye(columns, dtype=real.dtype)
@@ -80,21 +80,21 @@ def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     tail = (real[..., columns:, :], imaginary[..., columns:, :])
     tail, square = _square_tail(tail)
     inverse = _invert(shifted_real + square[0], shifted_imaginary + square[1])
-    bottom = _multiply(tail, inverse)
+    bottom = multiply(tail, inverse)
     return (
         ops.concatenate([2 * inverse[0] - identity, -2 * bottom[0]], axis=-2),
         ops.concatenate([2 * inverse[1], -2 * bottom[1]], axis=-2),
     )
 
 
-def _square_tail(tail: _Complex) -> tuple[_Complex, _Complex]:
+def _square_tail(tail: Complex) -> tuple[Complex, Complex]:
     """Returns the tail `V`, scaled down where it is too large, and `V^H V`."""
     # Of a tail with entries of at most one no square overflows.
     moduli = ops.maximum(*map(ops.abs, tail))
     largest = ops.amax(moduli, axis=(-2, -1), keepdims=True)
     largest = ops.stop_gradient(ops.maximum(largest, 1.0))
     tail = (tail[0] / largest, tail[1] / largest)
-    square = _multiply(_adjoint(tail), tail)
+    square = multiply(adjoint(tail), tail)
     factor = generator_factor(*square, most=ops.square(largest))
     root = ops.sqrt(factor)
     return (
@@ -103,19 +103,21 @@ def _square_tail(tail: _Complex) -> tuple[_Complex, _Complex]:
     )
 
 
-def _adjoint(matrix: _Complex) -> _Complex:
+def adjoint(matrix: Complex) -> Complex:
+    """Returns the conjugate transpose of complex matrices."""
     real, imaginary = matrix
     return transpose(real), -transpose(imaginary)
 
 
-def _multiply(left: _Complex, right: _Complex) -> _Complex:
+def multiply(left: Complex, right: Complex) -> Complex:
+    """Returns the product of complex matrices."""
     return (
         ops.matmul(left[0], right[0]) - ops.matmul(left[1], right[1]),
         ops.matmul(left[0], right[1]) + ops.matmul(left[1], right[0]),
     )
 
 
-def _invert(real: Tensor, imaginary: Tensor) -> _Complex:
+def _invert(real: Tensor, imaginary: Tensor) -> Complex:
     """Inverts `P + i Q` where the symmetric part of `P` is at least `I`.
 
     Of the real form `[[P, -Q], [Q, P]]`, block elimination inverts `P` and its

@@ -2,8 +2,10 @@
 
 from keras import ops
 
+from keras_lip.linalg.complex_cayley import Complex
+from keras_lip.linalg.complex_cayley import adjoint
+from keras_lip.linalg.complex_cayley import multiply
 from keras_lip.linalg.scale_to_one import scale_to_one
-from keras_lip.linalg.transpose import transpose
 from keras_lip.types import Tensor
 
 
@@ -23,8 +25,7 @@ def complex_polar(
     the root of `p`, with `p <- p (3 - p)^2 / 4` at each step: it grows towards
     one from below, and stays zero if it is zero.
 
-    Complex numbers are pairs of tensors, in products of the real matrices
-    `[[P, Q], [-Q, P]]`.
+    Complex numbers are pairs of tensors, as in `complex_cayley`.
 
     Args:
         real: Tensor of shape `(..., rows, columns)`. The real parts.
@@ -41,26 +42,28 @@ def complex_polar(
       for the iteration
     """
     rows, columns = real.shape[-2:]
-    top = ops.concatenate([real, imaginary], axis=-1)
-    bottom = ops.concatenate([-imaginary, real], axis=-1)
+    if rows < columns:
+        image = complex_polar(*adjoint((real, imaginary)), iterations)
+        return adjoint(image)
     # Its size does not count, and its squares shall not overflow.
-    matrix = scale_to_one(
-        ops.concatenate([top, bottom], axis=-2), axis=(-2, -1)
-    )
-    wide = rows < columns
-    if wide:
-        matrix = transpose(matrix)
-    gram = ops.matmul(transpose(matrix), matrix)
-    sums = ops.sum(ops.abs(gram), axis=-1, keepdims=True)
+    both = scale_to_one(ops.stack([real, imaginary]), axis=(0, -2, -1))
+    matrix = both[0], both[1]
+    gram = multiply(adjoint(matrix), matrix)
+    sums = ops.sum(ops.abs(gram[0]) + ops.abs(gram[1]), axis=-1, keepdims=True)
     size = ops.maximum(ops.amax(sums, axis=-2, keepdims=True), 1e-30)
-    identity = ops.eye(gram.shape[-1], dtype=gram.dtype)
-    root, inverse = gram / size, identity
-    for step in range(iterations):
-        turn = 1.5 * identity - 0.5 * ops.matmul(inverse, root)
-        inverse = ops.matmul(turn, inverse)
-        if step < iterations - 1:
-            root = ops.matmul(root, turn)
-    image = ops.matmul(matrix, inverse) * ops.rsqrt(size)
-    if wide:
-        image = transpose(image)
-    return image[..., :rows, :columns], image[..., :rows, columns:]
+    root = gram[0] / size, gram[1] / size
+    diagonal = ops.eye(columns, dtype=real.dtype)
+    turn = _turn(root, diagonal)
+    inverse = turn
+    for _ in range(iterations - 1):
+        root = multiply(root, turn)
+        turn = _turn(multiply(inverse, root), diagonal)
+        inverse = multiply(turn, inverse)
+    image = multiply(matrix, inverse)
+    factor = ops.rsqrt(size)
+    return image[0] * factor, image[1] * factor
+
+
+def _turn(product: Complex, diagonal: Tensor) -> Complex:
+    """Returns `(3 I - Z Y) / 2`."""
+    return 1.5 * diagonal - 0.5 * product[0], -0.5 * product[1]

@@ -24,7 +24,8 @@ class LOTConv2D(FourierConv):
     preserves the l2 norm of its input if `filters` is at least
     `channels * prod(strides)`, and the norm of gradients if it is at most that.
     Singular values come from below: the layer is 1-Lipschitz after any number
-    of iterations.
+    of iterations. Each takes three products of matrices at every frequency: the
+    layer costs several times what `CayleyConv2D` does.
 
     The free kernel has the size of the window. The convolution that it becomes
     spreads over the whole image and depends on its size, which is fixed when
