@@ -50,7 +50,9 @@ def complex_polar(
     matrix = both[0], both[1]
     gram = multiply(adjoint(matrix), matrix)
     sums = ops.sum(ops.abs(gram[0]) + ops.abs(gram[1]), axis=-1, keepdims=True)
-    size = ops.maximum(ops.amax(sums, axis=-2, keepdims=True), 1e-30)
+    # The largest entry of the matrix is one, and a row sum at least as large,
+    # unless all are zero.
+    size = ops.maximum(ops.amax(sums, axis=-2, keepdims=True), 0.5)
     root = gram[0] / size, gram[1] / size
     diagonal = ops.eye(columns, dtype=real.dtype)
     turn = _turn(root, diagonal)

@@ -286,7 +286,9 @@ def _shorten(directions, radius, norm):
         largest = np.maximum(np.max(np.abs(flat), axis=1), 1e-300)
         flat = flat / largest[:, None]
         lengths = np.maximum(np.linalg.norm(flat, axis=1), 1e-300)
-    return (flat * (radius / lengths)[:, None]).reshape(directions.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = flat * (radius / lengths)[:, None]
+    return steps.reshape(directions.shape)
 
 
 def _round_inside(points, x, radius, norm, dtype):

@@ -233,6 +233,9 @@ class Network:
         self._shared = []
         self.recipe = []
         dtype = "float64" if draws.chance(8) else "float32"
+        if keras.backend.backend() == "jax":
+            # It has float64 where it is asked for at its start alone.
+            dtype = "float32"
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(dtype)
         try:
