@@ -2,6 +2,9 @@
 
 from keras import ops
 
+from keras_lip.linalg.complex_matrices import Complex
+from keras_lip.linalg.complex_matrices import adjoint
+from keras_lip.linalg.complex_matrices import multiply
 from keras_lip.linalg.transpose import transpose
 from keras_lip.types import Tensor
 
@@ -28,10 +31,6 @@ def generator_factor(*parts: Tensor, most: Tensor | float = 1.0) -> Tensor:
     largest = ops.amax(sum(sums), axis=-2, keepdims=True)
     largest = ops.maximum(largest, _LARGEST_SUM / most)
     return ops.stop_gradient(_LARGEST_SUM / largest)
-
-
-# The real and the imaginary parts.
-Complex = tuple[Tensor, Tensor]
 
 
 def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,20 +99,6 @@ def _square_tail(tail: Complex) -> tuple[Complex, Complex]:
     return (
         (tail[0] * root, tail[1] * root),
         (square[0] * factor, square[1] * factor),
-    )
-
-
-def adjoint(matrix: Complex) -> Complex:
-    """Returns the conjugate transpose of complex matrices."""
-    real, imaginary = matrix
-    return transpose(real), -transpose(imaginary)
-
-
-def multiply(left: Complex, right: Complex) -> Complex:
-    """Returns the product of complex matrices."""
-    return (
-        ops.matmul(left[0], right[0]) - ops.matmul(left[1], right[1]),
-        ops.matmul(left[0], right[1]) + ops.matmul(left[1], right[0]),
     )
 
 

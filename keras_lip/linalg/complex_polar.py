@@ -2,9 +2,9 @@
 
 from keras import ops
 
-from keras_lip.linalg.complex_cayley import Complex
-from keras_lip.linalg.complex_cayley import adjoint
-from keras_lip.linalg.complex_cayley import multiply
+from keras_lip.linalg.complex_matrices import Complex
+from keras_lip.linalg.complex_matrices import adjoint
+from keras_lip.linalg.complex_matrices import multiply
 from keras_lip.linalg.scale_to_one import scale_to_one
 from keras_lip.types import Tensor
 
@@ -25,7 +25,7 @@ def complex_polar(
     the root of `p`, with `p <- p (3 - p)^2 / 4` at each step: it grows towards
     one from below, and stays zero if it is zero.
 
-    Complex numbers are pairs of tensors, as in `complex_cayley`.
+    Complex numbers are pairs of tensors, as in `complex_matrices`.
 
     Args:
         real: Tensor of shape `(..., rows, columns)`. The real parts.
