@@ -63,8 +63,9 @@ class LipschitzMixin:
         as `certified_accuracy_0.1`, unless they were given names.
 
         Raises:
-            ValueError: If two certified metrics have one name, or the output
-                that one is given for has no bound.
+            ValueError: If two certified metrics have one name, one is given for
+                several outputs, or the output that it is given for has no
+                bound.
         """
         metrics = read_metrics(metrics)
         weighted_metrics = read_metrics(weighted_metrics)
@@ -97,6 +98,16 @@ class LipschitzMixin:
                     if isinstance(metric, CertifiedMetric)
                     and metric.lipschitz_bound is None
                 )
+        seen: set[int] = set()
+        for listed in found.values():
+            own = {id(metric) for metric in listed}
+            if seen & own:
+                raise ValueError(
+                    "A certified metric has the constants of one output. "
+                    "Received: one that is given for several. Give each output "
+                    "a metric of its own, by name or by position."
+                )
+            seen |= own
         return [(index, listed) for index, listed in found.items() if listed]
 
     def compile_from_config(self, config: Config) -> None:

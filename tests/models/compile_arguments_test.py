@@ -119,6 +119,17 @@ class CompileArgumentsTest(LipschitzTestCase):
         classifier = keras.Model(inputs, logits)
         self.assertCertified(found, classifier, SHORT)
 
+    def test_metric_of_several_outputs_is_refused(self):
+        inputs = keras.Input((4,))
+        outputs = {
+            name: layers.UnitNormDense(3, name=name)(inputs) for name in "ab"
+        }
+        model = models.LipschitzModel(inputs, outputs)
+        metric = metrics.CertifiedAccuracy(SHORT)
+        for given in ({"a": [metric], "b": [metric]}, [metric]):
+            with self.assertRaisesRegex(ValueError, "constants of one output"):
+                model.compile("adam", "multiclass_hkr", metrics=given)
+
     def test_output_without_a_bound_is_refused(self):
         inputs = keras.Input((4,))
         hidden = layers.OrthogonalDense(5)(inputs)
