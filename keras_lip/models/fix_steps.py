@@ -75,7 +75,7 @@ def fix_steps(model: _Model) -> _Model:
     copy: _Model = type(model).from_config(_fix(model))
     for old, new in zip(_flatten(model), _flatten(copy), strict=True):
         if isinstance(old, LayerStack):
-            new.assign_blocks(
+            new._assign_blocks(
                 [
                     array
                     for layer in block.layers
@@ -103,7 +103,7 @@ def _fixed_weights(layer: Any) -> list[Array]:
     """Returns the weights of a layer, with proven steps in its blocks."""
     steps = {
         # Their last weight is the step, or what it is estimated with.
-        id(block.weights[-1]): np.asarray(block.proven_step(), "float32")
+        id(block.weights[-1]): np.asarray(block._proven_step(), "float32")
         for block in _find_blocks(layer)
     }
     return [
@@ -147,9 +147,9 @@ def _fix_entry(entry: Config, layer: Any) -> Config:
         return {**entry, "config": _fix(layer)}
     changes: Config = {}
     if isinstance(layer, _BLOCKS):
-        changes["step"] = layer.proven_step()
+        changes["step"] = layer._proven_step()
     elif isinstance(layer, SkewFlowDense | SkewFlowConv2D):
-        changes["step"] = layer.potential.proven_step()
+        changes["step"] = layer.potential._proven_step()
     elif isinstance(layer, ConvexPotentialExpansion):
         changes["blocks"] = [
             _fix_entry(inner, block)

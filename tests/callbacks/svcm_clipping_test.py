@@ -20,7 +20,7 @@ class SVCMClippingTest(LipschitzTestCase):
 
     def norm(self, conv):
         kernel = conv.free_kernel.value
-        matrix = conv.operator.as_matrix(kernel, (4, 4, 2))
+        matrix = conv._operator.as_matrix(kernel, (4, 4, 2))
         return self.singular_values(matrix).max()
 
     def test_kernels_are_clipped_each_n_steps(self):

@@ -99,13 +99,13 @@ class Householder(LipschitzLayer):
             ndim=len(input_shape), axes={self.axis: channels}
         )
 
-    def compute_normals(self) -> Tensor:
+    def _compute_normals(self) -> Tensor:
         """Returns the normals, of shape `(order, 2, channels // 2)`."""
         half = ops.convert_to_tensor(self.theta) / 2
         return ops.stack([ops.sin(half), -ops.cos(half)], axis=1)
 
     def call(self, inputs: Tensor) -> Tensor:
-        normals = ops.cast(self.compute_normals(), inputs.dtype)
+        normals = ops.cast(self._compute_normals(), inputs.dtype)
         shape = channel_shape(len(inputs.shape), self.axis)
         normals = ops.reshape(normals, (self.order, 2, *shape))
         return self._fold(inputs, normals)
@@ -126,7 +126,7 @@ class Householder(LipschitzLayer):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        for normals in read_kernel(self, self.compute_normals()):
+        for normals in read_kernel(self, self._compute_normals()):
             x = x.then(Fold(normals, sample_axis(x, self.axis)))
         return x
 

@@ -22,7 +22,7 @@ from keras_lip.validation import check_positive_integer
 class BaseConv(LipschitzLayer):
     """Computes `activation(convolve(inputs) + bias)`.
 
-    Subclasses create their weights in `add_kernel` and implement `convolve` on
+    Subclasses create their weights in `_add_kernel` and implement `_convolve` on
     images whose channels come last; the bound and the stock form are theirs as
     well.
 
@@ -90,9 +90,9 @@ class BaseConv(LipschitzLayer):
                 f"a known size. Received: input_shape={tuple(input_shape)}, "
                 f"data_format={self.data_format!r}"
             )
-        sides = self.to_channels_last(input_shape)[1:-1]
+        sides = self._to_channels_last(input_shape)[1:-1]
         self._check_sides(input_shape)
-        self.add_kernel(channels, sides)
+        self._add_kernel(channels, sides)
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
@@ -105,7 +105,7 @@ class BaseConv(LipschitzLayer):
         )
 
     @abc.abstractmethod
-    def add_kernel(self, channels: int, sides: Shape) -> None:
+    def _add_kernel(self, channels: int, sides: Shape) -> None:
         """Adds the weights of the kernel, in `build`.
 
         Args:
@@ -114,20 +114,20 @@ class BaseConv(LipschitzLayer):
         """
 
     @abc.abstractmethod
-    def convolve(self, images: Tensor, training: bool) -> Tensor:
+    def _convolve(self, images: Tensor, training: bool) -> Tensor:
         """Convolves images whose channels come last."""
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         first = self.data_format == "channels_first"
         if first:
             inputs = ops.moveaxis(inputs, 1, -1)
-        outputs = self.convolve(inputs, bool(training and self.trainable))
+        outputs = self._convolve(inputs, bool(training and self.trainable))
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
         outputs = self.activation(outputs)
         return ops.moveaxis(outputs, -1, 1) if first else outputs
 
-    def to_channels_last(self, shape: Shape) -> tuple[int | None, ...]:
+    def _to_channels_last(self, shape: Shape) -> tuple[int | None, ...]:
         """Returns a shape of inputs as if their channels came last."""
         if self.data_format == "channels_last":
             return tuple(shape)
@@ -146,22 +146,22 @@ class BaseConv(LipschitzLayer):
             )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        batch, *sides, _ = self.to_channels_last(input_shape)
+        batch, *sides, _ = self._to_channels_last(input_shape)
         sides = [
-            None if side is None else self.output_side(side, taps, stride)
+            None if side is None else self._output_side(side, taps, stride)
             for side, taps, stride in zip(
-                sides, self.extent(), self.strides, strict=True
+                sides, self._extent(), self.strides, strict=True
             )
         ]
         if self.data_format == "channels_last":
             return (batch, *sides, self.filters)
         return (batch, self.filters, *sides)
 
-    def extent(self) -> tuple[int, ...]:
+    def _extent(self) -> tuple[int, ...]:
         """Returns how many pixels the window spans along each axis."""
         return self.kernel_size
 
-    def output_side(self, side: int, taps: int, stride: int) -> int:
+    def _output_side(self, side: int, taps: int, stride: int) -> int:
         """Returns the side of the output of a window over a side."""
         if self.padding == "valid":
             return (side - taps) // stride + 1

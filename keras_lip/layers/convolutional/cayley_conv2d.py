@@ -114,7 +114,7 @@ class CayleyConv2D(FourierConv):
         )
         self.scale = check_number("scale", scale, 0, 1, open_low=True)
 
-    def constrain_spectrum(
+    def _constrain_spectrum(
         self, real: Tensor, imaginary: Tensor
     ) -> tuple[Tensor, Tensor]:
         real, imaginary = complex_cayley(real, imaginary)

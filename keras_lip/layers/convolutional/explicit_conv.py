@@ -104,7 +104,7 @@ class ExplicitConv(BaseConv):
             )
         self.kernel_map = kernel_map
         self.transposed = transposed
-        self.operator = ConvolutionOperator(
+        self._operator = ConvolutionOperator(
             self.strides,
             self.padding,
             self.padding_mode,
@@ -124,15 +124,17 @@ class ExplicitConv(BaseConv):
 
     def build(self, input_shape: Shape) -> None:
         if not self.transposed:
-            self.operator.check_sides(self.to_channels_last(input_shape)[1:-1])
+            self._operator.check_sides(
+                self._to_channels_last(input_shape)[1:-1]
+            )
         super().build(input_shape)
 
-    def add_kernel(self, channels: int, sides: Shape) -> None:
+    def _add_kernel(self, channels: int, sides: Shape) -> None:
         self._geometry = KernelGeometry(
             (*self.kernel_size, *self._kernel_channels(channels)),
             self.strides,
             self.groups,
-            self.operator,
+            self._operator,
             (*self._image_sides(sides), channels),
         )
         shapes = self.kernel_map.weight_shapes(self._geometry)
@@ -167,11 +169,11 @@ class ExplicitConv(BaseConv):
         """Returns the sides of the smallest image with the same outputs."""
         read = []
         for side, taps, stride in zip(
-            sides, self.extent(), self.strides, strict=True
+            sides, self._extent(), self.strides, strict=True
         ):
             if side is None:
                 side = max(_DEFAULT_SIDE, taps)
-            outputs = self.output_side(side, taps, stride)
+            outputs = self._output_side(side, taps, stride)
             if self.padding == "valid":
                 read.append((outputs - 1) * stride + max(taps, stride))
             else:
@@ -197,24 +199,24 @@ class ExplicitConv(BaseConv):
         """The constrained kernel, the one that runs at inference."""
         return self.compute_kernel()
 
-    def proven_kernel(self) -> Tensor:
+    def _proven_kernel(self) -> Tensor:
         """Returns a kernel that keeps its promise provably."""
         kernel = self.kernel
         if not self.kernel_map.is_estimate:
             return kernel
-        return shrink_kernel(kernel, self.bound_norm(kernel))
+        return shrink_kernel(kernel, self._bound_norm(kernel))
 
-    def convolve(self, images: Tensor, training: bool) -> Tensor:
+    def _convolve(self, images: Tensor, training: bool) -> Tensor:
         if training:
             kernel = self.compute_kernel(training=True)
         else:
             kernel = compute_once(self, lambda: self.kernel)
         kernel = ops.cast(kernel, images.dtype)
         if self.transposed:
-            return self.operator.adjoint(kernel, images)
-        return self.operator.matvec(kernel, images)
+            return self._operator.adjoint(kernel, images)
+        return self._operator.matvec(kernel, images)
 
-    def extent(self) -> tuple[int, ...]:
+    def _extent(self) -> tuple[int, ...]:
         return tuple(
             (taps - 1) * rate + 1
             for taps, rate in zip(
@@ -222,14 +224,14 @@ class ExplicitConv(BaseConv):
             )
         )
 
-    def output_side(self, side: int, taps: int, stride: int) -> int:
+    def _output_side(self, side: int, taps: int, stride: int) -> int:
         if not self.transposed:
-            return super().output_side(side, taps, stride)
+            return super()._output_side(side, taps, stride)
         if self.padding == "valid":
             return (side - 1) * stride + max(taps, stride)
         return side * stride
 
-    def bound_norm(self, kernel: Tensor) -> float:
+    def _bound_norm(self, kernel: Tensor) -> float:
         """Bounds the norm of the convolution with a kernel, from above."""
         # Dilated taps meet the pixels of one phase: their norm is that of the
         # taps side by side.
@@ -245,7 +247,7 @@ class ExplicitConv(BaseConv):
         return channels_back(activate(outputs, self.activation), self)
 
     def _node(self, kernel: Array, bias: Array | None) -> Node:
-        operator = self.operator
+        operator = self._operator
         strided_same = self.padding == "same" and not operator.is_circular
         widths = None
         if not strided_same or max(self.strides) == 1:
@@ -261,7 +263,7 @@ class ExplicitConv(BaseConv):
         )
 
     def _transposed_node(self, kernel: Array, bias: Array | None) -> Node:
-        operator = self.operator
+        operator = self._operator
         none = ((0, 0),) * self.rank
         wrapping = operator.adjoint_padding(kernel)
         return TransposedConvolution(

@@ -68,7 +68,7 @@ class FourierConv(BaseConv):
             ndim=4, axes=dict(enumerate(input_shape[1:], start=1))
         )
 
-    def add_kernel(self, channels: int, sides: Shape) -> None:
+    def _add_kernel(self, channels: int, sides: Shape) -> None:
         pairs = [
             (side or 0, stride)
             for side, stride in zip(sides, self.strides, strict=True)
@@ -80,7 +80,7 @@ class FourierConv(BaseConv):
                 f"{tuple(sides)}, strides={self.strides}"
             )
         rows, columns = (side // stride for side, stride in pairs)
-        self.operator = FourierOperator((rows, columns))
+        self._operator = FourierOperator((rows, columns))
         self.downsampling = InvertibleDownsampling2D(
             self.strides, "channels_last", dtype=self.dtype_policy
         )
@@ -96,7 +96,7 @@ class FourierConv(BaseConv):
         )
 
     @abc.abstractmethod
-    def constrain_spectrum(
+    def _constrain_spectrum(
         self, real: Tensor, imaginary: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Maps the matrix of each frequency to one of norm at most one.
@@ -109,7 +109,7 @@ class FourierConv(BaseConv):
             Tuple of the real and the imaginary parts.
         """
 
-    def compute_spectrum(self) -> tuple[Tensor, Tensor]:
+    def _compute_spectrum(self) -> tuple[Tensor, Tensor]:
         """Returns the unitary matrices, as real and imaginary parts.
 
         Returns:
@@ -119,25 +119,25 @@ class FourierConv(BaseConv):
         """
         kernel = ops.convert_to_tensor(self.free_kernel)
         kernel = split_phases(kernel, self.strides)
-        spectrum = kernel_spectrum(kernel, self.operator.sides)
-        return self.constrain_spectrum(*spectrum)
+        spectrum = kernel_spectrum(kernel, self._operator.sides)
+        return self._constrain_spectrum(*spectrum)
 
     @property
     def kernel(self) -> Tensor:
         """The kernel that runs, that of a `FourierOperator`."""
-        real, imaginary = self.compute_spectrum()
+        real, imaginary = self._compute_spectrum()
         top = ops.concatenate([real, imaginary], axis=-1)
         bottom = ops.concatenate([-imaginary, real], axis=-1)
         return ops.concatenate([top, bottom], axis=-2)
 
-    def convolve(self, images: Tensor, training: bool) -> Tensor:
+    def _convolve(self, images: Tensor, training: bool) -> Tensor:
         dtype = images.dtype
         if training:
             kernel = self.kernel
         else:
             kernel = compute_once(self, lambda: self.kernel)
         images = ops.cast(self.downsampling(images), kernel.dtype)
-        return ops.cast(self.operator.matvec(kernel, images), dtype)
+        return ops.cast(self._operator.matvec(kernel, images), dtype)
 
     def freeze(self, *inputs: Wire) -> Wire:
         kernel = compute_once(self, lambda: self.kernel)
@@ -161,10 +161,10 @@ class FourierConv(BaseConv):
         Parts are real and imaginary: `p` and `q` of the image, `r` and `s` of
         the spectrum.
         """
-        rows, columns = self.operator.sides
+        rows, columns = self._operator.sides
         half = columns // 2 + 1
         row_matrix, column_matrix = map(
-            read_weight, self.operator.matrices(self.free_kernel.dtype)
+            read_weight, self._operator.matrices(self.free_kernel.dtype)
         )
         row_matrix = row_matrix.reshape(rows, 2, rows, 2)
         column_matrix = column_matrix.reshape(2, half, columns)

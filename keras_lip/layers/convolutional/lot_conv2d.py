@@ -119,7 +119,7 @@ class LOTConv2D(FourierConv):
         )
         self.iterations = check_positive_integer("iterations", iterations)
 
-    def constrain_spectrum(
+    def _constrain_spectrum(
         self, real: Tensor, imaginary: Tensor
     ) -> tuple[Tensor, Tensor]:
         return complex_polar(real, imaginary, self.iterations)

@@ -175,12 +175,12 @@ class SOCConv2D(BaseConv):
                 "outputs of the size of its inputs. Received: "
                 f"padding={self.padding!r}"
             )
-        self.operator = ConvolutionOperator(padding_mode=self.padding_mode)
+        self._operator = ConvolutionOperator(padding_mode=self.padding_mode)
         self.downsampling = InvertibleDownsampling2D(
             self.strides, "channels_last", dtype=self.dtype_policy
         )
 
-    def add_kernel(self, channels: int, sides: Shape) -> None:
+    def _add_kernel(self, channels: int, sides: Shape) -> None:
         self.downsampling.build((None, *sides, channels))
         size = max(channels * math.prod(self.strides), self.filters)
         # It stays in float32 under mixed precision, to be held by its bound.
@@ -193,27 +193,27 @@ class SOCConv2D(BaseConv):
         )
 
     @property
-    def generator(self) -> Tensor:
+    def _generator(self) -> Tensor:
         """The kernel of the skew-symmetric convolution `A`."""
         kernel = ops.convert_to_tensor(self.free_kernel)
         return limit_norm(skew_kernel(kernel), self.max_norm)
 
-    def convolve(self, images: Tensor, training: bool) -> Tensor:
+    def _convolve(self, images: Tensor, training: bool) -> Tensor:
         if math.prod(self.strides) > 1:
             images = self.downsampling(images)
-        images = self.pad_channels(images)
+        images = self._pad_channels(images)
         if training:
-            kernel = self.generator
+            kernel = self._generator
         else:
-            kernel = compute_once(self, lambda: self.generator)
+            kernel = compute_once(self, lambda: self._generator)
         kernel = ops.cast(kernel, images.dtype)
         fast = training and self.gradient == "fast"
         exponentiate = apply_exponential_fast if fast else apply_exponential
         terms = self.train_terms if training else self.eval_terms
-        outputs = exponentiate(self.operator, kernel, images, terms)
+        outputs = exponentiate(self._operator, kernel, images, terms)
         return outputs[..., : self.filters]
 
-    def pad_channels(self, images: Tensor) -> Tensor:
+    def _pad_channels(self, images: Tensor) -> Tensor:
         """Appends channels of zeros, up to those of the generator."""
         missing = self.free_kernel.shape[-1] - images.shape[-1]
         if not missing:
@@ -221,14 +221,14 @@ class SOCConv2D(BaseConv):
         return pad_zeros(images, [(0, 0), (0, 0), (0, 0), (0, missing)])
 
     def freeze(self, *inputs: Wire) -> Wire:
-        kernel = read_kernel(self, compute_once(self, lambda: self.generator))
+        kernel = read_kernel(self, compute_once(self, lambda: self._generator))
         ones = (1, 1)
         generator = Convolution(
             kernel,
             None,
             *(ones, ones, 1),
-            tuple(self.operator.padding_widths(kernel)),
-            self.operator.is_circular,
+            tuple(self._operator.padding_widths(kernel)),
+            self._operator.is_circular,
         )
         x = channels_last(inputs[0], self)
         if math.prod(self.strides) > 1:

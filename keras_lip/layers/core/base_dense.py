@@ -93,19 +93,19 @@ class BaseDense(LipschitzLayer):
         """The constrained kernel, the one that multiplies at inference."""
 
     @abc.abstractmethod
-    def train_multiply(self, inputs: Tensor) -> Tensor:
+    def _train_multiply(self, inputs: Tensor) -> Tensor:
         """Multiplies by the kernel in a training step, which may move a state.
 
         It may round otherwise than the product with `kernel` does.
         """
 
     @abc.abstractmethod
-    def proven_kernel(self) -> Tensor:
+    def _proven_kernel(self) -> Tensor:
         """Returns a kernel that keeps its promise provably."""
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if training and self.trainable:
-            outputs = self.train_multiply(inputs)
+            outputs = self._train_multiply(inputs)
         else:
             kernel = ops.cast(
                 compute_once(self, lambda: self.kernel), inputs.dtype

@@ -185,7 +185,7 @@ class LayerStack(LipschitzLayer):
             block.set_weights(values)
             yield block
 
-    def assign_blocks(self, blocks: Iterable[list[Array]]) -> None:
+    def _assign_blocks(self, blocks: Iterable[list[Array]]) -> None:
         """Sets the weights of all blocks.
 
         Args:

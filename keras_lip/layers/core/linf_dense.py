@@ -92,9 +92,9 @@ class LinfDense(BaseDense):
     def kernel(self) -> Tensor:
         return project_l1(ops.convert_to_tensor(self.free_kernel))
 
-    def train_multiply(self, inputs: Tensor) -> Tensor:
+    def _train_multiply(self, inputs: Tensor) -> Tensor:
         return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
 
-    def proven_kernel(self) -> Tensor:
+    def _proven_kernel(self) -> Tensor:
         kernel = self.kernel
         return shrink_kernel(kernel, row_sum_bound(read_kernel(self, kernel)))

@@ -67,7 +67,7 @@ class ParametrizedDense(BaseDense):
         kernel, _ = self.parametrization(self.free_kernel, self.state)
         return kernel
 
-    def train_multiply(self, inputs: Tensor) -> Tensor:
+    def _train_multiply(self, inputs: Tensor) -> Tensor:
         if not can_move_state(self.state):
             return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
         outputs, state = self.parametrization.multiply(
@@ -76,7 +76,7 @@ class ParametrizedDense(BaseDense):
         assign_state(self.state, state)
         return outputs
 
-    def proven_kernel(self) -> Tensor:
+    def _proven_kernel(self) -> Tensor:
         kernel = self.kernel
         norm = spectral_norm_bound(read_kernel(self, kernel))
         return shrink_kernel(kernel, norm)

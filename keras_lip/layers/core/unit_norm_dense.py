@@ -62,8 +62,8 @@ class UnitNormDense(BaseDense):
         squares = ops.sum(ops.square(kernel), axis=0, keepdims=True)
         return kernel * ops.rsqrt(squares + 1e-12)
 
-    def train_multiply(self, inputs: Tensor) -> Tensor:
+    def _train_multiply(self, inputs: Tensor) -> Tensor:
         return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
 
-    def proven_kernel(self) -> Tensor:
+    def _proven_kernel(self) -> Tensor:
         return self.kernel

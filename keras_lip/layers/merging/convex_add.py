@@ -65,12 +65,12 @@ class ConvexAdd(LipschitzLayer):
             autocast=False,
         )
 
-    def compute_weights(self) -> Tensor:
+    def _compute_weights(self) -> Tensor:
         """Returns the weights of the inputs, which sum to one."""
         return ops.softmax(ops.convert_to_tensor(self.logits))
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
-        weights = ops.cast(self.compute_weights(), self.compute_dtype)
+        weights = ops.cast(self._compute_weights(), self.compute_dtype)
         outputs = inputs[0] * weights[0]
         for i in range(1, self.logits.shape[0]):
             outputs = outputs + inputs[i] * weights[i]
@@ -82,5 +82,5 @@ class ConvexAdd(LipschitzLayer):
     def freeze(self, *inputs: Wire) -> Wire:
         # What is built on unknown sizes might yet broadcast.
         check_same_shapes(self, inputs)
-        weights = read_kernel(self, self.compute_weights())
+        weights = read_kernel(self, self._compute_weights())
         return inputs[0].then(Combine(tuple(map(float, weights))), *inputs[1:])

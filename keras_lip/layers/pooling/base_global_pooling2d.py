@@ -41,7 +41,7 @@ class BaseGlobalPooling2D(LipschitzLayer):
             return tuple(1 if i in self.axes else size for i, size in sizes)
         return tuple(size for i, size in sizes if i not in self.axes)
 
-    def drop_sides(self, x: Wire) -> Wire:
+    def _drop_sides(self, x: Wire) -> Wire:
         """Drops the sides of size one of what was pooled."""
         channels = (x.shape or (None,) * 3)[2 if self.axes == (1, 2) else 0]
         if self.keepdims or channels is None:

@@ -53,14 +53,14 @@ class BasePooling2D(LipschitzLayer):
         self.padding = padding
         self.data_format = check_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        self._factor = 1 / math.sqrt(self.squared_constant())
+        self._factor = 1 / math.sqrt(self._squared_constant())
 
     @abc.abstractmethod
-    def squared_constant(self) -> int:
+    def _squared_constant(self) -> int:
         """Returns the square of the constant of `pool`, on any image."""
 
     @abc.abstractmethod
-    def pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
+    def _pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
         """Pools the windows that lie inside of the images."""
 
     def build(self, input_shape: Shape) -> None:
@@ -79,7 +79,7 @@ class BasePooling2D(LipschitzLayer):
         images = upcast(inputs)
         if self.padding == "same":
             images = self._pad(images)
-        outputs = self.pool(images, image_axes(self.data_format))
+        outputs = self._pool(images, image_axes(self.data_format))
         return ops.cast(outputs * self._factor, inputs.dtype)
 
     def _pad(self, images: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class BasePooling2D(LipschitzLayer):
         return tuple(shape)
 
     @property
-    def running_factor(self) -> float:
+    def _running_factor(self) -> float:
         """The factor as it is rounded, which may be to float32."""
         return max(self._factor, float(np.float32(self._factor)))
 

@@ -60,4 +60,4 @@ class GlobalL2NormPooling2D(BaseGlobalPooling2D):
     def freeze(self, *inputs: Wire) -> Wire:
         axes = tuple(axis - 1 for axis in self.axes)
         norms = inputs[0].then(NormPool(GlobalPool(axes, 1.0), 1.0))
-        return self.drop_sides(norms)
+        return self._drop_sides(norms)

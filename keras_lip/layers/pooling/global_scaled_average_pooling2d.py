@@ -76,4 +76,4 @@ class GlobalScaledAveragePooling2D(BaseGlobalPooling2D):
         factor = 1 / math.sqrt(math.prod(known))
         # The layer runs in float32 or float64.
         factor = max(factor, float(np.float32(factor)))
-        return self.drop_sides(x.then(GlobalPool(axes, factor)))
+        return self._drop_sides(x.then(GlobalPool(axes, factor)))

@@ -65,11 +65,11 @@ class L2NormPooling2D(BasePooling2D):
       norms
     """
 
-    def squared_constant(self) -> int:
+    def _squared_constant(self) -> int:
         sizes = zip(self.pool_size, self.strides, strict=True)
         return math.prod(math.ceil(size / stride) for size, stride in sizes)
 
-    def pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
+    def _pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
         squares = ops.square(images)
         return safe_sqrt(
             sum_windows(squares, axes, self.pool_size, self.strides)
@@ -77,4 +77,4 @@ class L2NormPooling2D(BasePooling2D):
 
     def freeze(self, *inputs: Wire) -> Wire:
         sums = WindowPool(self.pool_size, self.strides, self.padding, 1.0)
-        return on_images(inputs[0], self, NormPool(sums, self.running_factor))
+        return on_images(inputs[0], self, NormPool(sums, self._running_factor))

@@ -129,7 +129,7 @@ class ProjectionPooling(LipschitzLayer):
             ndim=len(input_shape), axes={self.axis: channels}
         )
 
-    def compute_set(self) -> list[Tensor]:
+    def _compute_set(self) -> list[Tensor]:
         """Returns what defines the sets, one row for each pair of channels.
 
         Returns:
@@ -155,7 +155,7 @@ class ProjectionPooling(LipschitzLayer):
         ndim = len(inputs.shape)
         values = [
             ops.reshape(values, self._align(values.shape, ndim))
-            for values in self.compute_set()
+            for values in self._compute_set()
         ]
         return self._pool(inputs, values)
 
@@ -176,7 +176,7 @@ class ProjectionPooling(LipschitzLayer):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        values = tuple(map(read_weight, self.compute_set()))
+        values = tuple(map(read_weight, self._compute_set()))
         axis = sample_axis(x, self.axis)
         return x.then(Distance(self.projection, values, axis))
 

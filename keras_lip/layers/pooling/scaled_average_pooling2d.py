@@ -68,15 +68,15 @@ class ScaledAveragePooling2D(BasePooling2D):
       pooling that is made 1-Lipschitz
     """
 
-    def squared_constant(self) -> int:
+    def _squared_constant(self) -> int:
         return math.prod(map(_squared_norm, self.pool_size, self.strides))
 
-    def pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
+    def _pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
         return sum_windows(images, axes, self.pool_size, self.strides)
 
     def freeze(self, *inputs: Wire) -> Wire:
         node = WindowPool(
-            self.pool_size, self.strides, self.padding, self.running_factor
+            self.pool_size, self.strides, self.padding, self._running_factor
         )
         return on_images(inputs[0], self, node)
 

@@ -40,7 +40,7 @@ class BaseHiddenBlock(LipschitzLayer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
 
-    def add_kernel(self, name: str, shape: tuple[int, ...]) -> Any:
+    def _add_kernel(self, name: str, shape: tuple[int, ...]) -> Any:
         """Adds the kernel, which stays in float32 under mixed precision."""
         return self.add_weight(
             name=name,
@@ -50,7 +50,7 @@ class BaseHiddenBlock(LipschitzLayer):
             autocast=False,
         )
 
-    def add_bias(self, hidden_units: int) -> Any:
+    def _add_bias(self, hidden_units: int) -> Any:
         """Adds the bias of the hidden layer."""
         return self.add_weight(
             name="bias",
@@ -88,7 +88,7 @@ class BaseHiddenDense(BaseHiddenBlock):
         super().__init__(activation, **kwargs)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
-    def fix_input_dim(self, input_shape: Shape) -> int:
+    def _fix_input_dim(self, input_shape: Shape) -> int:
         """Returns the size of the last axis, on which the layer now insists."""
         input_dim = input_shape[-1]
         if input_dim is None:

@@ -82,8 +82,8 @@ class BaseHiddenConv2D(BaseHiddenBlock):
                 f"data_format={self.data_format!r}"
             )
         shape = (*self.kernel_size, channels, self.hidden_filters)
-        self.kernel = self.add_kernel("kernel", shape)
-        self.bias = self.add_bias(self.hidden_filters)
+        self.kernel = self._add_kernel("kernel", shape)
+        self.bias = self._add_bias(self.hidden_filters)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
 
     @abc.abstractmethod
@@ -109,7 +109,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def read_kernels(self, proven: bool) -> tuple[Array, Array]:
+    def _read_kernels(self, proven: bool) -> tuple[Array, Array]:
         """Returns `V` and `B` on the host, as they run or as they are proven.
 
         Args:
@@ -121,7 +121,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        kernel, back = self.read_kernels(x.has_proven_steps)
+        kernel, back = self._read_kernels(x.has_proven_steps)
         widths = tuple(self.operator.padding_widths(kernel))
         back_widths = tuple(self.operator.adjoint_widths(kernel))
         circular = self.operator.is_circular

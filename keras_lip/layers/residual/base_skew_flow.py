@@ -18,7 +18,7 @@ class BaseSkewFlow(LipschitzLayer):
     """A convex potential step followed by an orthogonal one.
 
     Subclasses make a layer for each step: `potential` in `__init__`, which
-    checks its arguments, and the other one in `make_rotation`.
+    checks its arguments, and the other one in `_make_rotation`.
 
     Args:
         flow: `"midpoint"` or `"exponential"`. How the flow of the generator is
@@ -46,12 +46,12 @@ class BaseSkewFlow(LipschitzLayer):
         )
 
     @abc.abstractmethod
-    def make_rotation(self) -> LipschitzLayer:
+    def _make_rotation(self) -> LipschitzLayer:
         """Returns the layer of the orthogonal step, once the other is built."""
 
     def build(self, input_shape: Shape) -> None:
         self.potential.build(input_shape)
-        self.rotation = self.make_rotation()
+        self.rotation = self._make_rotation()
         self.rotation.build(input_shape)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:

@@ -170,7 +170,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         step = ops.cast(self.compute_step(training), kernel.dtype)
         return kernel, kernel * step
 
-    def proven_step(self) -> float:
+    def _proven_step(self) -> float:
         """Returns the step that runs, or the longest that is proven."""
         step = float(read_kernel(self, self.compute_step()))
         if self.step is not None:
@@ -180,11 +180,11 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         )
         return min(step, longest_step(norm))
 
-    def read_kernels(self, proven: bool) -> tuple[Array, Array]:
+    def _read_kernels(self, proven: bool) -> tuple[Array, Array]:
         if not proven:
-            return super().read_kernels(proven)
+            return super()._read_kernels(proven)
         kernel = running_kernel(self.kernel)
-        back = ops.multiply(kernel, np.float32(self.proven_step()))
+        back = ops.multiply(kernel, np.float32(self._proven_step()))
         return read_kernel(self, kernel), read_kernel(self, back)
 
     def get_config(self) -> Config:

@@ -120,9 +120,9 @@ class ConvexPotentialDense(BaseHiddenDense):
             )
 
     def build(self, input_shape: Shape) -> None:
-        input_dim = self.fix_input_dim(input_shape)
-        self.kernel = self.add_kernel("kernel", (input_dim, self.hidden_units))
-        self.bias = self.add_bias(self.hidden_units)
+        input_dim = self._fix_input_dim(input_shape)
+        self.kernel = self._add_kernel("kernel", (input_dim, self.hidden_units))
+        self.bias = self._add_bias(self.hidden_units)
         if self.step is not None:
             self.fixed_step = add_fixed_step(self, self.step)
             return
@@ -158,7 +158,7 @@ class ConvexPotentialDense(BaseHiddenDense):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def proven_step(self) -> float:
+    def _proven_step(self) -> float:
         """Returns the step that runs, or the longest that is proven."""
         step = float(read_kernel(self, self.compute_step()))
         if self.step is not None:
@@ -172,7 +172,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         (x,) = inputs
         kernel = read_kernel(self, running_kernel(self.kernel))
         step = (
-            self.proven_step()
+            self._proven_step()
             if x.has_proven_steps
             else float(read_kernel(self, compute_once(self, self.compute_step)))
         )

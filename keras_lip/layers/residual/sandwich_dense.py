@@ -109,9 +109,9 @@ class SandwichDense(BaseHiddenDense):
             )
 
     def build(self, input_shape: Shape) -> None:
-        shape = (self.units + self.fix_input_dim(input_shape), self.units)
-        self.free_kernel = self.add_kernel("free_kernel", shape)
-        self.bias = self.add_bias(self.units)
+        shape = (self.units + self._fix_input_dim(input_shape), self.units)
+        self.free_kernel = self._add_kernel("free_kernel", shape)
+        self.bias = self._add_bias(self.units)
         self.log_scale = self.add_weight(
             name="log_scale",
             shape=(self.units,),
@@ -120,7 +120,7 @@ class SandwichDense(BaseHiddenDense):
         )
         self.state = add_state(self, self.parametrization.initial_state(shape))
 
-    def compute_factors(
+    def _compute_factors(
         self, training: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns `A^T` over `B^T`, `sqrt(2) P^{-1}` and `sqrt(2) P`."""
@@ -139,7 +139,7 @@ class SandwichDense(BaseHiddenDense):
         The layer computes `s(x up + b) down^T` with them; in training a state
         may be moved.
         """
-        kernel, before, after = self.compute_factors(training)
+        kernel, before, after = self._compute_factors(training)
         return kernel[self.units :] * before, kernel[: self.units] * after
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
@@ -155,7 +155,7 @@ class SandwichDense(BaseHiddenDense):
         return (*input_shape[:-1], self.units)
 
     def freeze(self, *inputs: Wire) -> Wire:
-        _, before, after = map(read_weight, self.compute_factors())
+        _, before, after = map(read_weight, self._compute_factors())
         up, down = (
             read_kernel(self, kernel) for kernel in self.compute_kernels()
         )

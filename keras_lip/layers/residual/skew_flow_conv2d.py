@@ -138,7 +138,7 @@ class SkewFlowConv2D(BaseSkewFlow):
                 f"or `flow='exponential'`. Received: padding_mode={mode!r}"
             )
 
-    def make_rotation(self) -> BaseConv:
+    def _make_rotation(self) -> BaseConv:
         potential = self.potential
         return _ROTATIONS[self.flow](
             potential.kernel.shape[-2],

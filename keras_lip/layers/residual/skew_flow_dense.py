@@ -106,7 +106,7 @@ class SkewFlowDense(BaseSkewFlow):
         )
         self.input_spec = self.potential.input_spec
 
-    def make_rotation(self) -> OrthogonalDense:
+    def _make_rotation(self) -> OrthogonalDense:
         return OrthogonalDense(
             self.potential.kernel.shape[0],
             parametrization=_PARAMETRIZATIONS[self.flow],

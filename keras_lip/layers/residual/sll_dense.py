@@ -93,9 +93,9 @@ class SLLDense(BaseHiddenDense):
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
 
     def build(self, input_shape: Shape) -> None:
-        input_dim = self.fix_input_dim(input_shape)
-        self.kernel = self.add_kernel("kernel", (input_dim, self.hidden_units))
-        self.bias = self.add_bias(self.hidden_units)
+        input_dim = self._fix_input_dim(input_shape)
+        self.kernel = self._add_kernel("kernel", (input_dim, self.hidden_units))
+        self.bias = self._add_bias(self.hidden_units)
         self.log_scale = self.add_weight(
             name="log_scale",
             shape=(self.hidden_units,),

@@ -98,7 +98,7 @@ class HouseholderTest(LipschitzTestCase):
     def test_bound_is_of_the_normals_that_run(self):
         for theta in self.rng.uniform(-10, 10, 50):
             layer = self.make_layer(1, theta)
-            v = to_numpy(layer.compute_normals())[0, :, 0]
+            v = to_numpy(layer._compute_normals())[0, :, 0]
             square = sum(Fraction(float(x)) ** 2 for x in v)
             # The eigenvalues of `I - 2 v v^T`, in exact arithmetic.
             exact = max(1, abs(1 - 2 * square))

@@ -102,13 +102,13 @@ class CayleyConv2DTest(ConvolutionTestCase):
 
     def test_bound_sees_matrices_that_are_not_unitary(self):
         layer = self.build(layers.CayleyConv2D(3, 3), (4, 4), 3)
-        real, imaginary = layer.compute_spectrum()
+        real, imaginary = layer._compute_spectrum()
         stretch = np.ones((len(real), 1, 1), "float32")
         # A frequency that no other shares a part of the image with.
         stretch[4] = 1.5
         spectrum = ops.multiply(real, stretch), ops.multiply(imaginary, stretch)
         self.plant(
-            layers.CayleyConv2D, "compute_spectrum", lambda layer: spectrum
+            layers.CayleyConv2D, "_compute_spectrum", lambda layer: spectrum
         )
         values = self.check_norm(layer, (4, 4), 3, tolerance=None)
         self.assertAllClose(values.max(), 1.5, 1e-5)
@@ -119,7 +119,7 @@ class CayleyConv2DTest(ConvolutionTestCase):
 
     def test_bound_sees_transforms_that_are_no_isometries(self):
         layer = self.build(layers.CayleyConv2D(3, 3), (4, 4), 3)
-        layer.operator = _StretchedOperator((4, 4))
+        layer._operator = _StretchedOperator((4, 4))
         values = self.check_norm(layer, (4, 4), 3, tolerance=None)
         self.assertAllClose(values.max(), 1.2**4, 1e-5)
         self.assertAllClose(layer.lipschitz_bound(), 1.2**4, 1e-5)

@@ -183,7 +183,7 @@ class OSSNConv2DTest(ConvolutionTestCase):
         for _ in range(3):
             # Each call leaves the vector 100 iterations further on.
             _, vector = power_iteration(
-                layer.operator,
+                layer._operator,
                 layer.free_kernel.value,
                 layer.state["power_iteration_vector"].value,
                 100,
@@ -197,7 +197,7 @@ class OSSNConv2DTest(ConvolutionTestCase):
         self.build(layer, (6, 5), 3)
         self.assertGreater(layer.lipschitz_bound(), 1.01)
         stock = layer.to_keras_layer(proven=True)
-        self.assertLessEqual(layer.bound_norm(stock.get_weights()[0]), 1)
+        self.assertLessEqual(layer._bound_norm(stock.get_weights()[0]), 1)
 
     def test_training_moves_the_vector_and_inference_does_not(self):
         layer = layers.OSSNConv2D(3, 3)
@@ -259,7 +259,7 @@ class SVCMConv2DTest(ConvolutionTestCase):
         self.build(layer, image, 3)
 
         def free_norm():
-            operator = layer.operator
+            operator = layer._operator
             matrix = operator.as_matrix(layer.free_kernel.value, (*image, 3))
             return self.singular_values(matrix).max()
 
@@ -272,11 +272,11 @@ class SVCMConv2DTest(ConvolutionTestCase):
         # Nothing is cut off: one round suffices, and small values stay.
         layer = layers.SVCMConv2D(2, 4, use_bias=False)
         self.build(layer, (4, 4), 2)
-        before = layer.operator.as_matrix(layer.free_kernel.value, (4, 4, 2))
+        before = layer._operator.as_matrix(layer.free_kernel.value, (4, 4, 2))
         left, values, right = np.linalg.svd(to_numpy(before))
         layer.clip_singular_values()
         expected = (left * np.minimum(values, 1)) @ right
-        after = layer.operator.as_matrix(layer.free_kernel.value, (4, 4, 2))
+        after = layer._operator.as_matrix(layer.free_kernel.value, (4, 4, 2))
         self.assertAllClose(after, expected, 1e-5)
 
     def test_rounds_must_be_positive(self):

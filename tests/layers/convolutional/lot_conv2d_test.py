@@ -41,15 +41,15 @@ class LOTConv2DTest(ConvolutionTestCase):
         seen = []
         self.plant(
             layers.CayleyConv2D,
-            "constrain_spectrum",
+            "_constrain_spectrum",
             lambda layer, real, imaginary: (
                 seen.append(to_numpy(real) + 1j * to_numpy(imaginary))
                 or (real, imaginary)
             ),
         )
-        twin.compute_spectrum()
+        twin._compute_spectrum()
         left, _, right = np.linalg.svd(seen[0], full_matrices=False)
-        real, imaginary = map(to_numpy, layer.compute_spectrum())
+        real, imaginary = map(to_numpy, layer._compute_spectrum())
         found = real + 1j * imaginary
         self.assertAllClose(found.real, (left @ right).real, 1e-4, 1e-4)
         self.assertAllClose(found.imag, (left @ right).imag, 1e-4, 1e-4)

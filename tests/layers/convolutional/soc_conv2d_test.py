@@ -14,7 +14,7 @@ from tests.lipschitz_test_case import to_numpy
 class SOCConv2DTest(ConvolutionTestCase):
     def generator_norm(self, layer, image=(5, 6)):
         """Returns the norm of the generator on zero-padded images."""
-        kernel = layer.generator
+        kernel = layer._generator
         operator = ConvolutionOperator(padding_mode="zeros")
         matrix = operator.as_matrix(kernel, (*image, kernel.shape[-1]))
         return self.singular_values(matrix).max()
@@ -63,7 +63,7 @@ class SOCConv2DTest(ConvolutionTestCase):
         layer = layers.SOCConv2D(3, 3, padding_mode=padding_mode)
         self.build(layer, (4, 6), 3)
         operator = ConvolutionOperator(padding_mode=padding_mode)
-        matrix = to_numpy(operator.as_matrix(layer.generator, (4, 6, 3)))
+        matrix = to_numpy(operator.as_matrix(layer._generator, (4, 6, 3)))
         self.assertAllClose(matrix, -matrix.T, atol=0, rtol=0)
         matrix = matrix.astype("float64")
         term = exponential = np.eye(len(matrix))

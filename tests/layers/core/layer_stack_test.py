@@ -111,7 +111,7 @@ class LayerStackTest(LipschitzTestCase):
         block = [keras.layers.Dense(2), layers.LipschitzScale(-2.0)]
         stack = layers.LayerStack(block, depth=5)
         stack.build((None, 2))
-        stack.assign_blocks([np.eye(2), np.zeros(2)] for _ in range(5))
+        stack._assign_blocks([np.eye(2), np.zeros(2)] for _ in range(5))
         self.assertAllClose(stack.lipschitz_bound(), 32.0, 0, 1e-9)
         self.assertEqual(stack.norms, ("l2", "linf"))
         self.assertEqual(
@@ -121,7 +121,7 @@ class LayerStackTest(LipschitzTestCase):
         self.assertEqual(model.layers[0].norms, ("l2", "linf"))
         # Of norm sqrt(2) and 3 in l2, and 2 and 3 in linf.
         kernels = [np.array([[1.0, 0.0], [1.0, 0.0]]), np.diag([3.0, 0.0])]
-        model.layers[0].assign_blocks([kernel] for kernel in kernels)
+        model.layers[0]._assign_blocks([kernel] for kernel in kernels)
         self.assertAllClose(
             bounds.lipschitz_bound(model, "l2"), 3 * 2**0.5, 1e-9
         )
@@ -135,7 +135,7 @@ class LayerStackTest(LipschitzTestCase):
         steps = np.full(DEPTH, 0.5)
         # Twice what the kernel allows.
         steps[index] = 1.0
-        model.layers[0].assign_blocks(
+        model.layers[0]._assign_blocks(
             [2 * np.eye(2), np.zeros(2), step] for step in steps
         )
         self.assertAllClose(bounds.lipschitz_bound(model), 3.0, 1e-9)

@@ -213,7 +213,7 @@ class ProjectionPoolingTest(PoolingTestCase):
         # Up to where the sigmoid is zero and one.
         layer = self.make_layer("half_lines")
         layer.free_theta.assign([free_theta])
-        cosine, sine = (to_numpy(values)[0] for values in layer.compute_set())
+        cosine, sine = (to_numpy(values)[0] for values in layer._compute_set())
         self.assertGreaterEqual(sine, 0)
         self.assertGreater(cosine, -1e-7)
         self.assertAlmostEqual(layer.lipschitz_bound(), 1, delta=1e-6)
@@ -227,7 +227,7 @@ class ProjectionPoolingTest(PoolingTestCase):
         layer = layers.ProjectionPooling("polyline", dtype=dtype)
         layer.build((None, 2))
         layer.free_angles.assign([[free_angle, -free_angle]])
-        *_, sines = map(to_numpy, layer.compute_set())
+        *_, sines = map(to_numpy, layer._compute_set())
         self.assertGreater(sines[0, 0], 5e-4)
         self.assertLess(sines[0, 1], -5e-4)
 
@@ -235,7 +235,7 @@ class ProjectionPoolingTest(PoolingTestCase):
         layer = layers.ProjectionPooling()
         layer.build((None, 400))
         layer.free_theta.assign(self.normal(200, scale=3))
-        directions = [to_numpy(values) for values in layer.compute_set()]
+        directions = [to_numpy(values) for values in layer._compute_set()]
         longest = np.hypot(*np.array(directions, dtype="longdouble")).max()
         bound = layer.lipschitz_bound()
         self.assertGreater(longest, 1)

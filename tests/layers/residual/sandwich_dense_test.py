@@ -54,7 +54,7 @@ class SandwichDenseTest(LipschitzTestCase):
     def plant_factors(self, factors):
         self.plant(
             layers.SandwichDense,
-            "compute_factors",
+            "_compute_factors",
             lambda layer, training=False: factors,
         )
 
@@ -62,7 +62,7 @@ class SandwichDenseTest(LipschitzTestCase):
         """Returns `A`, `B` and the two diagonals as they run, in float64."""
         kernel, before, after = (
             to_numpy(ops.cast(factor, dtype)).astype("float64")
-            for factor in layer.compute_factors()
+            for factor in layer._compute_factors()
         )
         units = layer.units
         return kernel[:units].T, kernel[units:].T, before, after
@@ -141,7 +141,7 @@ class SandwichDenseTest(LipschitzTestCase):
     @parameterized.parameters(0.3, 0.9, 1.1, 2.0)
     def test_bound_holds_for_a_kernel_that_is_not_orthogonal(self, scale):
         layer = self.make_layer(3, 4)
-        factors = layer.compute_factors()
+        factors = layer._compute_factors()
         kernel = to_numpy(factors[0]) + self.normal(7, 4, scale=0.1)
         kernel = ops.convert_to_tensor(np.float32(scale) * kernel)
         self.plant_factors((kernel, *factors[1:]))

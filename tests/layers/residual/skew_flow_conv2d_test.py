@@ -57,7 +57,7 @@ class SkewFlowConv2DTest(ConvolutionTestCase):
             identity = np.eye(48)
             rotation = np.linalg.solve(identity - half, identity + half)
         else:
-            half = matrix_of(layer.rotation.generator)
+            half = matrix_of(layer.rotation._generator)
             frequencies, modes = np.linalg.eigh(half / 1j)
             rotation = (modes * np.exp(1j * frequencies)) @ modes.conj().T
             rotation = rotation.real
