@@ -2,20 +2,15 @@
 
 import contextlib
 import contextvars
-from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 from typing import NamedTuple
-from typing import TypeVar
-from typing import cast
 
 import keras
 from keras import ops
 
 from keras_lip.traces import is_compiling
 from keras_lip.traces import is_concrete
-
-_T = TypeVar("_T")
 
 
 class _Held(NamedTuple):
@@ -31,6 +26,13 @@ Values = dict[int, _Held]
 
 _values: contextvars.ContextVar[Values | None] = contextvars.ContextVar(
     "held_values", default=None
+)
+
+# Variables, by the identity of the layer.
+Slots = dict[int, Any]
+
+_slots: contextvars.ContextVar[Slots | None] = contextvars.ContextVar(
+    "held_slots", default=None
 )
 
 
@@ -51,23 +53,44 @@ def holding_values(values: Values) -> Iterator[None]:
         _values.reset(token)
 
 
-def compute_once(layer: Any, compute: Callable[[], _T]) -> _T:
-    """Returns what was computed from a layer's weights, or computes it.
+@contextlib.contextmanager
+def reading_slots(slots: Slots) -> Iterator[None]:
+    """Makes a context in which layers read what was computed from variables.
+
+    A compiled function computes in every call what it computes at all. It
+    reads variables instead, which its owner keeps up to date.
 
     Args:
-        layer: The layer.
-        compute: Function without arguments. What it returns depends on the
-            values of the layer's weights alone: a tensor, or a tuple of them.
+        slots: Dict from the identity of a layer to a variable, or a tuple of
+            them, that holds what its `_constrain` returns.
     """
+    token = _slots.set(slots)
+    try:
+        yield
+    finally:
+        _slots.reset(token)
+
+
+def compute_once(layer: Any) -> Any:
+    """Returns what inference computes from a layer's weights alone.
+
+    Args:
+        layer: The layer. Its method `_constrain` computes it: a tensor, or a
+            tuple of them.
+    """
+    compute = layer._constrain
     # PyTorch's compiler knows no context variables, and no identities.
     values = None if is_compiling() else _values.get()
+    slots = None if is_compiling() else _slots.get()
+    if slots is not None and id(layer) in slots:
+        return keras.tree.map_structure(ops.convert_to_tensor, slots[id(layer)])
     if values is None:
         return compute()
     # A layer that runs on other weights in turns computes for each of them.
     weights = [variable.value for variable in layer.variables]
     held = values.get(id(layer))
     if held is not None and _are_same(held.weights, weights):
-        return cast("_T", held.computed)
+        return held.computed
     computed = compute()
     if all(map(is_concrete, keras.tree.flatten(computed))):
         computed = keras.tree.map_structure(ops.stop_gradient, computed)

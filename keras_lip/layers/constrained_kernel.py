@@ -21,7 +21,7 @@ def frozen_kernel(layer: Any, proven: bool) -> Array:
     """
     if proven:
         return read_kernel(layer, layer._proven_kernel())
-    return read_kernel(layer, compute_once(layer, lambda: layer.kernel))
+    return read_kernel(layer, compute_once(layer))
 
 
 def shrink_kernel(kernel: Tensor, norm_bound: float) -> Tensor:

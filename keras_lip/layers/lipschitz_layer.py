@@ -165,5 +165,16 @@ class LipschitzLayer(keras.layers.Layer):
                 values[str(index)] = start_vector(weight.shape)
         super().load_own_variables(values)
 
+    def _constrain(self) -> Any:
+        """Returns what inference computes from the weights alone.
+
+        It is computed once while the weights stay, see `compute_once`.
+
+        Returns:
+            A tensor, or a tuple of them; `None` if there is nothing of the
+            kind.
+        """
+        return None
+
     def _read(self, proven: bool = False) -> Program:
         return freeze_layer(self, proven=proven)

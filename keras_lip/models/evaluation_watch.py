@@ -195,7 +195,7 @@ class WatchBegin(keras.callbacks.Callback):
     def __init__(self, watch: EvaluationWatch, others: Sequence[Any]) -> None:
         super().__init__()
         self.watch = watch
-        self._every_batch = any(map(_acts_on_batches, others))
+        self._every_batch = any(map(acts_on_batches, others))
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.watch.begin()
@@ -243,16 +243,20 @@ def add_watches(watches: Sequence[EvaluationWatch], callbacks: Any) -> Any:
     ]
 
 
-def _acts_on_batches(callback: Any) -> bool:
+def acts_on_batches(callback: Any) -> bool:
     """Whether a callback may do something between batches."""
     base = keras.callbacks.Callback
-    names = ("on_test_batch_begin", "on_test_batch_end")
-    if isinstance(callback, keras.callbacks.LambdaCallback):
-        return any(name in vars(callback) for name in names)
-    if type(callback).__module__.startswith("keras."):
+    names = tuple(
+        f"on_{mode}_batch_{end}"
+        for mode in ("test", "predict")
+        for end in ("begin", "end")
+    )
+    is_lambda = isinstance(callback, keras.callbacks.LambdaCallback)
+    if type(callback).__module__.startswith("keras.") and not is_lambda:
         return False
     return any(
-        getattr(type(callback), name) is not getattr(base, name)
+        getattr(getattr(callback, name), "__func__", None)
+        is not getattr(base, name)
         for name in names
     )
 

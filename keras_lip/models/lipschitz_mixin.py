@@ -1,6 +1,8 @@
 """What Lipschitz models add to those of Keras."""
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -14,6 +16,10 @@ from keras_lip.models.compile_arguments import read_losses
 from keras_lip.models.compile_arguments import read_metrics
 from keras_lip.models.evaluation_watch import EvaluationWatch
 from keras_lip.models.evaluation_watch import add_watches
+from keras_lip.models.held_inference import HeldInference
+from keras_lip.models.held_inference import add_refresh
+from keras_lip.models.held_inference import can_hold
+from keras_lip.models.held_inference import find_held_layers
 from keras_lip.models.training_data import add_loss_guard
 from keras_lip.models.training_data import check_labels
 from keras_lip.models.training_data import check_training_data
@@ -29,6 +35,7 @@ class _Hidden:
 
     def __init__(self) -> None:
         self.watches: list[EvaluationWatch] = []
+        self.inference: HeldInference | None = None
 
 
 class LipschitzMixin:
@@ -159,16 +166,76 @@ class LipschitzMixin:
         kwargs["callbacks"] = add_watches(
             self._certifying.watches, kwargs.get("callbacks")
         )
-        return super().evaluate(**kwargs)  # type: ignore[misc]
+        with self._hold_inference() as held:
+            if held is not None:
+                kwargs["callbacks"] = add_refresh(held, kwargs["callbacks"])
+            return super().evaluate(**kwargs)  # type: ignore[misc]
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predicts outputs, as `keras.Model.predict` does.
+
+        What the layers compute from their weights, such as kernels and steps,
+        is computed once a call, and not at all where it is at hand for the same
+        weights. Models whose `predict_step` is overridden, and replicas,
+        compute it in every batch.
+        """
+        names = list(inspect.signature(keras.Model.predict).parameters)[1:]
+        kwargs.update(zip(names, args, strict=False))
+        with self._hold_inference() as held:
+            if held is not None:
+                kwargs["callbacks"] = add_refresh(held, kwargs.get("callbacks"))
+            return super().predict(**kwargs)  # type: ignore[misc]
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Predicts a batch, as `keras.Model.predict_on_batch` does."""
+        with self._hold_inference():
+            return super().predict_on_batch(x)  # type: ignore[misc]
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates a batch, as `keras.Model.test_on_batch` does."""
-        for watch in self._certifying.watches:
-            watch.begin()
-        result = super().test_on_batch(*args, **kwargs)  # type: ignore[misc]
-        for watch in self._certifying.watches:
-            watch.end()
-        return result
+        with self._hold_inference():
+            for watch in self._certifying.watches:
+                watch.begin()
+            result = super().test_on_batch(*args, **kwargs)  # type: ignore[misc]
+            for watch in self._certifying.watches:
+                watch.end()
+            return result
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """The variables that are not trained.
+
+        While the model predicts, those that hold what its layers computed are
+        among them: JAX's compiled functions read no others.
+        """
+        variables: list[Any] = super().non_trainable_variables  # type: ignore[misc]
+        held = self._certifying.inference
+        if held is None or not held.is_running:
+            return variables
+        return [*variables, *held.variables]
+
+    @contextlib.contextmanager
+    def _hold_inference(self) -> Iterator[HeldInference | None]:
+        """Makes a context in which kernels are computed once."""
+        held = self._certifying.inference
+        if held is not None and held.is_running:
+            yield held
+            return
+        if not can_hold(self):
+            yield None
+            return
+        layers = find_held_layers(self)
+        if held is None or held.layers != layers:
+            if self._certifying is LipschitzMixin._certifying:
+                # Not compiled: that of the class is everyone's.
+                self._certifying = _Hidden()
+            held = HeldInference(self) if layers else None
+            self._certifying.inference = held
+        if held is None:
+            yield None
+            return
+        with held.run():
+            yield held
 
     def export(
         self,

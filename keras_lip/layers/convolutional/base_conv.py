@@ -22,9 +22,9 @@ from keras_lip.validation import check_positive_integer
 class BaseConv(LipschitzLayer):
     """Computes `activation(convolve(inputs) + bias)`.
 
-    Subclasses create their weights in `_add_kernel` and implement `_convolve` on
-    images whose channels come last; the bound and the stock form are theirs as
-    well.
+    Subclasses create their weights in `_add_kernel` and implement `_convolve`
+    on images whose channels come last; the bound and the stock form are theirs
+    as well.
 
     Args:
         rank: Integer. Number of axes of an image, 1 or 2.

@@ -206,11 +206,14 @@ class ExplicitConv(BaseConv):
             return kernel
         return shrink_kernel(kernel, self._bound_norm(kernel))
 
+    def _constrain(self) -> Any:
+        return self.kernel
+
     def _convolve(self, images: Tensor, training: bool) -> Tensor:
         if training:
             kernel = self.compute_kernel(training=True)
         else:
-            kernel = compute_once(self, lambda: self.kernel)
+            kernel = compute_once(self)
         kernel = ops.cast(kernel, images.dtype)
         if self.transposed:
             return self._operator.adjoint(kernel, images)

@@ -130,17 +130,20 @@ class FourierConv(BaseConv):
         bottom = ops.concatenate([-imaginary, real], axis=-1)
         return ops.concatenate([top, bottom], axis=-2)
 
+    def _constrain(self) -> Any:
+        return self.kernel
+
     def _convolve(self, images: Tensor, training: bool) -> Tensor:
         dtype = images.dtype
         if training:
             kernel = self.kernel
         else:
-            kernel = compute_once(self, lambda: self.kernel)
+            kernel = compute_once(self)
         images = ops.cast(self.downsampling(images), kernel.dtype)
         return ops.cast(self._operator.matvec(kernel, images), dtype)
 
     def freeze(self, *inputs: Wire) -> Wire:
-        kernel = compute_once(self, lambda: self.kernel)
+        kernel = compute_once(self)
         x = channels_last(inputs[0], self)
         if x.proven:
             kernel = shrink_kernel(kernel, self._bound_norm())

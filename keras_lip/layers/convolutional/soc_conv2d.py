@@ -198,6 +198,9 @@ class SOCConv2D(BaseConv):
         kernel = ops.convert_to_tensor(self.free_kernel)
         return limit_norm(skew_kernel(kernel), self.max_norm)
 
+    def _constrain(self) -> Any:
+        return self._generator
+
     def _convolve(self, images: Tensor, training: bool) -> Tensor:
         if math.prod(self.strides) > 1:
             images = self.downsampling(images)
@@ -205,7 +208,7 @@ class SOCConv2D(BaseConv):
         if training:
             kernel = self._generator
         else:
-            kernel = compute_once(self, lambda: self._generator)
+            kernel = compute_once(self)
         kernel = ops.cast(kernel, images.dtype)
         fast = training and self.gradient == "fast"
         exponentiate = apply_exponential_fast if fast else apply_exponential
@@ -221,7 +224,7 @@ class SOCConv2D(BaseConv):
         return pad_zeros(images, [(0, 0), (0, 0), (0, 0), (0, missing)])
 
     def freeze(self, *inputs: Wire) -> Wire:
-        kernel = read_kernel(self, compute_once(self, lambda: self._generator))
+        kernel = read_kernel(self, compute_once(self))
         ones = (1, 1)
         generator = Convolution(
             kernel,

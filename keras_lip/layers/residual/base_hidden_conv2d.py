@@ -93,13 +93,16 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         The layer computes `x - adjoint(B, s(convolve(V, x) + b))`.
         """
 
+    def _constrain(self) -> Any:
+        return self.compute_kernels()
+
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         first = self.data_format == "channels_first"
         images = ops.moveaxis(inputs, 1, -1) if first else inputs
         if training and self.trainable:
             kernels = self.compute_kernels(training=True)
         else:
-            kernels = compute_once(self, self.compute_kernels)
+            kernels = compute_once(self)
         kernel, back = (ops.cast(kernel, images.dtype) for kernel in kernels)
         hidden = self.operator.matvec(kernel, images) + self.bias
         hidden = self.activation(hidden)
@@ -116,7 +119,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
             proven: Boolean. Whether an estimated factor is to be replaced by
                 one that is proven to be non-expansive.
         """
-        kernel, back = compute_once(self, self.compute_kernels)
+        kernel, back = compute_once(self)
         return read_kernel(self, kernel), read_kernel(self, back)
 
     def freeze(self, *inputs: Wire) -> Wire:

@@ -145,11 +145,14 @@ class ConvexPotentialDense(BaseHiddenDense):
             training,
         )
 
+    def _constrain(self) -> Any:
+        return self.compute_step()
+
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if training and self.trainable:
             step = self.compute_step(training=True)
         else:
-            step = compute_once(self, self.compute_step)
+            step = compute_once(self)
         kernel = ops.cast(running_kernel(self.kernel), inputs.dtype)
         hidden = self.activation(ops.add(ops.matmul(inputs, kernel), self.bias))
         descent = ops.matmul(hidden, ops.transpose(kernel))
@@ -174,7 +177,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         step = (
             self._proven_step()
             if x.has_proven_steps
-            else float(read_kernel(self, compute_once(self, self.compute_step)))
+            else float(read_kernel(self, compute_once(self)))
         )
         up = Dense(kernel, read_kernel(self, self.bias))
         hidden = activate(x.then(up), self.activation)

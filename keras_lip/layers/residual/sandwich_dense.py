@@ -142,11 +142,14 @@ class SandwichDense(BaseHiddenDense):
         kernel, before, after = self._compute_factors(training)
         return kernel[self.units :] * before, kernel[: self.units] * after
 
+    def _constrain(self) -> Any:
+        return self.compute_kernels()
+
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if training and self.trainable:
             kernels = self.compute_kernels(training=True)
         else:
-            kernels = compute_once(self, self.compute_kernels)
+            kernels = compute_once(self)
         up, down = (ops.cast(kernel, inputs.dtype) for kernel in kernels)
         hidden = self.activation(ops.matmul(inputs, up) + self.bias)
         return ops.matmul(hidden, ops.transpose(down))

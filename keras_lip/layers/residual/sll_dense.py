@@ -116,8 +116,11 @@ class SLLDense(BaseHiddenDense):
         )
         return kernel, back
 
+    def _constrain(self) -> Any:
+        return self.compute_kernels()
+
     def call(self, inputs: Tensor) -> Tensor:
-        kernels = compute_once(self, self.compute_kernels)
+        kernels = compute_once(self)
         kernel, back = (ops.cast(kernel, inputs.dtype) for kernel in kernels)
         hidden = self.activation(ops.matmul(inputs, kernel) + self.bias)
         return inputs - ops.matmul(hidden, ops.transpose(back))
@@ -128,8 +131,7 @@ class SLLDense(BaseHiddenDense):
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
         kernel, back = (
-            read_kernel(self, kernel)
-            for kernel in compute_once(self, self.compute_kernels)
+            read_kernel(self, kernel) for kernel in compute_once(self)
         )
         up = Dense(kernel, read_kernel(self, self.bias))
         hidden = activate(x.then(up), self.activation)

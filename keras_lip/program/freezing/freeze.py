@@ -13,6 +13,7 @@ from keras_lip.graph import has_open_sizes
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
 from keras_lip.graph import trace_layer
+from keras_lip.held_values import reading_slots
 from keras_lip.precision import full_precision_scope
 from keras_lip.program.builder import Builder
 from keras_lip.program.builder import Wire
@@ -70,7 +71,7 @@ def freeze(
             takes integers, cannot be traced, or holds a layer that is not
             known, naming it.
     """
-    with _lock, full_precision_scope():
+    with _lock, full_precision_scope(), reading_slots({}):
         if not has_open_sizes(model):
             input_shape = None
         graph = get_graph(model, input_shape)
@@ -117,7 +118,7 @@ def freeze_layer(
     Returns:
         A `Program` with as many inputs as the layer has.
     """
-    with _lock, full_precision_scope():
+    with _lock, full_precision_scope(), reading_slots({}):
         found = _built_shapes(layer) if shapes is None else shapes
         dtype = getattr(layer, "compute_dtype", "float32")
         builder = Builder(found, [dtype] * len(found), _read_layer, proven)

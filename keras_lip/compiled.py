@@ -1,0 +1,50 @@
+"""Functions of variables, compiled by the backend.
+
+This is one of the few files that branch on the backend.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+def compile_reading(
+    function: Callable[[], Any], variables: Sequence[Any]
+) -> Callable[[], Any]:
+    """Compiles a function that reads variables, at their values of each call.
+
+    On PyTorch it runs as it is, without gradients.
+
+    Args:
+        function: Function without arguments. It returns tensors in any nesting
+            and assigns nothing.
+        variables: All variables that it reads.
+
+    Returns:
+        Function without arguments that returns concrete tensors.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        def run(values: list[Any]) -> Any:
+            mapping = list(zip(variables, values, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return function()
+
+        compiled = jax.jit(run)
+        return lambda: compiled([each.value for each in variables])
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        traced: Callable[[], Any] = tf.function(function, autograph=False)
+        return traced
+    import torch
+
+    def run_without_gradients() -> Any:
+        with torch.no_grad():
+            return function()
+
+    return run_without_gradients

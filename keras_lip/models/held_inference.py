@@ -1,0 +1,177 @@
+"""Inference that constrains kernels once a call, not once a batch."""
+
+import concurrent.futures
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.compiled import compile_reading
+from keras_lip.held_values import Slots
+from keras_lip.held_values import reading_slots
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.models.evaluation_watch import acts_on_batches
+
+# Methods that a subclass may replace by ones that run on other weights.
+_STEPS = ("predict_step", "test_step", "stateless_call")
+
+_FUNCTIONS = ("predict_function", "test_function")
+
+
+class HeldInference:
+    """What the layers of a model compute from their weights, for inference.
+
+    It is computed at the start of a call, unless it is at hand for the very
+    same weights, and read by compiled functions of its own: those of Keras,
+    which a user may call, compute everything every time.
+
+    Args:
+        model: A built model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.layers = find_held_layers(model)
+        self._variables = [
+            variable for layer in self.layers for variable in layer.variables
+        ]
+        self._compute = compile_reading(
+            lambda: [layer._constrain() for layer in self.layers],
+            self._variables,
+        )
+        self._slots: Slots = {}
+        self._version: tuple[bytes, ...] = ()
+        self._functions: dict[str, Any] = dict.fromkeys(_FUNCTIONS)
+        self.is_running = False
+
+    @property
+    def variables(self) -> list[Any]:
+        """The variables that hold what was computed."""
+        return keras.tree.flatten(list(self._slots.values()))
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[None]:
+        """Makes a context in which the model's functions read what is held."""
+        model = self._model
+        theirs = {name: getattr(model, name) for name in _FUNCTIONS}
+        self.refresh()
+        for name, function in self._functions.items():
+            setattr(model, name, function)
+        self.is_running = True
+        try:
+            with reading_slots(self._slots):
+                yield
+        except BaseException:
+            # What was interrupted may have taken the values with it.
+            self._version = ()
+            raise
+        finally:
+            self.is_running = False
+            for name, function in theirs.items():
+                self._functions[name] = getattr(model, name)
+                setattr(model, name, function)
+
+    def refresh(self) -> None:
+        """Computes what is held, if the weights are others than before."""
+        version = _digest(self._variables)
+        if version == self._version:
+            return
+        computed = self._compute()
+        if not self._slots:
+            self._slots.update(
+                (id(layer), keras.tree.map_structure(_make_slot, values))
+                for layer, values in zip(self.layers, computed, strict=True)
+            )
+        for slot, value in zip(
+            self.variables, keras.tree.flatten(computed), strict=True
+        ):
+            slot.assign(value)
+        self._version = version
+
+
+class Refresh(keras.callbacks.Callback):
+    """Refreshes what is held, after all other callbacks have had their turn."""
+
+    def __init__(self, held: HeldInference, others: list[Any]) -> None:
+        super().__init__()
+        self._held = held
+        self._every_batch = any(map(acts_on_batches, others))
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        if self._held.is_running:
+            self._held.refresh()
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        self.on_test_begin()
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._every_batch and self._held.is_running:
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()
+            self._held.refresh()
+
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.on_test_batch_begin(batch)
+
+
+def add_refresh(held: HeldInference, callbacks: Any) -> Any:
+    """Returns callbacks with one behind them that refreshes what is held."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        inner = callbacks.callbacks
+        if not any(isinstance(each, Refresh) for each in inner):
+            refresh = Refresh(held, list(inner))
+            refresh.set_model(callbacks.model)
+            inner.append(refresh)
+        return callbacks
+    listed = [] if callbacks is None else keras.tree.flatten(callbacks)
+    return [*listed, Refresh(held, listed)]
+
+
+def find_held_layers(model: Any) -> list[LipschitzLayer]:
+    """Returns the layers of a model that compute something from weights."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, LipschitzLayer)
+        and type(layer)._constrain is not LipschitzLayer._constrain
+        and layer.built
+    ]
+
+
+def can_hold(model: Any) -> bool:
+    """Whether what a model computes from its weights can be held.
+
+    Replicas have variables of their own, and steps of a user's may run on other
+    weights than the model's: there, everything is computed in every batch.
+    """
+    if not model.built or keras.distribution.distribution() is not None:
+        return False
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        return False
+    return all(
+        getattr(type(model), name).__module__.startswith("keras.")
+        for name in _STEPS
+    )
+
+
+def _make_slot(value: Any) -> Any:
+    return keras.Variable(
+        ops.copy(value), trainable=False, autocast=False, name="held"
+    )
+
+
+def _digest(variables: list[Any]) -> tuple[bytes, ...]:
+    arrays = [np.asarray(ops.convert_to_numpy(each)) for each in variables]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return tuple(pool.map(_digest_array, arrays))
+
+
+def _digest_array(array: Any) -> bytes:
+    # Arrays of bfloat16 have no buffer but as bytes.
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return hashlib.sha256(flat.data).digest()

@@ -1,0 +1,231 @@
+import keras
+import numpy as np
+from absl.testing import parameterized
+from keras import ops
+
+from keras_lip import layers
+from keras_lip import metrics
+from keras_lip import models
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
+
+
+class ChangeWeights(keras.callbacks.Callback):
+    """Turns a kernel upside down at one event."""
+
+    def __init__(self, event, kernel):
+        super().__init__()
+
+        def change(*args, **kwargs):
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()
+            kernel.assign(ops.flip(kernel, 0))
+
+        setattr(self, event, change)
+
+
+class ChangeBetweenBatches(keras.callbacks.Callback):
+    def __init__(self, kernel):
+        super().__init__()
+        self.kernel = kernel
+
+    def on_predict_batch_begin(self, batch, logs=None):
+        if batch == 1:
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()
+            self.kernel.assign(ops.flip(self.kernel, 0))
+
+
+class HeldInferenceTest(LipschitzTestCase):
+    def setUp(self):
+        super().setUp()
+        self.x = self.normal(6, 4, 4, 2)
+        self.y = self.normal(6, 3)
+        self.model = models.LipschitzSequential(
+            [
+                keras.Input((4, 4, 2)),
+                layers.BCOPConv2D(2, 3),
+                layers.ConvexPotentialConv2D(3, 3),
+                keras.layers.Flatten(),
+                layers.SLLDense(4),
+                layers.OrthogonalDense(3),
+            ]
+        )
+        self.kernel = self.model.layers[-1].free_kernel
+        self.model.compile(keras.optimizers.SGD(0.1), "mse")
+
+    def live(self, x=None):
+        x = self.x if x is None else x
+        return to_numpy(self.model(x, training=False))
+
+    def predict(self, **kwargs):
+        return self.model.predict(self.x, batch_size=2, verbose=0, **kwargs)
+
+    def assertFresh(self):
+        """All ways to run the model see the weights as they are."""
+        expected = self.live()
+        self.assertAllClose(self.predict(), expected, 1e-5)
+        self.assertAllClose(self.model.predict_on_batch(self.x), expected, 1e-5)
+        error = np.mean((expected - self.y) ** 2)
+        for found in (
+            self.model.evaluate(self.x, self.y, batch_size=2, verbose=0),
+            self.model.test_on_batch(self.x, self.y),
+        ):
+            self.assertAlmostEqual(float(found), error, delta=1e-5)
+
+    @property
+    def held(self):
+        return self.model._certifying.inference
+
+    def count_computations(self):
+        calls = []
+        self.predict()
+        compute = self.held._compute
+
+        def count():
+            calls.append(None)
+            return compute()
+
+        self.held._compute = count
+        return calls
+
+    def test_every_kind_of_layer_is_held(self):
+        self.predict()
+        held = [type(layer).__name__ for layer in self.held.layers]
+        kinds = (
+            *("BCOPConv2D", "ConvexPotentialConv2D", "SLLDense"),
+            "OrthogonalDense",
+        )
+        self.assertEqual(held, list(kinds))
+
+    def test_kernels_are_computed_once_for_given_weights(self):
+        calls = self.count_computations()
+        self.assertFresh()
+        self.assertEmpty(calls)
+        self.kernel.assign(ops.flip(self.kernel, 0))
+        self.assertFresh()
+        self.assertLen(calls, 1)
+
+    def test_compiled_functions_do_not_compute_them(self):
+        self.predict()
+        calls = []
+
+        def fail(layer):
+            calls.append(layer)
+            return layer.kernel
+
+        self.plant(layers.OrthogonalDense, "_constrain", fail)
+        self.predict()
+        # Another size of batch is traced anew.
+        self.model.predict(self.x[:5], batch_size=5, verbose=0)
+        self.assertEmpty(calls)
+
+    def test_nothing_is_stale_after_weights_change(self):
+        self.assertFresh()
+        before = self.live()
+        self.model.train_on_batch(self.x, self.y)
+        self.assertGreater(np.abs(self.live() - before).max(), 1e-3)
+        self.assertFresh()
+        self.model.fit(self.x, self.y, verbose=0)
+        self.assertFresh()
+        path = self.temporary_path("model.weights.h5")
+        self.model.save_weights(path)
+        kept = self.live()
+        self.model.set_weights([w + 0.5 for w in self.model.get_weights()])
+        self.assertFresh()
+        self.model.load_weights(path)
+        self.assertAllClose(self.live(), kept)
+        self.assertFresh()
+
+    def test_validation_is_of_the_weights_of_its_epoch(self):
+        history = self.model.fit(
+            *(self.x, self.y),
+            batch_size=3,
+            epochs=2,
+            validation_data=(self.x, self.y),
+            verbose=0,
+        ).history
+        error = np.mean((self.live() - self.y) ** 2)
+        self.assertAlmostEqual(history["val_loss"][-1], error, delta=1e-5)
+        self.assertNotAlmostEqual(*history["val_loss"], delta=1e-5)
+
+    @parameterized.parameters("on_predict_begin", "on_predict_batch_begin")
+    def test_callbacks_may_change_weights(self, event):
+        self.predict()
+        change = ChangeWeights(event, self.kernel)
+        found = self.predict(callbacks=[change])
+        self.assertAllClose(found[-2:], self.live()[-2:], 1e-5)
+        self.assertFresh()
+
+    def test_callbacks_may_change_weights_between_batches(self):
+        before = self.live()
+        found = self.predict(callbacks=[ChangeBetweenBatches(self.kernel)])
+        self.assertAllClose(found[:2], before[:2], 1e-5)
+        self.assertAllClose(found[2:], self.live()[2:], 1e-5)
+
+    def test_functions_of_keras_compute_everything(self):
+        self.predict()
+        self.assertIsNone(self.model.predict_function)
+        self.kernel.assign(ops.flip(self.kernel, 0))
+        if keras.backend.backend() != "jax":
+            self.model.make_predict_function()
+            batch = (ops.convert_to_tensor(self.x),)
+            found = self.model.predict_function(batch)
+            self.assertAllClose(found, self.live(), 1e-5)
+
+    def test_variables_are_not_part_of_the_model(self):
+        weights = len(self.model.weights)
+        count = len(self.model.non_trainable_variables)
+        self.predict()
+        self.assertLen(self.model.weights, weights)
+        self.assertLen(self.model.variables, weights)
+        self.assertLen(self.model.non_trainable_variables, count)
+
+    def test_what_fails_leaves_nothing_behind(self):
+        self.predict()
+
+        def fail(batch, logs):
+            raise RuntimeError("Enough.")
+
+        stop = keras.callbacks.LambdaCallback(on_test_batch_end=fail)
+        with self.assertRaisesRegex(RuntimeError, "Enough"):
+            self.model.evaluate(self.x, self.y, callbacks=[stop], verbose=0)
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        self.assertFresh()
+
+    def test_a_model_that_is_not_built_is_built(self):
+        model = models.LipschitzSequential([layers.OrthogonalDense(3)])
+        x = self.normal(4, 5)
+        for _ in range(2):
+            found = model.predict(x, verbose=0)
+            self.assertAllClose(found, model(x), 1e-5)
+            model.layers[0].free_kernel.assign(self.normal(5, 3))
+
+    def test_steps_of_a_user_run_as_they_are(self):
+        class Model(models.LipschitzModel):
+            def predict_step(self, *args):
+                return super().predict_step(*args)
+
+        inputs = keras.Input((4,))
+        model = Model(inputs, layers.OrthogonalDense(3)(inputs))
+        x = self.normal(2, 4)
+        self.assertAllClose(model.predict(x, verbose=0), model(x), 1e-5)
+        self.assertIsNone(model._certifying.inference)
+
+    def test_certified_metrics_are_of_what_is_held(self):
+        y = np.arange(6) % 3
+        self.model.compile(
+            keras.optimizers.SGD(0.1),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[metrics.CertifiedAccuracy(0.01)],
+        )
+        for _ in range(2):
+            self.model.evaluate(self.x, y, verbose=0)
+            self.model.fit(self.x, y, verbose=0)
+        # What is held of other weights is another function: it is found.
+        self.predict()
+        for slot in self.held.variables:
+            slot.assign(ops.multiply(slot, 1.5))
+        with self.assertRaisesRegex(ValueError, "another function"):
+            self.model.evaluate(self.x, y, verbose=0)
