@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_lip.compiled import fori_loop
 from keras_lip.linalg.scale_to_one import scale_to_one
 from keras_lip.operators import LinearOperator
 from keras_lip.traces import is_compiling
@@ -71,7 +72,7 @@ def power_iteration(
     if iterations == 1:
         carry = step(0, carry)
     else:
-        carry = ops.fori_loop(0, iterations, step, carry)
+        carry = fori_loop(iterations, step, carry)
     vector = ops.stop_gradient(carry[0])
     # A kernel that vanishes must not take the direction with it.
     vanished = ops.sum(ops.square(vector)) < 0.5

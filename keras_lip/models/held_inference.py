@@ -75,6 +75,13 @@ class HeldInference:
                 self._functions[name] = getattr(model, name)
                 setattr(model, name, function)
 
+    def forget_functions(self) -> None:
+        """Drops what was compiled, as the model is compiled anew.
+
+        JAX takes up what was traced of a method again while anyone holds it.
+        """
+        self._functions = dict.fromkeys(_FUNCTIONS)
+
     def refresh(self) -> None:
         """Computes what is held, if the weights are others than before."""
         version = _digest(self._variables)

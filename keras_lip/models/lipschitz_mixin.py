@@ -84,6 +84,8 @@ class LipschitzMixin:
             weighted_metrics=weighted_metrics,
             **kwargs,
         )
+        if self._certifying.inference is not None:
+            self._certifying.inference.forget_functions()
         self._certifying = _Hidden()
         for index, certified in self._find_certified(metrics, weighted_metrics):
             for metric in certified:

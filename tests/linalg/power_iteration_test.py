@@ -86,7 +86,9 @@ class PowerIterationTest(LipschitzTestCase):
     def test_kernel_that_vanishes_keeps_its_vector(self):
         start = np.array([[3.0, 4.0, 0.0]], dtype="float32")
         for iterations in 1, 5:
-            norm, vector = self.estimate(np.zeros((3, 2)), start, iterations)
+            norm, vector = self.estimate(
+                np.zeros((3, 2), "float32"), start, iterations
+            )
             self.assertEqual(norm, 0.0)
             self.assertAllClose(vector, start / 5)
 
