@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import hashlib
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,11 +40,9 @@ class HeldInference:
         self._variables = [
             variable for layer in self.layers for variable in layer.variables
         ]
-        self._compute = compile_reading(
-            lambda: [layer._constrain() for layer in self.layers],
-            self._variables,
-        )
+        self._compute: Callable[[], Any] | None = None
         self._slots: Slots = {}
+        self._config = ""
         self._version: tuple[bytes, ...] = ()
         self._functions: dict[str, Any] = dict.fromkeys(_FUNCTIONS)
         self.is_running = False
@@ -83,11 +82,15 @@ class HeldInference:
         self._functions = dict.fromkeys(_FUNCTIONS)
 
     def refresh(self) -> None:
-        """Computes what is held, if the weights are others than before."""
+        """Computes what is held, unless weights and settings are as before."""
+        config = repr([layer.get_config() for layer in self.layers])
         version = _digest(self._variables)
-        if version == self._version:
+        if (config, version) == (self._config, self._version):
             return
-        computed = self._compute()
+        if config != self._config:
+            # What was compiled has the settings of before in it.
+            self._compute = None
+        computed = self._run_compiled()
         if not self._slots:
             self._slots.update(
                 (id(layer), keras.tree.map_structure(_make_slot, values))
@@ -97,7 +100,16 @@ class HeldInference:
             self.variables, keras.tree.flatten(computed), strict=True
         ):
             slot.assign(value)
-        self._version = version
+        self._config, self._version = config, version
+
+    def _run_compiled(self) -> list[Any]:
+        if self._compute is None:
+            self._compute = compile_reading(
+                lambda: [layer._constrain() for layer in self.layers],
+                self._variables,
+            )
+        computed: list[Any] = self._compute()
+        return computed
 
 
 class Refresh(keras.callbacks.Callback):

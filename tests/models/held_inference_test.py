@@ -137,6 +137,21 @@ class HeldInferenceTest(LipschitzTestCase):
         self.assertAllClose(self.live(), kept)
         self.assertFresh()
 
+    def test_nothing_is_stale_after_settings_change(self):
+        model = models.LipschitzSequential(
+            [
+                keras.Input((4,)),
+                layers.OrthogonalDense(3, parametrization="bjorck"),
+            ]
+        )
+        x = self.normal(2, 4)
+        model.predict(x, verbose=0)
+        before = to_numpy(model(x))
+        model.layers[0].parametrization.iterations = 1
+        found = model.predict(x, verbose=0)
+        self.assertGreater(np.abs(found - before).max(), 1e-3)
+        self.assertAllClose(found, model(x), 1e-5)
+
     def test_validation_is_of_the_weights_of_its_epoch(self):
         history = self.model.fit(
             *(self.x, self.y),
