@@ -216,6 +216,21 @@ class LipschitzMixin:
             return variables
         return [*variables, *held.variables]
 
+    def make_test_function(self, force: bool = False) -> Any:
+        """Makes `test_function`, as `keras.Model.make_test_function` does."""
+        self._forget_compiled(force)
+        return super().make_test_function(force)  # type: ignore[misc]
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Makes `predict_function`, as that of `keras.Model` does."""
+        self._forget_compiled(force)
+        return super().make_predict_function(force)  # type: ignore[misc]
+
+    def _forget_compiled(self, force: bool) -> None:
+        held = self._certifying.inference
+        if force and held is not None:
+            held.forget_functions()
+
     @contextlib.contextmanager
     def _hold_inference(self) -> Iterator[HeldInference | None]:
         """Makes a context in which kernels are computed once."""

@@ -144,6 +144,7 @@ class HeldInferenceTest(LipschitzTestCase):
                 layers.OrthogonalDense(3, parametrization="bjorck"),
             ]
         )
+        model.layers[0].free_kernel.assign(self.normal(4, 3))
         x = self.normal(2, 4)
         model.predict(x, verbose=0)
         before = to_numpy(model(x))
