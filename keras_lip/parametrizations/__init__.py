@@ -9,6 +9,7 @@ from keras_lip.parametrizations.frobenius import Frobenius
 from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.parametrizations.qr import QR
 from keras_lip.parametrizations.registry import get
+from keras_lip.parametrizations.registry import get_orthogonal
 from keras_lip.parametrizations.registry import serialize
 from keras_lip.parametrizations.spectral import Spectral
 
@@ -23,6 +24,7 @@ __all__ = (
     "QR",
     "Spectral",
     "get",
+    "get_orthogonal",
     "serialize",
 )
 

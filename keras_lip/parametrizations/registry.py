@@ -64,3 +64,39 @@ def get(identifier: str | Config | Parametrization) -> Parametrization:
             f"of `keras_lip.parametrizations`. Received: {identifier!r}"
         )
     return found
+
+
+def get_orthogonal(
+    identifier: str | Config | Parametrization, owner: str
+) -> Parametrization:
+    """Retrieves a parametrization whose images are orthogonal.
+
+    Args:
+        identifier: A name such as `"cayley"`, the output of `serialize`, or a
+            `Parametrization`, as in `get`.
+        owner: String. What needs it, such as the name of a layer's class, for
+            the error.
+
+    Returns:
+        A `Parametrization` whose attribute `orthogonal` is true.
+
+    Raises:
+        ValueError: If the name is unknown, or the parametrization is not
+            orthogonal.
+        TypeError: If it is no parametrization at all.
+
+    Example:
+
+    >>> parametrizations = keras_lip.parametrizations
+    >>> parametrizations.get_orthogonal("qr", owner="MyDense").orthogonal
+    True
+    """
+    found = get(identifier)
+    if not found.orthogonal:
+        names = [name for name, cls in BY_NAME.items() if cls.orthogonal]
+        raise ValueError(
+            f"`{owner}` needs an orthogonal parametrization: pass one of "
+            f"{names}, or a `Parametrization` whose attribute `orthogonal` is "
+            f"true. Received: parametrization={identifier!r}"
+        )
+    return found

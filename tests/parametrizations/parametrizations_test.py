@@ -204,3 +204,27 @@ class ReprTest(LipschitzTestCase):
             found.get_config(),
         )
         self.assertEqual(repr(parametrizations.QR()), "QR()")
+
+    @parameterized.parameters(*ORTHOGONAL)
+    def test_orthogonal_ones_are_found(self, name):
+        found = parametrizations.get_orthogonal(name, owner="MyDense")
+        self.assertIs(type(found), type(ORTHOGONAL[name]))
+        for identifier in (found, parametrizations.serialize(found)):
+            again = parametrizations.get_orthogonal(identifier, owner="MyDense")
+            self.assertEqual(again.get_config(), found.get_config())
+
+    @parameterized.parameters("aol", "frobenius", "spectral")
+    def test_others_are_no_orthogonal_ones(self, name):
+        with self.assertRaisesRegex(
+            ValueError,
+            "`MyDense` needs an orthogonal parametrization: pass one of "
+            r"\['bjorck', 'cayley', 'cholesky', 'exponential', 'qr'\], .* "
+            f"Received: parametrization='{name}'",
+        ):
+            parametrizations.get_orthogonal(name, owner="MyDense")
+
+    def test_an_orthogonal_one_must_be_known(self):
+        with self.assertRaisesRegex(ValueError, "Unknown parametrization"):
+            parametrizations.get_orthogonal("polar", owner="MyDense")
+        with self.assertRaisesRegex(TypeError, "Received: 3"):
+            parametrizations.get_orthogonal(3, owner="MyDense")

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_lip import parametrizations
 from keras_lip.layers.core.parametrized_dense import ParametrizedDense
 from keras_lip.parametrizations import Parametrization
 from keras_lip.types import Config
@@ -87,8 +88,6 @@ class OrthogonalDense(ParametrizedDense):
             bias_regularizer=bias_regularizer,
             **kwargs,
         )
-        if not self.parametrization.orthogonal:
-            raise ValueError(
-                "`OrthogonalDense` needs an orthogonal parametrization. "
-                f"Received: parametrization={parametrization!r}"
-            )
+        parametrizations.get_orthogonal(
+            self.parametrization, owner=type(self).__name__
+        )

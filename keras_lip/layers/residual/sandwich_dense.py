@@ -101,12 +101,9 @@ class SandwichDense(BaseHiddenDense):
             **kwargs,
         )
         self.units = check_positive_integer("units", units)
-        self.parametrization = parametrizations.get(parametrization)
-        if not self.parametrization.orthogonal:
-            raise ValueError(
-                "`SandwichDense` needs an orthogonal parametrization. "
-                f"Received: parametrization={parametrization!r}"
-            )
+        self.parametrization = parametrizations.get_orthogonal(
+            parametrization, owner=type(self).__name__
+        )
 
     def build(self, input_shape: Shape) -> None:
         shape = (self.units + self._fix_input_dim(input_shape), self.units)

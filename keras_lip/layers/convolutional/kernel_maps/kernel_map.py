@@ -99,12 +99,9 @@ class ParametrizedKernelMap(KernelMap):
     """
 
     def __init__(self, parametrization: str | Config | Parametrization) -> None:
-        self.parametrization = parametrizations.get(parametrization)
-        if not self.parametrization.orthogonal:
-            raise ValueError(
-                f"`{type(self).__name__}` needs an orthogonal parametrization. "
-                f"Received: parametrization={parametrization!r}"
-            )
+        self.parametrization = parametrizations.get_orthogonal(
+            parametrization, owner=type(self).__name__
+        )
 
     def matrix_state(self, shape: tuple[int, ...]) -> State:
         """Returns the state of matrices of a shape."""
