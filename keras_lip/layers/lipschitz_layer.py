@@ -3,12 +3,15 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_lip.layers.initializers import check_initializer
 from keras_lip.linalg import start_vector
 from keras_lip.program import Program
 from keras_lip.program import freeze_layer
 from keras_lip.program.builder import Wire
+from keras_lip.types import Array
+from keras_lip.types import Config
 from keras_lip.types import Shape
 
 
@@ -176,5 +179,65 @@ class LipschitzLayer(keras.layers.Layer):
         """
         return None
 
+    def _proven_step(self) -> float | None:
+        """Returns the step that runs, or the longest that is proven.
+
+        Returns:
+            Float, the shorter of both; or `None` for a layer without a step of
+            its own. Where there is one, the last weight is the step, or what it
+            is estimated with.
+        """
+        return None
+
+    def _fix_config(self, config: Config) -> Config:
+        """Returns a config whose `step` is the proven one.
+
+        A layer of other layers overrides it, and asks these.
+
+        Args:
+            config: The config of this layer, which is built.
+        """
+        step = self._proven_step()
+        return config if step is None else {**config, "step": step}
+
+    def _set_fixed_weights(self, source: Any) -> None:
+        """Sets the weights of another layer, with its proven steps.
+
+        Args:
+            source: The built layer of which `_fix_config` made this one.
+        """
+        self.set_weights(fixed_weights(source))
+
     def _read(self, proven: bool = False) -> Program:
         return freeze_layer(self, proven=proven)
+
+
+def fix_entry(entry: Config, layer: Any) -> Config:
+    """Returns the entry of a layer in a config, with proven steps.
+
+    Args:
+        entry: Dict that holds the `config` of the layer.
+        layer: The built layer, of this library or not.
+    """
+    if not isinstance(layer, LipschitzLayer):
+        return entry
+    return {**entry, "config": layer._fix_config(entry["config"])}
+
+
+def fixed_weights(layer: keras.layers.Layer) -> list[Array]:
+    """Returns the weights of a built layer, with proven steps.
+
+    Args:
+        layer: A layer, of this library or not.
+    """
+    fixed: dict[int, Array] = {}
+    for each in layer._flatten_layers():
+        step = each._proven_step() if isinstance(each, LipschitzLayer) else None
+        if step is not None:
+            fixed[id(each.weights[-1])] = np.asarray(step, "float32")
+    return [
+        fixed.get(id(weight), array)
+        for weight, array in zip(
+            layer.weights, layer.get_weights(), strict=True
+        )
+    ]

@@ -5,27 +5,14 @@ from typing import Any
 from typing import TypeVar
 
 import keras
-import numpy as np
 
 from keras_lip.graph import check_model
-from keras_lip.layers.core.layer_stack import LayerStack
-from keras_lip.layers.residual.convex_potential_conv2d import (
-    ConvexPotentialConv2D,
-)
-from keras_lip.layers.residual.convex_potential_dense import (
-    ConvexPotentialDense,
-)
-from keras_lip.layers.residual.convex_potential_expansion import (
-    ConvexPotentialExpansion,
-)
-from keras_lip.layers.residual.skew_flow_conv2d import SkewFlowConv2D
-from keras_lip.layers.residual.skew_flow_dense import SkewFlowDense
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.program import freeze
-from keras_lip.types import Array
 from keras_lip.types import Config
 
 _Model = TypeVar("_Model", bound=keras.Model)
-_BLOCKS = (ConvexPotentialConv2D, ConvexPotentialDense)
 
 
 def fix_steps(model: _Model) -> _Model:
@@ -74,17 +61,10 @@ def fix_steps(model: _Model) -> _Model:
     check_model(model)
     copy: _Model = type(model).from_config(_fix(model))
     for old, new in zip(_flatten(model), _flatten(copy), strict=True):
-        if isinstance(old, LayerStack):
-            new._assign_blocks(
-                [
-                    array
-                    for layer in block.layers
-                    for array in _fixed_weights(layer)
-                ]
-                for block in old.blocks()
-            )
+        if isinstance(new, LipschitzLayer):
+            new._set_fixed_weights(old)
         else:
-            new.set_weights(_fixed_weights(old))
+            new.set_weights(old.get_weights())
         if hasattr(new, "finalize_state"):
             # `Normalization` computes with constants that it derives from
             # weights.
@@ -97,29 +77,6 @@ def fix_steps(model: _Model) -> _Model:
             "set: call its `finalize_state()` first."
         )
     return copy
-
-
-def _fixed_weights(layer: Any) -> list[Array]:
-    """Returns the weights of a layer, with proven steps in its blocks."""
-    steps = {
-        # Their last weight is the step, or what it is estimated with.
-        id(block.weights[-1]): np.asarray(block._proven_step(), "float32")
-        for block in _find_blocks(layer)
-    }
-    return [
-        steps.get(id(weight), array)
-        for weight, array in zip(
-            layer.weights, layer.get_weights(), strict=True
-        )
-    ]
-
-
-def _find_blocks(layer: Any) -> list[Any]:
-    """Returns the convex potential blocks that a layer is, or consists of."""
-    if not isinstance(layer, keras.layers.Layer):
-        return []
-    found = layer._flatten_layers()
-    return [each for each in found if isinstance(each, _BLOCKS)]
 
 
 def _fix(model: keras.Model) -> Config:
@@ -145,28 +102,7 @@ def _fix(model: keras.Model) -> Config:
 def _fix_entry(entry: Config, layer: Any) -> Config:
     if isinstance(layer, keras.Model):
         return {**entry, "config": _fix(layer)}
-    changes: Config = {}
-    if isinstance(layer, _BLOCKS):
-        changes["step"] = layer._proven_step()
-    elif isinstance(layer, SkewFlowDense | SkewFlowConv2D):
-        changes["step"] = layer.potential._proven_step()
-    elif isinstance(layer, ConvexPotentialExpansion):
-        changes["blocks"] = [
-            _fix_entry(inner, block)
-            for inner, block in zip(
-                entry["config"]["blocks"], layer.blocks, strict=True
-            )
-        ]
-    elif isinstance(layer, LayerStack):
-        # Each block has its own step, in its weights.
-        block = next(layer.blocks())
-        changes["layers"] = [
-            _fix_entry(inner, part)
-            for inner, part in zip(
-                entry["config"]["layers"], block.layers, strict=True
-            )
-        ]
-    return {**entry, "config": {**entry["config"], **changes}}
+    return fix_entry(entry, layer)
 
 
 def _flatten(model: keras.Model) -> Iterator[Any]:

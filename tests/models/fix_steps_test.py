@@ -126,6 +126,30 @@ class FixStepsTest(LipschitzTestCase):
         self.assertAllClose(fixed(x), model(x))
         self.assertAllClose(fixed(x), materialize(model, proven=True)(x), 1e-5)
 
+    def test_flows_in_a_stack_get_steps(self):
+        stack = LayerStack(
+            [SkewFlowDense(3), keras.layers.ReLU(), ConvexPotentialDense(3)],
+            depth=2,
+        )
+        model = LipschitzSequential([keras.Input((4,)), stack])
+        fixed = fix_steps(model)
+        for block in fixed.layers[0].blocks():
+            flow, _, last = block.layers
+            for layer in (flow.potential, last):
+                self.assertIsNotNone(layer.step)
+                self.assertLessEqual(layer.lipschitz_bound(), 1 + 1e-6)
+        x = self.normal(3, 4)
+        self.assertAllClose(fixed(x), materialize(model, proven=True)(x), 1e-5)
+
+    def test_layers_without_a_step_are_copied_as_they_are(self):
+        head = UnitNormDense(3)
+        model = LipschitzSequential([keras.Input((4,)), head])
+        self.assertIsNone(head._proven_step())
+        self.assertEqual(head._fix_config(head.get_config()), head.get_config())
+        fixed = fix_steps(model)
+        for new, old in zip(fixed.weights, model.weights, strict=True):
+            self.assertAllClose(new, old, 0, 0)
+
     def test_copy_is_saved_and_loaded(self):
         fixed = fix_steps(self.make_model())
         path = self.temporary_path("model.keras")

@@ -12,6 +12,8 @@ from keras import ops
 
 from keras_lip.held_values import holding_values
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.lipschitz_layer import fix_entry
+from keras_lip.layers.lipschitz_layer import fixed_weights
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.registry import find_norms
 from keras_lip.proofs.norms import NORMS
@@ -184,6 +186,17 @@ class LayerStack(LipschitzLayer):
         for values in zip(*stacked, strict=True):
             block.set_weights(values)
             yield block
+
+    def _fix_config(self, config: Config) -> Config:
+        # Each block has its own step, in its weights; they get it with these.
+        pairs = zip(config["layers"], next(self.blocks()).layers, strict=True)
+        return {**config, "layers": [fix_entry(*pair) for pair in pairs]}
+
+    def _set_fixed_weights(self, source: Any) -> None:
+        self._assign_blocks(
+            [array for layer in block.layers for array in fixed_weights(layer)]
+            for block in source.blocks()
+        )
 
     def _assign_blocks(self, blocks: Iterable[list[Array]]) -> None:
         """Sets the weights of all blocks.

@@ -64,6 +64,9 @@ class BaseSkewFlow(LipschitzLayer):
     def freeze(self, *inputs: Wire) -> Wire:
         return inputs[0].through(self.potential).through(self.rotation)
 
+    def _fix_config(self, config: Config) -> Config:
+        return self.potential._fix_config(config)
+
     def get_config(self) -> Config:
         return {
             **self.potential.get_config(),

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.layers.merging.lipschitz_concatenate import LipschitzConcatenate
 from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
@@ -100,6 +101,10 @@ class ConvexPotentialExpansion(LipschitzLayer):
     def freeze(self, *inputs: Wire) -> Wire:
         outputs = [inputs[0].through(block) for block in self.blocks]
         return outputs[0].through(self.concatenate, *outputs[1:])
+
+    def _fix_config(self, config: Config) -> Config:
+        pairs = zip(config["blocks"], self.blocks, strict=True)
+        return {**config, "blocks": [fix_entry(*pair) for pair in pairs]}
 
     def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
