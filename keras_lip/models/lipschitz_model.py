@@ -37,19 +37,43 @@ class LipschitzModel(LipschitzMixin, keras.Model, metaclass=abc.ABCMeta):
     """
 
     # Keras makes a functional model of a subclass by rewriting the bases of
-    # that class, for good. A class of their own takes that upon itself, so that
-    # `LipschitzModel` can be subclassed before and after.
+    # that class, and of those that it is derived from, for good. A class of its
+    # own takes that upon itself, so that `LipschitzModel` can be subclassed
+    # before and after.
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        functional = len(args) >= 2 or "outputs" in kwargs
-        if cls is LipschitzModel and functional:
+        if cls is LipschitzModel and _is_functional(args, kwargs):
             return FunctionalLipschitzModel(*args, **kwargs)
         return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if _is_functional(args, kwargs):
+            _derive_from_functional(type(self))
+            # No longer a base, so that `super()` would not find it.
+            FunctionalLipschitzModel.__init__(self, *args, **kwargs)
+        else:
+            super().__init__(*args, **kwargs)
 
 
 @LipschitzModel.register
 @keras.saving.register_keras_serializable(package="keras_lip")
 class FunctionalLipschitzModel(LipschitzMixin, keras.Model):
     """What `LipschitzModel(inputs, outputs)` makes."""
+
+
+def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a model is made of inputs and outputs."""
+    return len(args) >= 2 or "outputs" in kwargs
+
+
+def _derive_from_functional(cls: type) -> None:
+    """Puts the functional class in the place of `LipschitzModel`."""
+    cls.__bases__ = tuple(
+        FunctionalLipschitzModel if base is LipschitzModel else base
+        for base in cls.__bases__
+    )
+    for base in cls.__bases__:
+        if LipschitzModel in base.__mro__:
+            _derive_from_functional(base)
 
 
 # Files of the `.h5` format name the class of a model without its package.

@@ -124,6 +124,42 @@ class LipschitzModelTest(LipschitzTestCase):
         models.LipschitzModel(inputs=inputs, outputs=layers.MaxMin()(inputs))
         self.assertEqual(make_subclassed()(np.zeros((2, 6))).shape, (2, 3))
 
+    def test_functional_subclasses_leave_other_classes_alone(self):
+        class Plain(models.LipschitzModel):
+            """Made of inputs and outputs."""
+
+        class Sized(models.LipschitzModel):
+            def __init__(self, units):
+                inputs = keras.Input((6,))
+                outputs = layers.OrthogonalDense(units)(inputs)
+                super().__init__(inputs=inputs, outputs=outputs)
+
+        class Derived(Sized):
+            def __init__(self):
+                super().__init__(2)
+
+        inputs = keras.Input((6,))
+        x = self.normal(2, 6)
+        bases = models.LipschitzModel.__bases__
+        for make, units in (
+            (lambda: Plain(inputs, layers.OrthogonalDense(4)(inputs)), 4),
+            (Derived, 2),
+            (lambda: Sized(3), 3),
+        ):
+            for _ in range(2):
+                model = make()
+                self.assertIsInstance(model, models.LipschitzModel)
+                self.assertIsInstance(model, keras.Model)
+                self.assertEqual(model(x).shape, (2, units))
+                self.assertAllClose(model.predict(x, verbose=0), model(x), 1e-5)
+                self.assertAlmostEqual(
+                    bounds.lipschitz_bound(model), 1.0, delta=1e-5
+                )
+        self.assertEqual(models.LipschitzModel.__bases__, bases)
+        self.assertEqual(make_subclassed()(x).shape, (2, 3))
+        with self.assertRaisesRegex(ValueError, "LayerNorm"):
+            Plain(inputs, keras.layers.LayerNormalization()(inputs))
+
     def test_sequential_without_input_is_built_by_data(self):
         model = models.LipschitzSequential(
             [layers.OrthogonalDense(4), layers.UnitNormDense(3)]
