@@ -18,10 +18,12 @@ from keras_lip.types import Shape
 class LipschitzLayer(keras.layers.Layer):
     """A layer that says what it computes, so that it can be certified.
 
-    The forward pass depends on the weights alone and caches nothing, so what is
-    certified is what runs. Subclasses are final and implement `build`, `call`
-    and `freeze`: which nodes of a `keras_lip.program.Program` the layer is at
-    inference. Its bound and its stock form follow from these.
+    What a call computes depends on the weights alone, so what is certified is
+    what runs. `predict` and `evaluate` of this library's models keep what
+    `_constrain` returns while the weights stay; no certificate reads what is
+    kept. Subclasses are final and implement `build`, `call` and `freeze`: which
+    nodes of a `keras_lip.program.Program` the layer is at inference. Its bound
+    and its stock form follow from these.
 
     A layer of your own of which no more is known than its bound may implement
     `lipschitz_bound` instead. A subclass that overrides anything else of a

@@ -14,6 +14,8 @@ from keras_lip.certificates.live_check import measure
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.models.surround import acts_on_batches
+from keras_lip.models.surround import surround
 from keras_lip.precision import is_accelerated
 from keras_lip.program import Program
 from keras_lip.program import freeze
@@ -225,39 +227,10 @@ def add_watches(watches: Sequence[EvaluationWatch], callbacks: Any) -> Any:
     """Returns callbacks with those of watches around them."""
     if not watches:
         return callbacks
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        inner = callbacks.callbacks
-        if not any(isinstance(each, WatchEnd) for each in inner):
-            begins = [WatchBegin(watch, inner) for watch in watches]
-            ends = [WatchEnd(watch) for watch in watches]
-            own: list[Any] = [*begins, *ends]
-            for each in own:
-                each.set_model(callbacks.model)
-            inner[:] = [*ends, *inner, *begins]
-        return callbacks
-    listed = [] if callbacks is None else keras.tree.flatten(callbacks)
-    return [
-        *map(WatchEnd, watches),
-        *listed,
-        *(WatchBegin(watch, listed) for watch in watches),
-    ]
-
-
-def acts_on_batches(callback: Any) -> bool:
-    """Whether a callback may do something between batches."""
-    base = keras.callbacks.Callback
-    names = tuple(
-        f"on_{mode}_batch_{end}"
-        for mode in ("test", "predict")
-        for end in ("begin", "end")
-    )
-    is_lambda = isinstance(callback, keras.callbacks.LambdaCallback)
-    if type(callback).__module__.startswith("keras.") and not is_lambda:
-        return False
-    return any(
-        getattr(getattr(callback, name), "__func__", None)
-        is not getattr(base, name)
-        for name in names
+    return surround(
+        callbacks,
+        before=[WatchEnd(watch) for watch in watches],
+        after=lambda others: [WatchBegin(watch, others) for watch in watches],
     )
 
 

@@ -3,6 +3,8 @@
 import concurrent.futures
 import contextlib
 import hashlib
+import inspect
+import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +17,11 @@ from keras_lip.compiled import compile_reading
 from keras_lip.held_values import Slots
 from keras_lip.held_values import reading_slots
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.models.evaluation_watch import acts_on_batches
+from keras_lip.models.surround import acts_on_batches
+from keras_lip.models.surround import surround
 
-# Methods that a subclass may replace by ones that run on other weights.
-_STEPS = ("predict_step", "test_step", "stateless_call")
+# Methods that may be replaced by ones that run layers on other weights.
+_METHODS = ("predict_step", "test_step", "stateless_call", "__call__", "call")
 
 _FUNCTIONS = ("predict_function", "test_function")
 
@@ -30,12 +33,15 @@ class HeldInference:
     same weights, and read by compiled functions of its own: those of Keras,
     which a user may call, compute everything every time.
 
+    One thread runs the model at a time: its functions are exchanged.
+
     Args:
         model: A built model.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._lock = threading.RLock()
         self.layers = find_held_layers(model)
         self._variables = [
             variable for layer in self.layers for variable in layer.variables
@@ -55,6 +61,16 @@ class HeldInference:
     @contextlib.contextmanager
     def run(self) -> Iterator[None]:
         """Makes a context in which the model's functions read what is held."""
+        with self._lock:
+            if self.is_running:
+                # A callback runs the model in between.
+                yield
+            else:
+                with self._run():
+                    yield
+
+    @contextlib.contextmanager
+    def _run(self) -> Iterator[None]:
         model = self._model
         theirs = {name: getattr(model, name) for name in _FUNCTIONS}
         self.refresh()
@@ -139,15 +155,9 @@ class Refresh(keras.callbacks.Callback):
 
 def add_refresh(held: HeldInference, callbacks: Any) -> Any:
     """Returns callbacks with one behind them that refreshes what is held."""
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        inner = callbacks.callbacks
-        if not any(isinstance(each, Refresh) for each in inner):
-            refresh = Refresh(held, list(inner))
-            refresh.set_model(callbacks.model)
-            inner.append(refresh)
-        return callbacks
-    listed = [] if callbacks is None else keras.tree.flatten(callbacks)
-    return [*listed, Refresh(held, listed)]
+    return surround(
+        callbacks, before=[], after=lambda others: [Refresh(held, others)]
+    )
 
 
 def find_held_layers(model: Any) -> list[LipschitzLayer]:
@@ -164,8 +174,9 @@ def find_held_layers(model: Any) -> list[LipschitzLayer]:
 def can_hold(model: Any) -> bool:
     """Whether what a model computes from its weights can be held.
 
-    Replicas have variables of their own, and steps of a user's may run on other
-    weights than the model's: there, everything is computed in every batch.
+    Replicas have variables of their own, and methods of a user's may run layers
+    on other weights than their own: there, everything is computed in every
+    batch.
     """
     if not model.built or keras.distribution.distribution() is not None:
         return False
@@ -173,9 +184,27 @@ def can_hold(model: Any) -> bool:
     if strategy is not None and strategy.num_replicas_in_sync > 1:
         return False
     return all(
-        getattr(type(model), name).__module__.startswith("keras.")
-        for name in _STEPS
+        _is_known(layer, name)
+        for layer in model._flatten_layers()
+        for name in _METHODS
+        if hasattr(layer, name)
     )
+
+
+def _is_known(layer: Any, name: str) -> bool:
+    """Whether a method of a layer is that of Keras or of this library."""
+    method = getattr(layer, name)
+    # On an instance it may be any function, which is of no class.
+    function = getattr(method, "__func__", None)
+    return (
+        function is not None
+        and name not in vars(layer)
+        and _module(function).startswith(("keras.", "keras_lip."))
+    )
+
+
+def _module(function: Any) -> str:
+    return str(getattr(inspect.unwrap(function), "__module__", ""))
 
 
 def _make_slot(value: Any) -> Any:

@@ -178,8 +178,9 @@ class LipschitzMixin:
 
         What the layers compute from their weights, such as kernels and steps,
         is computed once a call, and not at all where it is at hand for the same
-        weights. Models whose `predict_step` is overridden, and replicas,
-        compute it in every batch.
+        weights. Models with a `call` or a step of their own, layers with a
+        `call` that is not of this library or of Keras, and replicas compute it
+        in every batch.
         """
         names = list(inspect.signature(keras.Model.predict).parameters)[1:]
         kwargs.update(zip(names, args, strict=False))
@@ -235,9 +236,6 @@ class LipschitzMixin:
     def _hold_inference(self) -> Iterator[HeldInference | None]:
         """Makes a context in which kernels are computed once."""
         held = self._certifying.inference
-        if held is not None and held.is_running:
-            yield held
-            return
         if not can_hold(self):
             yield None
             return

@@ -1,3 +1,5 @@
+import concurrent.futures
+
 import keras
 import numpy as np
 from absl.testing import parameterized
@@ -6,9 +8,15 @@ from keras import ops
 from keras_lip import layers
 from keras_lip import metrics
 from keras_lip import models
-from keras_lip.models.lipschitz_model import FunctionalLipschitzModel
+from keras_lip.models.held_inference import HeldInference
+from tests.layers.every_layer import WEIGHTED
+from tests.layers.every_layer import connect
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
+
+# Bounded in one norm, and the layer that is bounded in another.
+OTHERS = ("LinfDense",)
+MOST = tuple(name for name in WEIGHTED if name not in OTHERS)
 
 
 class ChangeWeights(keras.callbacks.Callback):
@@ -219,10 +227,91 @@ class HeldInferenceTest(LipschitzTestCase):
             self.assertAllClose(found, model(x), 1e-5)
             model.layers[0].free_kernel.assign(self.normal(5, 3))
 
+    @parameterized.product(
+        names=(MOST, OTHERS), dtype=("float32", "mixed_bfloat16")
+    )
+    def test_every_layer_computes_what_it_does_live(self, names, dtype):
+        inputs, outputs = [], []
+        for name in names:
+            make, shape = WEIGHTED[name]
+            inputs.append(keras.Input(shape))
+            outputs.append(connect(name, make(dtype=dtype), inputs[-1]))
+        model = models.LipschitzModel(inputs, outputs)
+        for weight in model.trainable_weights:
+            weight.assign(self.normal(*weight.shape))
+        x = [self.normal(4, *each.shape[1:]) for each in inputs]
+        found, live = (
+            keras.tree.flatten(each)
+            for each in (model.predict(x, batch_size=2, verbose=0), model(x))
+        )
+        for name, one, other in zip(names, found, live, strict=True):
+            with self.subTest(name):
+                one, other = to_numpy(one), to_numpy(other)
+                # Roundings to bfloat16 may go either way.
+                unit = 2e-5 if dtype == "float32" else 2.0**-6
+                size = np.abs(other.astype("float64")).max()
+                self.assertAllClose(one, other, unit * size, 0)
+
+    def test_certified_metrics_do_not_refresh_in_every_batch(self):
+        self.model.compile(
+            "sgd",
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[metrics.CertifiedAccuracy(0.01)],
+        )
+        calls = []
+        refresh = HeldInference.refresh
+
+        def count(held):
+            calls.append(held)
+            refresh(held)
+
+        self.plant(HeldInference, "refresh", count)
+        y = np.arange(6) % 3
+        data = {"batch_size": 1, "verbose": 0}
+        self.model.evaluate(self.x, y, **data)
+        self.assertLen(calls, 2)
+        self.model.fit(self.x, y, validation_data=(self.x, y), **data)
+        self.assertLen(calls, 4)
+
+    def test_layers_may_run_on_other_weights_than_their_own(self):
+        class Halved(keras.layers.Layer):
+            def __init__(self, layer):
+                super().__init__()
+                self.layer = layer
+
+            def call(self, inputs):
+                halves = [0.5 * w for w in self.layer.trainable_variables]
+                return self.layer.stateless_call(halves, [], inputs)[0]
+
+            def build(self, input_shape):
+                self.layer.build(input_shape)
+
+        class Model(models.LipschitzModel):
+            def __init__(self):
+                super().__init__()
+                # Weights this small are not projected: half of them is half.
+                small = keras.initializers.RandomUniform(-0.1, 0.1)
+                self.dense = layers.LinfDense(3, kernel_initializer=small)
+                self.halved = Halved(self.dense)
+
+            def call(self, inputs):
+                return self.halved(inputs)
+
+        model, x = Model(), self.normal(3, 4)
+        for _ in range(2):
+            found = model.predict(x, verbose=0)
+            self.assertAllClose(found, 0.5 * to_numpy(model.dense(x)), 1e-5)
+
+    def test_threads_wait_for_each_other(self):
+        expected = self.live()
+        self.predict()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(self.predict) for _ in range(8)]
+            for each in found:
+                self.assertAllClose(each.result(), expected, 1e-5)
+
     def test_steps_of_a_user_run_as_they_are(self):
-        # Keras rewrites the bases of the class that is made of inputs and
-        # outputs: `LipschitzModel` itself must not be among them.
-        class Model(FunctionalLipschitzModel):
+        class Model(models.LipschitzModel):
             def predict_step(self, *args):
                 return super().predict_step(*args)
 
