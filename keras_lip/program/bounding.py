@@ -15,7 +15,7 @@ from keras_lip.program.nodes.merges import Join
 from keras_lip.program.parts import Graph
 from keras_lip.program.parts import find_entries
 from keras_lip.program.parts import find_source
-from keras_lip.proofs.methods import collect_methods
+from keras_lip.proofs.method_notes import collect_methods
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import hypot_up
 from keras_lip.proofs.rounding import multiply_up

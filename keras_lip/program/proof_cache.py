@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from collections.abc import Hashable
 
-from keras_lip.proofs.methods import collect_methods
-from keras_lip.proofs.methods import note_method
+from keras_lip.proofs.method_notes import collect_methods
+from keras_lip.proofs.method_notes import note_method
 
 # A proof is a float and a few words, so that this many take about a megabyte.
 _CAPACITY = 4096

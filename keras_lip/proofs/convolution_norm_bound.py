@@ -11,7 +11,7 @@ from keras_lip.proofs.frequency_grid_bound import frequency_grid_bound
 from keras_lip.proofs.frequency_grid_bound import num_grid_points
 from keras_lip.proofs.kernel_gram_bound import kernel_gram_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
-from keras_lip.proofs.methods import note_method
+from keras_lip.proofs.method_notes import note_method
 from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import hypot_up

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_lip.proofs.methods import note_method
+from keras_lip.proofs.method_notes import note_method
 from keras_lip.proofs.rounding import UNIT_ROUNDOFF
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import frobenius_norm_up

@@ -3,7 +3,7 @@
 import math
 from fractions import Fraction
 
-from keras_lip.proofs.methods import note_method
+from keras_lip.proofs.method_notes import note_method
 from keras_lip.proofs.rounding import sqrt_up
 from keras_lip.proofs.rounding import up
 from keras_lip.validation import check_positive_integer
