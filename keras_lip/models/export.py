@@ -13,10 +13,10 @@ from keras_lip.models.exporting.certificate_source import find_bounds
 from keras_lip.models.exporting.certified_model import certified_model
 from keras_lip.models.exporting.formats import find_backend
 from keras_lip.models.exporting.probe_artifact import make_probes
-from keras_lip.models.exporting.run_conversion import run_conversion
 from keras_lip.models.exporting.target import certificate_path
 from keras_lip.models.exporting.target import check_target
 from keras_lip.models.exporting.target import install
+from keras_lip.models.exporting.write_artifact import write_artifact
 from keras_lip.program import freeze
 from keras_lip.validation import check_number
 
@@ -100,7 +100,7 @@ def export(
             the model has no certificate, the report is of another model, or the
             artifact's logits are off by more than the tolerance.
         ImportError: If a package is missing that writes or runs the format.
-        RuntimeError: If the conversion fails, or the artifact is not what its
+        RuntimeError: If it cannot be written, or the artifact is not what its
             certificate says.
 
     Example:
@@ -130,7 +130,7 @@ def export(
     ) as folder:
         staged = pathlib.Path(folder) / "artifact" / path.name
         staged.parent.mkdir()
-        outputs = run_conversion(exported, staged, format, backend, tried.x)
+        outputs = write_artifact(exported, staged, format, backend, tried.x)
         certificate = make_certificate(
             audit,
             bounds,

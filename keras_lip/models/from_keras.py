@@ -4,11 +4,11 @@ import keras
 
 from keras_lip import parametrizations
 from keras_lip.bounds.lipschitz_bound import lipschitz_bound
-from keras_lip.models.conversion import Conversion
-from keras_lip.models.converting.check_layers import check_layers
-from keras_lip.models.converting.converter import Converter
-from keras_lip.models.converting.options import Options
-from keras_lip.models.converting.survey import Survey
+from keras_lip.models.importing.check_layers import check_layers
+from keras_lip.models.importing.conversion import Conversion
+from keras_lip.models.importing.conversion_options import Options
+from keras_lip.models.importing.converter import Converter
+from keras_lip.models.importing.survey import Survey
 from keras_lip.parametrizations import Parametrization
 from keras_lip.types import Config
 

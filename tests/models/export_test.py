@@ -14,7 +14,7 @@ from keras_lip import certificates
 from keras_lip import layers
 from keras_lip.bounds import propagate_bound
 from keras_lip.models.export import export
-from keras_lip.models.exporting import run_conversion as conversion
+from keras_lip.models.exporting import write_artifact
 from keras_lip.models.exporting.target import certificate_path
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
@@ -194,7 +194,7 @@ class ExportTest(LipschitzTestCase):
             return outputs
 
         module = sys.modules["keras_lip.models.export"]
-        with mock.patch.object(module, "run_conversion", convert):
+        with mock.patch.object(module, "write_artifact", convert):
             return export(model, path, "onnx", *args, **kwargs)
 
     def test_certificate_says_what_the_radii_rest_on(self):
@@ -442,7 +442,7 @@ class ExportTest(LipschitzTestCase):
         broken = subprocess.CompletedProcess((), 1, "", "x" * 9999 + "No FFT.")
         with (
             mock.patch.object(
-                conversion.subprocess, "run", return_value=broken
+                write_artifact.subprocess, "run", return_value=broken
             ) as run,
             self.assertRaisesRegex(
                 RuntimeError, "(?s)'linear' could not .*'onnx' by .*x+No FFT.$"

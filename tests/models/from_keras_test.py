@@ -10,8 +10,8 @@ from keras_lip.layers import MaxMin
 from keras_lip.layers import UnitNormDense
 from keras_lip.models import LipschitzModel
 from keras_lip.models import materialize
-from keras_lip.models.conversion import Conversion
 from keras_lip.models.from_keras import from_keras
+from keras_lip.models.importing.conversion import Conversion
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 

@@ -1,4 +1,4 @@
-"""What a conversion makes of the layers of Keras."""
+"""What a conversion from Keras makes of its layers."""
 
 import dataclasses
 from typing import Any

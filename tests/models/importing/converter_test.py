@@ -3,7 +3,7 @@ import numpy as np
 from keras import layers
 
 from keras_lip.graph import get_operation
-from keras_lip.models.converting.converter import copy_layer
+from keras_lip.models.importing.converter import copy_layer
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 

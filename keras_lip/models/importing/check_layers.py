@@ -5,10 +5,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lip.models.converting.options import CONVOLUTIONS
-from keras_lip.models.converting.options import Options
-from keras_lip.models.converting.survey import KERNEL_LAYERS
-from keras_lip.models.converting.survey import Survey
+from keras_lip.models.importing.conversion_options import CONVOLUTIONS
+from keras_lip.models.importing.conversion_options import Options
+from keras_lip.models.importing.survey import KERNEL_LAYERS
+from keras_lip.models.importing.survey import Survey
 from keras_lip.program.freezing.activations import check_activation
 from keras_lip.program.freezing.registry import find_norms
 from keras_lip.read_weight import read_weight

@@ -9,11 +9,11 @@ from keras_lip.deep_recursion import deep_recursion
 from keras_lip.graph import run_graph
 from keras_lip.layers import LipschitzScale
 from keras_lip.layers import MaxMin
-from keras_lip.models.conversion import ConvertedLayer
-from keras_lip.models.converting.counterpart import make_counterpart
-from keras_lip.models.converting.options import Options
-from keras_lip.models.converting.survey import KERNEL_LAYERS
-from keras_lip.models.converting.survey import Survey
+from keras_lip.models.importing.conversion import ConvertedLayer
+from keras_lip.models.importing.conversion_options import Options
+from keras_lip.models.importing.counterpart import make_counterpart
+from keras_lip.models.importing.survey import KERNEL_LAYERS
+from keras_lip.models.importing.survey import Survey
 from keras_lip.models.lipschitz_model import LipschitzModel
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Shape

@@ -9,8 +9,8 @@ import numpy as np
 from keras_lip.layers import LipschitzDense
 from keras_lip.layers import OrthogonalDense
 from keras_lip.layers import UnitNormDense
-from keras_lip.models.converting.options import CONVOLUTIONS
-from keras_lip.models.converting.options import Options
+from keras_lip.models.importing.conversion_options import CONVOLUTIONS
+from keras_lip.models.importing.conversion_options import Options
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 from keras_lip.types import Shape

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from keras_lip.graph import get_graph
-from keras_lip.models.converting.call_graph import Call
-from keras_lip.models.converting.call_graph import CallGraph
+from keras_lip.models.importing.call_graph import Call
+from keras_lip.models.importing.call_graph import CallGraph
 from keras_lip.types import Tensor
 
 KERNEL_LAYERS = (

@@ -1,4 +1,4 @@
-"""Conversion of a stock model by any backend."""
+"""An artifact of a stock model, written and run by any backend."""
 
 import os
 import pathlib
@@ -10,13 +10,13 @@ import numpy as np
 
 from keras_lip.types import Array
 
-_PROGRAM = "keras_lip.models.exporting.convert"
+_PROGRAM = "keras_lip.models.exporting.writer_process"
 
 # How much of what a converter says goes into an error.
 _TAIL = 1500
 
 
-def run_conversion(
+def write_artifact(
     model: keras.Model,
     staged: pathlib.Path,
     name: str,
@@ -40,7 +40,7 @@ def run_conversion(
         Dict of the artifact's outputs.
 
     Raises:
-        RuntimeError: If the conversion fails, or the runtime does not run what
+        RuntimeError: If it cannot be written, or the runtime does not run what
             has been written.
     """
     folder = staged.parent.parent

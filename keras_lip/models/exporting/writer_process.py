@@ -1,9 +1,9 @@
-"""Conversion of a stock model, in a process of its own.
+"""An artifact of a stock model, written in a process of its own.
 
-Run as `python -m keras_lip.models.exporting.convert folder format path`, under
-the backend that shall write the format. The folder holds `model.keras` and
-`probes.npy`; the artifact is written to the path, and what it answers to the
-probes to `outputs.npz` in the folder.
+Run as `python -m keras_lip.models.exporting.writer_process folder format path`,
+under the backend that shall write the format. The folder holds `model.keras`
+and `probes.npy`; the artifact is written to the path, and what it answers to
+the probes to `outputs.npz` in the folder.
 """
 
 import pathlib
