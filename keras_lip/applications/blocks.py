@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_lip.applications.image_input import check_image_shape
-from keras_lip.applications.options import make_head
+from keras_lip.applications.layers_by_name import make_head
 from keras_lip.layers.core.layer_stack import LayerStack
 from keras_lip.layers.pooling.scaled_average_pooling2d import (
     ScaledAveragePooling2D,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_lip.applications.options import make_activation
-from keras_lip.applications.options import make_head
+from keras_lip.applications.layers_by_name import make_activation
+from keras_lip.applications.layers_by_name import make_head
 from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
 from keras_lip.models.lipschitz_model import LipschitzModel
 from keras_lip.validation import check_positive_integer

@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
-from keras_lip.applications.convolve import convolve
-from keras_lip.applications.convolve import downsample
 from keras_lip.applications.image_input import make_image_input
-from keras_lip.applications.options import make_activation
-from keras_lip.applications.options import make_head
+from keras_lip.applications.layers_by_name import convolve
+from keras_lip.applications.layers_by_name import downsample
+from keras_lip.applications.layers_by_name import make_activation
+from keras_lip.applications.layers_by_name import make_head
 from keras_lip.layers.pooling.max_channel_pooling import MaxChannelPooling
 from keras_lip.layers.pooling.projection_pooling import ProjectionPooling
 from keras_lip.models.lipschitz_model import LipschitzModel

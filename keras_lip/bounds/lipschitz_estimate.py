@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lip.bounds.search_stretch import search_stretch
+from keras_lip.bounds.largest_stretch import largest_stretch
 from keras_lip.graph import check_model
 from keras_lip.live_model import LiveModel
 from keras_lip.types import Array
@@ -76,7 +76,7 @@ def lipschitz_estimate(
     live = LiveModel(model)
     directions = np.random.default_rng(seed).normal(size=points.shape)
     best = max(
-        search_stretch(
+        largest_stretch(
             live,
             live.pull_back,
             points,

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_lip.bounds.common_norm import common_norm
-from keras_lip.bounds.search_stretch import search_stretch
+from keras_lip.bounds.largest_stretch import largest_stretch
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.reports.audit_report import AuditedLayer
@@ -189,7 +189,7 @@ def _estimate(
     sizes = [size or _UNKNOWN_SIZE for size in shape]
     points, directions = np.random.default_rng(0).normal(size=(2, 2, *sizes))
     try:
-        found = search_stretch(
+        found = largest_stretch(
             part.run,
             lambda x, weights: part.gradient(weights, x)[0],
             points,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_lip.bounds.search_stretch import search_stretch
+from keras_lip.bounds.largest_stretch import largest_stretch
 from keras_lip.certificates.attacks.falsified_certificate import (
     FalsifiedCertificate,
 )
@@ -73,8 +73,8 @@ class AttackedModel:
     def stretch(
         self, x: Array, directions: Array, length: float, steps: int, norm: str
     ) -> float:
-        """Estimates the Lipschitz constant from below, as `search_stretch`."""
-        return search_stretch(
+        """Estimates the Lipschitz constant from below, as `largest_stretch`."""
+        return largest_stretch(
             self._program.run,
             lambda points, weights: self._program.gradient(weights, points)[0],
             x,

@@ -13,7 +13,7 @@ from keras_lip.layers.parametrization_state import add_state
 from keras_lip.layers.parametrization_state import assign_state
 from keras_lip.layers.parametrization_state import can_move_state
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenDense
-from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.layers.residual.diagonal_scaling import bounded_exponential
 from keras_lip.parametrizations import Parametrization
 from keras_lip.program.builder import Wire
 from keras_lip.program.nodes.composite import Sandwich

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_lip.layers.residual.base_hidden_conv2d import BaseHiddenConv2D
-from keras_lip.layers.residual.sll_back import sll_back
+from keras_lip.layers.residual.diagonal_scaling import sll_step_kernel
 from keras_lip.linalg import correlation_moduli
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -117,4 +117,4 @@ class SLLConv2D(BaseHiddenConv2D):
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
         kernel = ops.convert_to_tensor(self.kernel)
         log_scale = ops.convert_to_tensor(self.log_scale)
-        return kernel, sll_back(kernel, log_scale, correlation_moduli)
+        return kernel, sll_step_kernel(kernel, log_scale, correlation_moduli)

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_lip.held_values import compute_once
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenDense
-from keras_lip.layers.residual.sll_back import sll_back
+from keras_lip.layers.residual.diagonal_scaling import sll_step_kernel
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
 from keras_lip.program.nodes.dense import Dense
@@ -109,7 +109,7 @@ class SLLDense(BaseHiddenDense):
         The layer computes `x - s(x W + b) (2 W T^{-1})^T` with them.
         """
         kernel = ops.convert_to_tensor(self.kernel)
-        back = sll_back(
+        back = sll_step_kernel(
             kernel,
             ops.convert_to_tensor(self.log_scale),
             lambda kernel: ops.abs(ops.matmul(ops.transpose(kernel), kernel)),

@@ -1,19 +1,36 @@
-"""The way back of SDP-based Lipschitz layers."""
+"""Learned positive diagonals, and the kernels that they scale."""
 
 from collections.abc import Callable
 
 from keras import ops
 
-from keras_lip.layers.residual.bounded_exponential import bounded_exponential
 from keras_lip.layers.residual.potential_step import NORM_FLOOR
 from keras_lip.types import Tensor
+
+# Quotients of two images stay below `exp(20)`, squares within float32.
+_LIMIT = 10.0
 
 # What is added to `t` of a kernel scaled to one. A larger `t` shortens the
 # step, which is safe; added to `q` alone, it would not be.
 _EPSILON = 1e-12
 
 
-def sll_back(
+def bounded_exponential(logarithm: Tensor) -> Tensor:
+    """Computes `exp(10 * d / (10 + |d|))`, between `exp(-10)` and `exp(10)`.
+
+    It is positive for every `d`, so that no constant has to be added, and its
+    gradient decays slowly where an exponential would overflow.
+
+    Args:
+        logarithm: Floating-point tensor, the `d`.
+
+    Returns:
+        Tensor of the same shape.
+    """
+    return ops.exp(_LIMIT * ops.softsign(logarithm / _LIMIT))
+
+
+def sll_step_kernel(
     kernel: Tensor, log_scale: Tensor, correlate: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Returns `2 W T^{-1}`, for the kernel `W` and its diagonal `T`.

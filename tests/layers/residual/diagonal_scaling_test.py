@@ -2,7 +2,7 @@ import numpy as np
 from keras import ops
 
 from keras_lip.autodiff import gradient
-from keras_lip.layers.residual.bounded_exponential import bounded_exponential
+from keras_lip.layers.residual.diagonal_scaling import bounded_exponential
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 

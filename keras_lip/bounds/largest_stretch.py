@@ -7,7 +7,7 @@ import numpy as np
 from keras_lip.types import Array
 
 
-def search_stretch(
+def largest_stretch(
     function: Callable[[Array], Array],
     pull_back: Callable[[Array, Array], Array],
     x: Array,
