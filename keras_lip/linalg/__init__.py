@@ -1,14 +1,13 @@
 """Linear algebra on tensors of every backend: what the layers are made of."""
 
-from keras_lip.linalg.accretive_solve import accretive_solve
 from keras_lip.linalg.aol import correlation_moduli
 from keras_lip.linalg.aol import rescale_columns
 from keras_lip.linalg.aol import rescale_kernel
 from keras_lip.linalg.block_convolution import block_convolution
 from keras_lip.linalg.block_convolution import block_product
-from keras_lip.linalg.complex_cayley import complex_cayley
-from keras_lip.linalg.complex_cayley import generator_factor
-from keras_lip.linalg.complex_polar import complex_polar
+from keras_lip.linalg.complex_matrices import complex_cayley
+from keras_lip.linalg.complex_matrices import complex_polar
+from keras_lip.linalg.complex_matrices import generator_factor
 from keras_lip.linalg.exponentials import apply_exponential
 from keras_lip.linalg.exponentials import apply_exponential_fast
 from keras_lip.linalg.exponentials import skew_exponential
@@ -16,12 +15,13 @@ from keras_lip.linalg.exponentials import skew_kernel
 from keras_lip.linalg.kernel_phases import merge_phases
 from keras_lip.linalg.kernel_phases import split_phases
 from keras_lip.linalg.kernel_spectrum import kernel_spectrum
-from keras_lip.linalg.norm_limit import limit_norm
+from keras_lip.linalg.matrices import accretive_solve
+from keras_lip.linalg.matrices import transpose
 from keras_lip.linalg.power_iteration import power_iteration
 from keras_lip.linalg.power_iteration import start_vector
-from keras_lip.linalg.project_l1 import project_l1
-from keras_lip.linalg.scale_to_one import scale_to_one
-from keras_lip.linalg.transpose import transpose
+from keras_lip.linalg.rescaling import limit_norm
+from keras_lip.linalg.rescaling import project_l1
+from keras_lip.linalg.rescaling import scale_to_one
 
 __all__ = (
     "accretive_solve",

@@ -4,8 +4,8 @@ from keras import ops
 
 from keras_lip.linalg.kernel_phases import merge_phases
 from keras_lip.linalg.kernel_phases import split_phases
-from keras_lip.linalg.scale_to_one import scale_to_one
-from keras_lip.linalg.transpose import transpose
+from keras_lip.linalg.matrices import transpose
+from keras_lip.linalg.rescaling import scale_to_one
 from keras_lip.operators import pad_zeros
 from keras_lip.types import Tensor
 

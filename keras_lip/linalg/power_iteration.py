@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_lip.fori_loop import fori_loop
-from keras_lip.linalg.scale_to_one import scale_to_one
+from keras_lip.linalg.rescaling import scale_to_one
 from keras_lip.operators import LinearOperator
 from keras_lip.traces import is_compiling
 from keras_lip.types import Array

@@ -1,13 +1,13 @@
 """Linear operators with adjoints: dense, convolutional, by Fourier."""
 
-from keras_lip.operators.circular_padding import crop_images
-from keras_lip.operators.circular_padding import pad_circular
 from keras_lip.operators.convolution_operator import ConvolutionOperator
 from keras_lip.operators.convolution_operator import adjoint_kernel
 from keras_lip.operators.dense_operator import DenseOperator
 from keras_lip.operators.fourier_operator import FourierOperator
 from keras_lip.operators.linear_operator import LinearOperator
-from keras_lip.operators.zero_padding import pad_zeros
+from keras_lip.operators.padding import crop_images
+from keras_lip.operators.padding import pad_circular
+from keras_lip.operators.padding import pad_zeros
 
 __all__ = (
     "ConvolutionOperator",

@@ -4,12 +4,12 @@ import dataclasses
 
 from keras import ops
 
-from keras_lip.operators.circular_padding import Padding
-from keras_lip.operators.circular_padding import crop_images
-from keras_lip.operators.circular_padding import pad_circular
 from keras_lip.operators.convolve import convolve
 from keras_lip.operators.linear_operator import LinearOperator
-from keras_lip.operators.zero_padding import pad_zeros
+from keras_lip.operators.padding import Padding
+from keras_lip.operators.padding import crop_images
+from keras_lip.operators.padding import pad_circular
+from keras_lip.operators.padding import pad_zeros
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 

@@ -8,7 +8,7 @@ import math
 import keras
 from keras import ops
 
-from keras_lip.operators.zero_padding import pad_zeros
+from keras_lip.operators.padding import pad_zeros
 from keras_lip.scan import is_scanning
 from keras_lip.types import Tensor
 

@@ -4,8 +4,17 @@ from keras import ops
 
 from keras_lip.autodiff import gradient
 from keras_lip.linalg import accretive_solve
+from keras_lip.linalg import transpose
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
+
+
+class TransposeTest(LipschitzTestCase):
+    def test_last_two_axes_are_swapped(self):
+        for shape in (2, 3), (4, 2, 3), (5, 4, 2, 3):
+            matrix = self.normal(*shape)
+            actual = transpose(ops.convert_to_tensor(matrix))
+            self.assertAllClose(actual, np.swapaxes(matrix, -2, -1), 0, 0)
 
 
 class AccretiveSolveTest(LipschitzTestCase):

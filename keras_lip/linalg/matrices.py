@@ -1,4 +1,4 @@
-"""Linear systems whose matrix has a symmetric part of at least one."""
+"""Real matrices: their transposes, and linear systems."""
 
 from keras import ops
 
@@ -6,6 +6,18 @@ from keras_lip.types import Tensor
 
 # The side up to which a matrix is inverted as a whole.
 _BLOCK = 64
+
+
+def transpose(matrix: Tensor) -> Tensor:
+    """Swaps the last two axes and leaves batch axes alone.
+
+    Args:
+        matrix: Tensor of shape `(..., rows, columns)`.
+
+    Returns:
+        Tensor of shape `(..., columns, rows)`.
+    """
+    return ops.swapaxes(matrix, -2, -1)
 
 
 def accretive_solve(right: Tensor, matrix: Tensor) -> Tensor:

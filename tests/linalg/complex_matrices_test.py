@@ -9,6 +9,8 @@ from keras_lip.parametrizations import Cayley
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
+SHAPES = ((4, 4), (6, 4), (4, 6))
+
 
 class GeneratorFactorTest(LipschitzTestCase):
     def test_matrices_within_the_limit_stay_as_they_are(self):
@@ -30,9 +32,6 @@ class GeneratorFactorTest(LipschitzTestCase):
         matrix = np.full((2, 2), 2.0, "float32")
         factor = generator_factor(matrix, most=most)
         self.assertAllClose(factor, [[min(most, 256.0)]])
-
-
-SHAPES = ((4, 4), (6, 4), (4, 6))
 
 
 class ComplexCayleyTest(LipschitzTestCase):
