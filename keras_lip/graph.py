@@ -4,9 +4,12 @@ Keras keeps the graph of a functional or sequential model in attributes that are
 not part of its public interface. Nothing else in this library reads them.
 """
 
+import contextlib
 import functools
 import inspect
+import sys
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,6 +20,10 @@ from keras_lip.types import Tensor
 # What a walk calls at each node: the operation, its symbolic outputs, and its
 # arguments with every symbolic tensor replaced by the value it stands for.
 Apply = Callable[[Any, list[Tensor], tuple[Any, ...], dict[str, Any]], Any]
+
+# Keras follows a graph from its outputs with a frame for every layer, so that
+# Python's own limit of 1000 frames ends somewhat below 1000 layers.
+_FRAMES = 20_000
 
 
 def run_graph(model: Any, inputs: list[Any], apply: Apply) -> list[Any]:
@@ -228,3 +235,14 @@ def trace_layer(layer: Any, shapes: list[Any], dtype: str) -> Any:
         # The trace leaves the layers as it found them.
         for added, length in nodes:
             del added[length:]
+
+
+@contextlib.contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Makes a context in which Keras may trace models of many layers."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)

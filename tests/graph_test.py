@@ -1,9 +1,12 @@
+import sys
+
 import keras
 import numpy as np
 from absl.testing import parameterized
 from keras import layers
 from keras import ops
 
+from keras_lip.graph import deep_recursion
 from keras_lip.graph import get_graph
 from keras_lip.graph import get_operation
 from keras_lip.graph import match_inputs
@@ -306,3 +309,28 @@ class GetOperationTest(LipschitzTestCase):
         outputs = layer(keras.Input((3,)))
         self.assertIs(get_operation(outputs), layer)
         self.assertTrue(get_operation(2 * outputs).name.startswith("multiply"))
+
+
+class DeepRecursionTest(LipschitzTestCase):
+    def test_limit_is_raised_and_restored(self):
+        before = sys.getrecursionlimit()
+        with deep_recursion():
+            self.assertGreaterEqual(sys.getrecursionlimit(), 10_000)
+            _descend(5_000)
+        self.assertEqual(sys.getrecursionlimit(), before)
+        with self.assertRaises(ValueError), deep_recursion():
+            raise ValueError
+        self.assertEqual(sys.getrecursionlimit(), before)
+
+    def test_a_higher_limit_is_left_alone(self):
+        before = sys.getrecursionlimit()
+        self.addCleanup(sys.setrecursionlimit, before)
+        sys.setrecursionlimit(10**6)
+        with deep_recursion():
+            self.assertEqual(sys.getrecursionlimit(), 10**6)
+        self.assertEqual(sys.getrecursionlimit(), 10**6)
+
+
+def _descend(depth):
+    if depth:
+        _descend(depth - 1)

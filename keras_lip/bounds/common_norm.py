@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_lip.bounds.visit_layers import visit_layers
+from keras_lip.model_layers import visit_layers
 from keras_lip.program.freezing.registry import find_norms
 from keras_lip.proofs.norms import NORMS
 from keras_lip.proofs.norms import check_norm

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_lip.callbacks.base_scheduler import BaseScheduler
-from keras_lip.callbacks.named_layers import named_layers
+from keras_lip.model_layers import named_layers
 from keras_lip.parametrizations import Bjorck
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_lip.autodiff import gradient
-from keras_lip.callbacks.named_layers import named_layers
 from keras_lip.graph import get_graph
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
+from keras_lip.model_layers import named_layers
 from keras_lip.types import Tensor
 
 # What a walk does with a layer's output; it returns what goes on from there.

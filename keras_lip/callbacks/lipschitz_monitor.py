@@ -8,8 +8,8 @@ import numpy as np
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.callbacks.dead_gradients import dead_gradients
-from keras_lip.callbacks.named_layers import named_layers
 from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.model_layers import named_layers
 from keras_lip.read_weight import read_kernel
 
 

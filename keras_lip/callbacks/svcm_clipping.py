@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_lip.callbacks.named_layers import named_layers
 from keras_lip.layers.convolutional.svcm_conv2d import SVCMConv2D
+from keras_lip.model_layers import named_layers
 from keras_lip.validation import check_positive_integer
 
 

@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from keras_lip.losses.base_loss import BaseLoss
-from keras_lip.losses.class_means import gap_between_means
-from keras_lip.losses.hinge import binary_hinge
 from keras_lip.losses.labels import to_signs
+from keras_lip.losses.loss_terms import binary_hinge
+from keras_lip.losses.loss_terms import gap_between_means
 from keras_lip.types import Config
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number

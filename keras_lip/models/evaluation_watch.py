@@ -9,11 +9,11 @@ import numpy as np
 from keras import ops
 
 from keras_lip.bounds.common_norm import common_norm
-from keras_lip.bounds.visit_layers import visit_layers
 from keras_lip.certificates.live_check import measure
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.model_layers import visit_layers
 from keras_lip.models.surround import acts_on_batches
 from keras_lip.models.surround import surround
 from keras_lip.precision import is_accelerated

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_lip.bounds.common_norm import common_norm
-from keras_lip.deep_recursion import deep_recursion
+from keras_lip.graph import deep_recursion
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.models.compile_arguments import pair_with_outputs

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_lip.bounds.common_norm import common_norm
-from keras_lip.deep_recursion import deep_recursion
+from keras_lip.graph import deep_recursion
 from keras_lip.models.lipschitz_mixin import LipschitzMixin
 from keras_lip.models.lipschitz_model import LipschitzModel
 from keras_lip.types import Config

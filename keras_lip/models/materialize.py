@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_lip.deep_recursion import deep_recursion
+from keras_lip.graph import deep_recursion
 from keras_lip.program import Program
 from keras_lip.program import freeze
 

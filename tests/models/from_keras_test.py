@@ -5,9 +5,9 @@ from keras import layers
 
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.bounds import propagate_bound
-from keras_lip.bounds.visit_layers import visit_layers
 from keras_lip.layers import MaxMin
 from keras_lip.layers import UnitNormDense
+from keras_lip.model_layers import visit_layers
 from keras_lip.models import LipschitzModel
 from keras_lip.models import materialize
 from keras_lip.models.from_keras import from_keras

@@ -13,7 +13,9 @@ from keras_lip.program.nodes.dense import Dense
 from tests.lipschitz_test_case import to_numpy
 from tests.mutations.mutation_test_case import MutationTestCase
 
-PRODUCTS = importlib.import_module("keras_lip.program.freezing.stock.products")
+PRODUCTS = importlib.import_module(
+    "keras_lip.program.freezing.stock.kernel_layers"
+)
 FROZEN_KERNEL = importlib.import_module("keras_lip.layers.constrained_kernel")
 
 

@@ -7,15 +7,15 @@ from typing import Any
 from keras import ops
 
 from keras_lip.held_values import compute_once
+from keras_lip.layers.constrained_kernel import add_state
+from keras_lip.layers.constrained_kernel import assign_state
+from keras_lip.layers.constrained_kernel import can_move_state
 from keras_lip.layers.constrained_kernel import frozen_kernel
 from keras_lip.layers.constrained_kernel import shrink_kernel
 from keras_lip.layers.convolutional.base_conv import BaseConv
 from keras_lip.layers.convolutional.kernel_maps import KernelGeometry
 from keras_lip.layers.convolutional.kernel_maps import KernelMap
 from keras_lip.layers.image_format import check_sizes
-from keras_lip.layers.parametrization_state import add_state
-from keras_lip.layers.parametrization_state import assign_state
-from keras_lip.layers.parametrization_state import can_move_state
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.parametrizations import Parametrization
 from keras_lip.program.builder import Wire

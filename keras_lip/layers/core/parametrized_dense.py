@@ -6,11 +6,11 @@ from typing import Any
 from keras import ops
 
 from keras_lip import parametrizations
+from keras_lip.layers.constrained_kernel import add_state
+from keras_lip.layers.constrained_kernel import assign_state
+from keras_lip.layers.constrained_kernel import can_move_state
 from keras_lip.layers.constrained_kernel import shrink_kernel
 from keras_lip.layers.core.base_dense import BaseDense
-from keras_lip.layers.parametrization_state import add_state
-from keras_lip.layers.parametrization_state import assign_state
-from keras_lip.layers.parametrization_state import can_move_state
 from keras_lip.parametrizations import Parametrization
 from keras_lip.parametrizations.registry import BY_NAME
 from keras_lip.proofs.matrix_norms import spectral_norm_bound

@@ -9,9 +9,9 @@ from keras import ops
 
 from keras_lip import parametrizations
 from keras_lip.held_values import compute_once
-from keras_lip.layers.parametrization_state import add_state
-from keras_lip.layers.parametrization_state import assign_state
-from keras_lip.layers.parametrization_state import can_move_state
+from keras_lip.layers.constrained_kernel import add_state
+from keras_lip.layers.constrained_kernel import assign_state
+from keras_lip.layers.constrained_kernel import can_move_state
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenDense
 from keras_lip.layers.residual.diagonal_scaling import bounded_exponential
 from keras_lip.parametrizations import Parametrization

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_lip.certificates.pair_bounds import PairBounds
-from keras_lip.deep_recursion import deep_recursion
+from keras_lip.graph import deep_recursion
 from keras_lip.models.exporting.curvature_radius import CurvatureRadius
 from keras_lip.models.exporting.margin_radius import MarginRadius
 from keras_lip.program import Program

@@ -11,12 +11,12 @@ from keras import ops
 from keras_lip.certificates.curvature.bounds import coarse_curvatures
 from keras_lip.certificates.curvature.margins import norm_up
 from keras_lip.certificates.pair_bounds import PairBounds
-from keras_lip.models.exporting.float32_up import float32_up
 from keras_lip.models.exporting.margin_radius import used_share
 from keras_lip.models.exporting.radius_operations import SHRINK
 from keras_lip.models.exporting.radius_operations import are_finite
 from keras_lip.models.exporting.radius_operations import find_label
 from keras_lip.models.exporting.radius_operations import finish_radius
+from keras_lip.models.exporting.radius_operations import float32_up
 from keras_lip.models.exporting.radius_operations import least_radius
 from keras_lip.models.exporting.radius_operations import lookup_rows
 from keras_lip.models.exporting.radius_operations import norm_floor

@@ -3,7 +3,7 @@
 Comparisons and selections of what is not a number differ between runtimes, and
 so does an `argmax`: converters write a selection as products and sums, and
 compiled comparisons may be true. What is not finite is therefore found by
-`keras.ops.isfinite`, which all of them know.
+`keras.ops.isfinite`, which all of them know. Constants are rounded up.
 """
 
 from typing import Any
@@ -12,16 +12,35 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.models.exporting.float32_up import SMALLEST
-from keras_lip.models.exporting.float32_up import float32_up
 from keras_lip.types import Array
 from keras_lip.types import Tensor
+
+# Of what is smaller nothing is left where subnormal numbers are flushed.
+SMALLEST = 2.0**-100
 
 LARGEST = float(np.float32(3e38))
 
 # More than what the few roundings of a formula without cancellation may add,
 # in float32, with divisions that are off by a unit or two.
 SHRINK = 1 - 2.0**-20
+
+
+def float32_up(values: Any) -> Array:
+    """Rounds non-negative float64 numbers up to float32.
+
+    Args:
+        values: Float or array.
+
+    Returns:
+        Float32 array, at least `SMALLEST` everywhere; `inf` for what is too
+        large or not a number.
+    """
+    values = np.asarray(values, dtype="float64")
+    values = np.where(np.isnan(values), np.inf, np.maximum(values, SMALLEST))
+    with np.errstate(over="ignore"):
+        rounded = values.astype("float32")
+    above = np.nextafter(rounded, np.float32(np.inf))
+    return np.where(rounded < values, above, rounded)
 
 
 def find_label(logits: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lip.deep_recursion import deep_recursion
+from keras_lip.graph import deep_recursion
 from keras_lip.models.exporting.certified_model import OUTPUTS
 from keras_lip.types import Array
 

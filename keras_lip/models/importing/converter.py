@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_lip.deep_recursion import deep_recursion
+from keras_lip.graph import deep_recursion
 from keras_lip.graph import run_graph
 from keras_lip.layers import LipschitzScale
 from keras_lip.layers import MaxMin

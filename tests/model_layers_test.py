@@ -1,6 +1,6 @@
 import keras
 
-from keras_lip.callbacks.named_layers import named_layers
+from keras_lip.model_layers import named_layers
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
