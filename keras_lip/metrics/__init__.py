@@ -7,8 +7,8 @@ from keras_lip.metrics.mean_certifiable_robustness import (
 )
 from keras_lip.metrics.mean_certified_radius import MeanCertifiedRadius
 from keras_lip.metrics.registry import get
+from keras_lip.metrics.registry import register_tuner_objectives
 from keras_lip.metrics.registry import serialize
-from keras_lip.metrics.tuner_objectives import register_tuner_objectives
 
 __all__ = (
     "BinaryCertifiedAccuracy",

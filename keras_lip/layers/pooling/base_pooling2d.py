@@ -13,7 +13,7 @@ from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.image_format import image_axes
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.pooling.arithmetic import upcast
+from keras_lip.layers.pooling.pooled_sums import upcast
 from keras_lip.operators import pad_zeros
 from keras_lip.types import Config
 from keras_lip.types import Shape

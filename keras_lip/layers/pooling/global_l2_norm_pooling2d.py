@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_lip.layers.pooling.arithmetic import safe_sqrt
-from keras_lip.layers.pooling.arithmetic import upcast
 from keras_lip.layers.pooling.base_global_pooling2d import BaseGlobalPooling2D
+from keras_lip.layers.pooling.pooled_sums import safe_sqrt
+from keras_lip.layers.pooling.pooled_sums import upcast
 from keras_lip.program.builder import Wire
 from keras_lip.program.nodes.average_pooling import GlobalPool
 from keras_lip.program.nodes.pooling import NormPool

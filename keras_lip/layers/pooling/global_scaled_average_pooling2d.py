@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lip.layers.pooling.arithmetic import upcast
 from keras_lip.layers.pooling.base_global_pooling2d import BaseGlobalPooling2D
+from keras_lip.layers.pooling.pooled_sums import upcast
 from keras_lip.program.builder import Wire
 from keras_lip.program.nodes.average_pooling import GlobalPool
 from keras_lip.types import Tensor

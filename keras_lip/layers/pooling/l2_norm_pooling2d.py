@@ -5,9 +5,9 @@ import math
 import keras
 from keras import ops
 
-from keras_lip.layers.pooling.arithmetic import safe_sqrt
-from keras_lip.layers.pooling.arithmetic import sum_windows
 from keras_lip.layers.pooling.base_pooling2d import BasePooling2D
+from keras_lip.layers.pooling.pooled_sums import safe_sqrt
+from keras_lip.layers.pooling.pooled_sums import sum_windows
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import on_images
 from keras_lip.program.nodes.average_pooling import WindowPool

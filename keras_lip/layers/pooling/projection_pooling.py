@@ -10,7 +10,7 @@ from keras import ops
 from keras_lip.layers.activations.channel_groups import channel_shape
 from keras_lip.layers.activations.channel_groups import check_groups
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
-from keras_lip.layers.pooling.arithmetic import upcast
+from keras_lip.layers.pooling.pooled_sums import upcast
 from keras_lip.linalg.plane_distances import DISTANCES
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import sample_axis
