@@ -32,6 +32,8 @@ from timing import make_training_step
 from timing import measure
 
 import keras_lip as kl
+from keras_lip.layers.registry import CONVOLUTIONS
+from keras_lip.layers.registry import RESIDUAL_BLOCKS
 
 CHANNELS = 64
 KERNEL_SIZE = 3
@@ -46,83 +48,54 @@ class Candidate:
     floor: float
 
 
-def _soc(terms: int, gradient: str) -> Candidate:
+PLAIN = "Conv2D (plain)"
+_METHODS = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
+
+# Complex products at half of the frequencies, transforms and solves apart.
+_FOURIER_FLOOR = 4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2
+# A residual block is two convolutions; the other methods are one.
+_FLOORS = {
+    **dict.fromkeys(RESIDUAL_BLOCKS, 2.0),
+    **dict.fromkeys(("cayley", "lot"), _FOURIER_FLOOR),
+}
+
+
+def _make_candidate(method: str, **arguments: Any) -> Candidate:
+    def make(mode: str) -> keras.layers.Layer:
+        # In the Fourier domain there are no zeros to pad with.
+        if method in ("cayley", "lot"):
+            mode = "circular"
+        return _METHODS[method](
+            CHANNELS, KERNEL_SIZE, padding_mode=mode, **arguments
+        )
+
+    return Candidate(make, _FLOORS.get(method, 1.0))
+
+
+def _make_soc(terms: int, gradient: str) -> Candidate:
     # A convolution a term, forward and backward, and one weight gradient, or
     # one for each term.
     weight_gradients = 1 if gradient == "fast" else terms
-    return Candidate(
-        lambda mode: kl.layers.SOCConv2D(
-            CHANNELS,
-            KERNEL_SIZE,
-            padding_mode=mode,
-            train_terms=terms,
-            gradient=gradient,
-        ),
-        (2 * terms + weight_gradients) / 3,
-    )
+    candidate = _make_candidate("soc", train_terms=terms, gradient=gradient)
+    floor = (2 * terms + weight_gradients) / 3
+    return dataclasses.replace(candidate, floor=floor)
 
 
-PLAIN = "Conv2D (plain)"
 CANDIDATES = {
     PLAIN: Candidate(
         lambda mode: keras.layers.Conv2D(CHANNELS, KERNEL_SIZE, padding="same"),
         1,
     ),
-    "AOLConv2D": Candidate(
-        lambda mode: kl.layers.AOLConv2D(
-            CHANNELS, KERNEL_SIZE, padding_mode=mode
-        ),
-        1,
-    ),
-    "RKOConv2D": Candidate(
-        lambda mode: kl.layers.RKOConv2D(
-            CHANNELS, KERNEL_SIZE, padding_mode=mode
-        ),
-        1,
-    ),
-    "RKOConv2D, Cayley": Candidate(
-        lambda mode: kl.layers.RKOConv2D(
-            CHANNELS, KERNEL_SIZE, padding_mode=mode, parametrization="cayley"
-        ),
-        1,
-    ),
-    "OSSNConv2D": Candidate(
-        lambda mode: kl.layers.OSSNConv2D(
-            CHANNELS, KERNEL_SIZE, padding_mode=mode
-        ),
-        1,
-    ),
-    "BCOPConv2D": Candidate(
-        lambda mode: kl.layers.BCOPConv2D(
-            CHANNELS, KERNEL_SIZE, padding_mode=mode
-        ),
-        1,
-    ),
-    "ConvexPotentialConv2D": Candidate(
-        lambda mode: kl.layers.ConvexPotentialConv2D(
-            CHANNELS, KERNEL_SIZE, padding_mode=mode
-        ),
-        2,
-    ),
-    "SLLConv2D": Candidate(
-        lambda mode: kl.layers.SLLConv2D(
-            CHANNELS, KERNEL_SIZE, padding_mode=mode
-        ),
-        2,
-    ),
-    "SOCConv2D, 5 terms": _soc(5, "fast"),
-    "SOCConv2D, 5 terms, exact": _soc(5, "exact"),
-    "SOCConv2D, 12 terms": _soc(12, "fast"),
-    "SOCConv2D, 12 terms, exact": _soc(12, "exact"),
-    # Complex products at half of the frequencies, transforms and solves apart.
-    "CayleyConv2D": Candidate(
-        lambda mode: kl.layers.CayleyConv2D(CHANNELS, KERNEL_SIZE),
-        4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2,
-    ),
-    "LOTConv2D": Candidate(
-        lambda mode: kl.layers.LOTConv2D(CHANNELS, KERNEL_SIZE),
-        4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2,
-    ),
+    **{
+        layer_cls.__name__: _make_candidate(method)
+        for method, layer_cls in _METHODS.items()
+        if method != "soc"
+    },
+    "RKOConv2D, Cayley": _make_candidate("rko", parametrization="cayley"),
+    "SOCConv2D, 5 terms": _make_soc(5, "fast"),
+    "SOCConv2D, 5 terms, exact": _make_soc(5, "exact"),
+    "SOCConv2D, 12 terms": _make_soc(12, "fast"),
+    "SOCConv2D, 12 terms, exact": _make_soc(12, "exact"),
 }
 
 

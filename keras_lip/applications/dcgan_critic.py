@@ -16,7 +16,7 @@ from keras_lip.validation import check_positive_integer
 def DCGANCritic(
     input_shape: Sequence[int] = (64, 64, 3),
     convolution: str = "bcop",
-    activation: str = "maxmin",
+    activation: str = "max_min",
     width: int = 64,
     padding_mode: str = "circular",
     name: str | None = None,
@@ -33,16 +33,18 @@ def DCGANCritic(
     one distribution, less that on another, bounds the distance of Wasserstein-1
     between them from below, up to sampling. `keras_lip.bounds.lipschitz_bound`
     is at most one, but for rounding and for the estimates of `"ossn"`, `"svcm"`
-    and `"cpl"`, which it measures: divide by it. Train it
-    with `keras_lip.losses.KantorovichRubinstein`.
+    and `"convex_potential"`, which it measures: divide by it. Train it with
+    `keras_lip.losses.KantorovichRubinstein`.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
             multiples of 16. Defaults to `(64, 64, 3)`.
-        convolution: `"bcop"`, `"aol"`, `"cayley"`, `"cpl"`, `"ossn"`, `"rko"`,
-            `"sll"`, `"soc"` or `"svcm"`. Defaults to `"bcop"`.
-        activation: `"maxmin"`, `"absolute"`, `"groupsort"` (of pairs),
-            `"householder"` or `"relu"`. Defaults to `"maxmin"`.
+        convolution: `"bcop"`, `"aol"`, `"cayley"`, `"lot"`, `"ossn"`, `"rko"`,
+            `"soc"` or `"svcm"`, or of residual blocks `"convex_potential"` or
+            `"sll"`. Defaults to `"bcop"`.
+        activation: `"max_min"`, `"absolute_value"`, `"full_sort"`,
+            `"group_sort"` (of pairs), `"householder"` or `"relu"`. Defaults to
+            `"max_min"`.
         width: Positive integer. Number of channels of the first convolution.
             Defaults to `64`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to

@@ -14,7 +14,7 @@ from keras_lip.validation import check_positive_integer
 def FullyConnected3(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
-    activation: str = "groupsort",
+    activation: str = "group_sort",
     parametrization: str = "cayley",
     head: str = "orthogonal",
     units: int = 1024,
@@ -31,8 +31,9 @@ def FullyConnected3(
         input_shape: Shape of an input of any rank, which is flattened. Defaults
             to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
-        activation: `"groupsort"` (of pairs), as in the papers, `"absolute"`,
-            `"householder"`, `"maxmin"` or `"relu"`. Defaults to `"groupsort"`.
+        activation: `"group_sort"` (of pairs), as in the papers,
+            `"absolute_value"`, `"full_sort"`, `"householder"`, `"max_min"` or
+            `"relu"`. Defaults to `"group_sort"`.
         parametrization: Orthogonal parametrization of the dense layers. In the
             papers it is `"bjorck"`. Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the papers, `"unit_norm"`, `"curvature"` or

@@ -5,15 +5,14 @@ from typing import Any
 
 import keras
 
-from keras_lip.layers.activations.absolute_value import AbsoluteValue
-from keras_lip.layers.activations.group_sort import GroupSort
-from keras_lip.layers.activations.householder import Householder
-from keras_lip.layers.activations.max_min import MaxMin
+from keras_lip.layers.convolutional.soc_conv2d import SOCConv2D
 from keras_lip.layers.core.curvature_head import CurvatureHead
 from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
 from keras_lip.layers.core.unit_norm_dense import UnitNormDense
+from keras_lip.layers.registry import ACTIVATIONS
 from keras_lip.layers.registry import CONVOLUTIONS
-from keras_lip.layers.registry import get
+from keras_lip.layers.registry import RESIDUAL_BLOCKS
+from keras_lip.layers.registry import find
 from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
 )
@@ -22,14 +21,6 @@ from keras_lip.layers.reshaping.truncate_channels import TruncateChannels
 from keras_lip.types import Tensor
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
-
-_ACTIVATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
-    "absolute": AbsoluteValue,
-    "groupsort": GroupSort,
-    "householder": Householder,
-    "maxmin": MaxMin,
-    "relu": keras.layers.ReLU,
-}
 
 
 def convolve(
@@ -48,7 +39,8 @@ def convolve(
 
     Args:
         images: Symbolic tensor, channels last.
-        convolution: Name that `keras_lip.layers.get` knows.
+        convolution: Name of a convolution or residual block that
+            `keras_lip.layers.get` knows.
         filters: Integer. Number of channels of the output.
         kernel_size: Integer. Side of the window.
         padding_mode: `"circular"` or `"zeros"`.
@@ -59,14 +51,15 @@ def convolve(
     Raises:
         ValueError: If `convolution` is not known.
     """
-    layer_cls = get(convolution)
+    known = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
+    layer_cls = find("convolution", convolution, known)
     arguments: dict[str, Any] = {
         "padding_mode": padding_mode,
         "data_format": "channels_last",
     }
-    if convolution == "soc":
+    if layer_cls is SOCConv2D:
         kernel_size += 1 - kernel_size % 2
-    if convolution in CONVOLUTIONS:
+    if layer_cls in CONVOLUTIONS.values():
         return layer_cls(filters, kernel_size, **arguments)(images)
     if filters > images.shape[-1]:
         images = PadChannels(filters)(images)
@@ -83,8 +76,7 @@ def downsample(images: Tensor) -> Tensor:
 
 def make_activation(activation: str) -> keras.layers.Layer:
     """Makes a 1-Lipschitz activation, or lists the known names."""
-    check_known("activation", activation, _ACTIVATIONS)
-    return _ACTIVATIONS[activation]()
+    return find("activation", activation, ACTIVATIONS)()
 
 
 def make_head(

@@ -25,7 +25,7 @@ def LipConvNet(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
     convolution: str = "soc",
-    activation: str = "maxmin",
+    activation: str = "max_min",
     pooling: str = "max",
     head: str = "unit_norm",
     width: int = 32,
@@ -46,7 +46,7 @@ def LipConvNet(
     norm of gradients where the convolutions are orthogonal, but for the first,
     which widens. `keras_lip.bounds.lipschitz_bound` is at most that of the
     head, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
-    `"cpl"`, which it measures. The networks of the tables are
+    `"convex_potential"`, which it measures. The networks of the tables are
     `pooling="max"` with the head `"unit_norm"`, and `pooling="projection"` with
     `"curvature"`, which is certified by its curvature.
 
@@ -57,10 +57,11 @@ def LipConvNet(
             multiples of 32. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"soc"`, as in the paper, `"aol"`, `"bcop"`, `"cayley"`,
-            `"cpl"`, `"ossn"`, `"rko"`, `"sll"` or `"svcm"`. Defaults to
-            `"soc"`.
-        activation: `"maxmin"`, as in the paper, `"householder"`, `"absolute"`,
-            `"groupsort"` (of pairs) or `"relu"`. Defaults to `"maxmin"`.
+            `"lot"`, `"ossn"`, `"rko"` or `"svcm"`, or of residual blocks
+            `"convex_potential"` or `"sll"`. Defaults to `"soc"`.
+        activation: `"max_min"`, as in the paper, `"absolute_value"`,
+            `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
+            `"relu"`. Defaults to `"max_min"`.
         pooling: `"max"` or `"projection"`, of two halves of the channels, or
             `"truncation"`, by a convolution to half of the channels and an
             activation. Defaults to `"max"`.

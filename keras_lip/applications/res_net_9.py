@@ -22,7 +22,7 @@ def ResNet9(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
     convolution: str = "cayley",
-    activation: str = "maxmin",
+    activation: str = "max_min",
     parametrization: str = "cayley",
     head: str = "orthogonal",
     width: int = 64,
@@ -42,17 +42,19 @@ def ResNet9(
     Up to the head the network is 1-Lipschitz in the l2 norm, and with the head
     `"orthogonal"` as a whole: `keras_lip.bounds.lipschitz_bound` is at most
     one, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
-    `"cpl"`, which it measures. Pooling and sums do not preserve the norm of
-    gradients.
+    `"convex_potential"`, which it measures. Pooling and sums do not preserve
+    the norm of gradients.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
             multiples of 16. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
-        convolution: `"cayley"`, `"aol"`, `"bcop"`, `"cpl"`, `"ossn"`, `"rko"`,
-            `"sll"`, `"soc"` or `"svcm"`. Defaults to `"cayley"`.
-        activation: `"maxmin"`, as in the paper, `"absolute"`, `"groupsort"` (of
-            pairs), `"householder"` or `"relu"`. Defaults to `"maxmin"`.
+        convolution: `"cayley"`, `"aol"`, `"bcop"`, `"lot"`, `"ossn"`, `"rko"`,
+            `"soc"` or `"svcm"`, or of residual blocks `"convex_potential"` or
+            `"sll"`. Defaults to `"cayley"`.
+        activation: `"max_min"`, as in the paper, `"absolute_value"`,
+            `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
+            `"relu"`. Defaults to `"max_min"`.
         parametrization: Orthogonal parametrization of the dense layers.
             Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the paper, `"unit_norm"`, `"curvature"` or

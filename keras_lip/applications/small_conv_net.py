@@ -18,7 +18,7 @@ def SmallConvNet(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
     convolution: str = "bcop",
-    activation: str = "maxmin",
+    activation: str = "max_min",
     parametrization: str = "cayley",
     head: str = "orthogonal",
     width: int = 16,
@@ -38,16 +38,18 @@ def SmallConvNet(
     Up to the head the network is 1-Lipschitz in the l2 norm, and with the head
     `"orthogonal"` as a whole: `keras_lip.bounds.lipschitz_bound` is at most
     one, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
-    `"cpl"`, which it measures.
+    `"convex_potential"`, which it measures.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
             multiples of four. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
-        convolution: `"bcop"`, `"aol"`, `"cayley"`, `"cpl"`, `"ossn"`, `"rko"`,
-            `"sll"`, `"soc"` or `"svcm"`. Defaults to `"bcop"`.
-        activation: `"maxmin"`, as in the paper, `"absolute"`, `"groupsort"` (of
-            pairs), `"householder"` or `"relu"`. Defaults to `"maxmin"`.
+        convolution: `"bcop"`, `"aol"`, `"cayley"`, `"lot"`, `"ossn"`, `"rko"`,
+            `"soc"` or `"svcm"`, or of residual blocks `"convex_potential"` or
+            `"sll"`. Defaults to `"bcop"`.
+        activation: `"max_min"`, as in the paper, `"absolute_value"`,
+            `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
+            `"relu"`. Defaults to `"max_min"`.
         parametrization: Orthogonal parametrization of the dense layers. In the
             paper it is `"bjorck"`. Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the paper, `"unit_norm"`, `"curvature"` or

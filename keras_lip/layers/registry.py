@@ -1,7 +1,16 @@
-"""Convolutions by the names of their methods."""
+"""Layers by name: one spelling, and the older ones until the next release."""
+
+import sys
+import warnings
+from collections.abc import Mapping
 
 import keras
 
+from keras_lip.layers.activations.absolute_value import AbsoluteValue
+from keras_lip.layers.activations.full_sort import FullSort
+from keras_lip.layers.activations.group_sort import GroupSort
+from keras_lip.layers.activations.householder import Householder
+from keras_lip.layers.activations.max_min import MaxMin
 from keras_lip.layers.convolutional.aol_conv import AOLConv2D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2D
 from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
@@ -10,13 +19,41 @@ from keras_lip.layers.convolutional.ossn_conv2d import OSSNConv2D
 from keras_lip.layers.convolutional.rko_conv import RKOConv2D
 from keras_lip.layers.convolutional.soc_conv2d import SOCConv2D
 from keras_lip.layers.convolutional.svcm_conv2d import SVCMConv2D
+from keras_lip.layers.core.linf_dense import LinfDense
+from keras_lip.layers.core.lipschitz_dense import LipschitzDense
+from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
+from keras_lip.layers.core.unit_norm_dense import UnitNormDense
 from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
 )
+from keras_lip.layers.residual.convex_potential_dense import (
+    ConvexPotentialDense,
+)
+from keras_lip.layers.residual.sandwich_dense import SandwichDense
 from keras_lip.layers.residual.sll_conv2d import SLLConv2D
+from keras_lip.layers.residual.sll_dense import SLLDense
 from keras_lip.validation import check_known
 
-CONVOLUTIONS: dict[str, type[keras.layers.Layer]] = {
+Classes = Mapping[str, type[keras.layers.Layer]]
+
+ACTIVATIONS: Classes = {
+    "absolute_value": AbsoluteValue,
+    "full_sort": FullSort,
+    "group_sort": GroupSort,
+    "householder": Householder,
+    "max_min": MaxMin,
+    "relu": keras.layers.ReLU,
+}
+
+DENSE_LAYERS: Classes = {
+    "linf": LinfDense,
+    "lipschitz": LipschitzDense,
+    "orthogonal": OrthogonalDense,
+    "sandwich": SandwichDense,
+    "unit_norm": UnitNormDense,
+}
+
+CONVOLUTIONS: Classes = {
     "aol": AOLConv2D,
     "bcop": BCOPConv2D,
     "cayley": CayleyConv2D,
@@ -28,21 +65,40 @@ CONVOLUTIONS: dict[str, type[keras.layers.Layer]] = {
 }
 
 # They keep the number of channels.
-RESIDUAL_BLOCKS: dict[str, type[keras.layers.Layer]] = {
-    "cpl": ConvexPotentialConv2D,
+RESIDUAL_BLOCKS: Classes = {
+    "convex_potential": ConvexPotentialConv2D,
     "sll": SLLConv2D,
+}
+
+# The same methods, for vectors.
+DENSE_RESIDUAL_BLOCKS: Classes = {
+    "convex_potential": ConvexPotentialDense,
+    "sll": SLLDense,
+}
+
+# How the first edition spelled them.
+_OLD_NAMES = {
+    "absolute": "absolute_value",
+    "cpl": "convex_potential",
+    "groupsort": "group_sort",
+    "maxmin": "max_min",
 }
 
 
 def get(name: str) -> type[keras.layers.Layer]:
-    """Retrieves a 2D convolution, or a residual block of one, by its method.
+    """Retrieves the class of a layer by name.
 
     Args:
-        name: `"aol"`, `"bcop"`, `"cayley"`, `"cpl"`, `"lot"`, `"ossn"`,
-            `"rko"`, `"sll"`, `"soc"` or `"svcm"`.
+        name: A 2D convolution, or a residual block of one, by its method:
+            `"aol"`, `"bcop"`, `"cayley"`, `"convex_potential"`, `"lot"`,
+            `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`. An activation:
+            `"absolute_value"`, `"full_sort"`, `"group_sort"`,
+            `"householder"`, `"max_min"` or `"relu"`. A dense layer: `"linf"`,
+            `"lipschitz"`, `"orthogonal"`, `"sandwich"` or `"unit_norm"`.
 
     Returns:
-        The class, to be called with `filters` and `kernel_size`.
+        The class. A convolution is to be called with `filters` and
+        `kernel_size`, a dense layer with `units`, an activation with nothing.
 
     Raises:
         ValueError: If the name is unknown, listing the known ones.
@@ -51,7 +107,56 @@ def get(name: str) -> type[keras.layers.Layer]:
 
     >>> keras_lip.layers.get("bcop")(8, 3).filters
     8
+    >>> tuple(keras_lip.layers.get("max_min")()(np.ones((2, 6))).shape)
+    (2, 6)
     """
-    known = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
-    check_known("convolution", name, known)
+    known = {**CONVOLUTIONS, **RESIDUAL_BLOCKS, **ACTIVATIONS, **DENSE_LAYERS}
+    return find("layer", name, known)
+
+
+def find(what: str, name: str, known: Classes) -> type[keras.layers.Layer]:
+    """Retrieves a class by name from some of the registry.
+
+    Args:
+        what: What the name is of, for the error.
+        name: One of the names, or what the first edition called it.
+        known: Classes by name.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: If the name is unknown, listing the known ones.
+    """
+    name = current_name(name)
+    check_known(what, name, known)
     return known[name]
+
+
+def current_name(name: str) -> str:
+    """Returns a name as it is spelled now, and warns of an older spelling.
+
+    Args:
+        name: Any name. One that never had another spelling is returned as it
+            is, be it known or not.
+    """
+    if not isinstance(name, str) or name not in _OLD_NAMES:
+        return name
+    current = _OLD_NAMES[name]
+    warnings.warn(
+        f"{name!r} is now {current!r}, and goes with the next release.",
+        DeprecationWarning,
+        stacklevel=_level_of_caller(),
+    )
+    return current
+
+
+def _level_of_caller() -> int:
+    """Returns the `stacklevel` of the first frame outside of the library."""
+    level, frame = 1, sys._getframe(1)
+    package = __name__.partition(".")[0]
+    while frame.f_back is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] != package:
+            break
+        level, frame = level + 1, frame.f_back
+    return level

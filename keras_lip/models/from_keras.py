@@ -59,7 +59,7 @@ def from_keras(
             `keras_lip.parametrizations.Parametrization`, for dense layers.
             `"bjorck"` stays close to the trained kernel; `"cayley"` and
             `"exponential"` do not. Defaults to `"bjorck"`.
-        activation: `"keep"`, or `"maxmin"` for `MaxMin` in the place of every
+        activation: `"keep"`, or `"max_min"` for `MaxMin` in the place of every
             activation between an even number of channels. `MaxMin` preserves
             gradients, and computes something else than what it replaces.
             Defaults to `"keep"`.

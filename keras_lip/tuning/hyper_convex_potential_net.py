@@ -5,6 +5,8 @@ from typing import Any
 import keras
 
 import keras_lip as kl
+from keras_lip.layers.registry import DENSE_RESIDUAL_BLOCKS
+from keras_lip.layers.registry import RESIDUAL_BLOCKS
 from keras_lip.tuning import search_space
 from keras_lip.tuning.base_hyper_model import BaseHyperModel
 
@@ -41,7 +43,7 @@ class HyperConvexPotentialNet(BaseHyperModel):
 
     def build_layers(self, hp: Any) -> list[keras.layers.Layer]:
         self._check_input_shape()
-        block = hp.Choice("block", list(search_space.RESIDUAL_BLOCKS))
+        block = hp.Choice("block", list(RESIDUAL_BLOCKS))
         depth = hp.Choice(
             "depth", list(search_space.RESIDUAL_DEPTHS), default=5
         )
@@ -55,13 +57,10 @@ class HyperConvexPotentialNet(BaseHyperModel):
         with hp.conditional_scope("dense_depth", [2, 5]):
             units = hp.Choice("units", list(search_space.UNITS))
 
-        convolution, dense = {
-            "convex_potential": (
-                kl.layers.ConvexPotentialConv2D,
-                kl.layers.ConvexPotentialDense,
-            ),
-            "sll": (kl.layers.SLLConv2D, kl.layers.SLLDense),
-        }[block]
+        convolution, dense = (
+            RESIDUAL_BLOCKS[block],
+            DENSE_RESIDUAL_BLOCKS[block],
+        )
         return [
             kl.layers.InvertibleDownsampling2D(2, data_format="channels_last"),
             kl.layers.PadChannels(filters),

@@ -42,23 +42,19 @@ PADDING_MODES = ("zeros", "circular")
 DOWNSAMPLINGS = ("invertible", "strides", "average", "l2_norm")
 DENSE_DEPTHS = (0, 1, 2)
 
-RESIDUAL_BLOCKS = ("convex_potential", "sll")
 RESIDUAL_DEPTHS = (2, 5, 10, 20)
 RESIDUAL_DENSE_DEPTHS = (0, 2, 5)
 
 # Every number of units and filters above is a multiple of the group size.
 GROUP_SIZE = 4
-ACTIVATIONS: dict[str, MakeActivation] = {
-    "max_min": kl.layers.MaxMin,
-    "group_sort": lambda: kl.layers.GroupSort(GROUP_SIZE),
-    "full_sort": kl.layers.FullSort,
-    "householder": kl.layers.Householder,
-    "absolute_value": kl.layers.AbsoluteValue,
-}
-HEADS: dict[str, Callable[[int], keras.layers.Layer]] = {
-    "unit_norm": kl.layers.UnitNormDense,
-    "orthogonal": kl.layers.OrthogonalDense,
-}
+ACTIVATIONS = (
+    "max_min",
+    "group_sort",
+    "full_sort",
+    "householder",
+    "absolute_value",
+)
+HEADS = ("unit_norm", "orthogonal")
 
 LOSSES = ("crossentropy", "hinge", "hkr")
 TEMPERATURES = (1.0, 32.0)
@@ -77,8 +73,10 @@ def choose_activation(hp: Any) -> MakeActivation:
     Returns:
         Function that makes an activation layer.
     """
-    name = hp.Choice("activation", list(ACTIVATIONS))
-    return ACTIVATIONS[name or "max_min"]
+    name = hp.Choice("activation", list(ACTIVATIONS)) or ACTIVATIONS[0]
+    layer_cls = kl.layers.get(name)
+    arguments = {"group_size": GROUP_SIZE} if name == "group_sort" else {}
+    return lambda: layer_cls(**arguments)
 
 
 def choose_dense(hp: Any) -> MakeDense:
@@ -103,13 +101,13 @@ def choose_dense(hp: Any) -> MakeDense:
     with hp.conditional_scope("layer", ["orthogonal", "lipschitz"]):
         activation = choose_activation(hp)
 
+    layer_cls = kl.layers.get(kind)
+    parametrization = {"orthogonal": orthogonal, "lipschitz": lipschitz}
+
     def make(units: int) -> list[keras.layers.Layer]:
-        if kind == "sandwich":
-            return [kl.layers.SandwichDense(units)]
-        if kind == "lipschitz":
-            layer = kl.layers.LipschitzDense(units, parametrization=lipschitz)
-        else:
-            layer = kl.layers.OrthogonalDense(units, parametrization=orthogonal)
+        if kind not in parametrization:
+            return [layer_cls(units)]
+        layer = layer_cls(units, parametrization=parametrization[kind])
         return [layer, activation()]
 
     return make
@@ -132,17 +130,16 @@ def choose_convolution(hp: Any) -> Callable[..., keras.layers.Layer]:
     # A convolution in the Fourier domain is circular by its nature.
     with hp.conditional_scope("convolution", ["bcop", "rko", "aol", "soc"]):
         padding_mode = hp.Choice("padding_mode", list(PADDING_MODES))
-    makers = {
-        "bcop": (kl.layers.BCOPConv2D, {"parametrization": bcop}),
-        "rko": (kl.layers.RKOConv2D, {"parametrization": rko}),
-        "aol": (kl.layers.AOLConv2D, {}),
-        "soc": (kl.layers.SOCConv2D, {}),
-        "cayley": (kl.layers.CayleyConv2D, {}),
-    }
-    layer, arguments = makers[kind]
+    layer_cls = kl.layers.get(kind)
+    parametrization = {"bcop": bcop, "rko": rko}
+    arguments = (
+        {"parametrization": parametrization[kind]}
+        if kind in parametrization
+        else {}
+    )
 
     def make(filters: int, strides: int = 1) -> keras.layers.Layer:
-        return layer(
+        return layer_cls(
             filters,
             3,
             strides=strides,
@@ -163,7 +160,7 @@ def choose_head(hp: Any) -> Callable[[int], keras.layers.Layer]:
     Returns:
         Function of the number of classes that makes a layer.
     """
-    return HEADS[hp.Choice("head", list(HEADS))]
+    return kl.layers.get(hp.Choice("head", list(HEADS)))
 
 
 def choose_loss(hp: Any) -> keras.losses.Loss:

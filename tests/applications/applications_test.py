@@ -106,7 +106,7 @@ class ApplicationsTest(ApplicationTestCase):
         model = make(
             name,
             convolution="aol",
-            activation="absolute",
+            activation="absolute_value",
             padding_mode="zeros",
         )
         kinds = {type(layer).__name__ for layer in model.layers}

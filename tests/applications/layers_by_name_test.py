@@ -14,7 +14,7 @@ KINDS = {
     "bcop": "BCOPConv2D",
     "cayley": "CayleyConv2D",
     "lot": "LOTConv2D",
-    "cpl": "ConvexPotentialConv2D",
+    "convex_potential": "ConvexPotentialConv2D",
     "ossn": "OSSNConv2D",
     "rko": "RKOConv2D",
     "sll": "SLLConv2D",
@@ -22,7 +22,7 @@ KINDS = {
     "svcm": "SVCMConv2D",
 }
 # Norms that are estimated from below: by this much at most on these kernels.
-ESTIMATES = {"cpl": 0.1, "ossn": 0.1, "svcm": 0.1}
+ESTIMATES = {"convex_potential": 0.1, "ossn": 0.1, "svcm": 0.1}
 
 
 def make_model(convolution, channels, filters, kernel_size=2):
@@ -34,7 +34,7 @@ def make_model(convolution, channels, filters, kernel_size=2):
 class ConvolveTest(LipschitzTestCase):
     @parameterized.parameters(*KINDS.items())
     def test_a_name_stands_for_a_convolution(self, convolution, kind):
-        residual = convolution in ("cpl", "sll")
+        residual = convolution in ("convex_potential", "sll")
         for channels, filters, kinds in (
             (2, 4, ["PadChannels"] * residual + [kind]),
             (4, 4, [kind]),
@@ -73,17 +73,27 @@ class ConvolveTest(LipschitzTestCase):
         with self.assertRaisesRegex(
             ValueError,
             "Unknown convolution: 'fft'. The known ones are: 'aol', 'bcop', "
-            "'cayley', 'cpl', 'lot', 'ossn', 'rko', 'sll', 'soc', 'svcm'",
+            "'cayley', 'convex_potential', 'lot', 'ossn', 'rko', 'sll', 'soc', "
+            "'svcm'",
         ):
             make_model("fft", 2, 2)
 
+    def test_older_name_makes_the_same(self):
+        with self.assertWarnsRegex(DeprecationWarning, "'convex_potential'"):
+            older = make_model("cpl", 2, 4)
+        model = make_model("convex_potential", 2, 4)
+        self.assertEqual(
+            [type(layer) for layer in older.layers],
+            [type(layer) for layer in model.layers],
+        )
 
 class OptionsTest(LipschitzTestCase):
     @parameterized.parameters(
-        ("absolute", "AbsoluteValue"),
-        ("groupsort", "GroupSort"),
+        ("absolute_value", "AbsoluteValue"),
+        ("full_sort", "FullSort"),
+        ("group_sort", "GroupSort"),
         ("householder", "Householder"),
-        ("maxmin", "MaxMin"),
+        ("max_min", "MaxMin"),
         ("relu", "ReLU"),
     )
     def test_a_name_stands_for_an_activation(self, activation, kind):
@@ -109,8 +119,9 @@ class OptionsTest(LipschitzTestCase):
     def test_unknown_names_are_refused(self):
         with self.assertRaisesRegex(
             ValueError,
-            "Unknown activation: 'tanh'. The known ones are: 'absolute', "
-            "'groupsort', 'householder', 'maxmin', 'relu'",
+            "Unknown activation: 'tanh'. The known ones are: "
+            "'absolute_value', 'full_sort', 'group_sort', 'householder', "
+            "'max_min', 'relu'",
         ):
             make_activation("tanh")
         with self.assertRaisesRegex(

@@ -180,7 +180,7 @@ class FromKerasTest(LipschitzTestCase):
 
     def test_classifier_is_trained_further_saved_and_materialized(self):
         conversion = from_keras(
-            self.make_classifier(), convolution="aol", activation="maxmin"
+            self.make_classifier(), convolution="aol", activation="max_min"
         )
         model = conversion.model
         kinds = [type(layer) for layer in model.layers]
@@ -453,7 +453,7 @@ class FromKerasTest(LipschitzTestCase):
         stock = keras.Sequential(
             [keras.Input((4,)), layers.Dense(3, "relu"), layers.LeakyReLU()]
         )
-        conversion = from_keras(stock, activation="maxmin")
+        conversion = from_keras(stock, activation="max_min")
         rows = conversion.layers
         self.assertEqual([e.action for e in rows[1:]], ["split", "kept"])
         self.assertEqual(rows[1].note, "no pairs of 3 channels")
@@ -468,7 +468,7 @@ class FromKerasTest(LipschitzTestCase):
                 layers.ReLU(name="flat"),
             ]
         )
-        conversion = from_keras(stock, activation="maxmin")
+        conversion = from_keras(stock, activation="max_min")
         axes = [
             conversion.model.get_layer(name).axis for name in ("relu", "flat")
         ]
@@ -523,10 +523,20 @@ class FromKerasTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "holds in linf, not in l2"):
             from_keras(stock)
 
+    def test_older_name_of_the_activation_is_read(self):
+        stock = keras.Sequential(
+            [keras.Input((4,)), layers.Dense(2), layers.ReLU()]
+        )
+        with self.assertWarnsRegex(DeprecationWarning, "'maxmin' is now"):
+            conversion = from_keras(stock, activation="maxmin")
+        self.assertEqual(type(conversion.model.layers[-1]).__name__, "MaxMin")
+
     def test_arguments_are_checked(self):
         stock = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
         with self.assertRaisesRegex(ValueError, "cannot start a 'bcop'"):
             from_keras(stock, "bcop")
+        with self.assertRaisesRegex(ValueError, "start a 'convex_potential'"):
+            from_keras(stock, "convex_potential")
         with self.assertRaisesRegex(ValueError, "Unknown convolution: 'x'"):
             from_keras(stock, "x")
         with self.assertRaisesRegex(ValueError, "Unknown activation: 'x'"):

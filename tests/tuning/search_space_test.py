@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from absl.testing import parameterized
 
+from keras_lip.layers import registry
 from keras_lip.tuning import search_space
 from keras_lip.tuning.hyper_convex_potential_net import HyperConvexPotentialNet
 from keras_lip.tuning.hyper_lipschitz_conv_net import HyperLipschitzConvNet
@@ -219,3 +220,45 @@ class SearchSpaceTest(LipschitzTestCase):
     def test_groups_divide_every_width(self):
         for size in (*search_space.UNITS, *search_space.FILTERS):
             self.assertEqual(size % search_space.GROUP_SIZE, 0)
+
+    def test_choices_are_names_of_the_registry(self):
+        for names, known in (
+            (search_space.ACTIVATIONS, registry.ACTIVATIONS),
+            (search_space.CONVOLUTIONS, registry.CONVOLUTIONS),
+            (search_space.DENSE_LAYERS, registry.DENSE_LAYERS),
+            (search_space.HEADS, registry.DENSE_LAYERS),
+        ):
+            self.assertContainsSubset(names, known)
+        # Every activation that preserves gradients is searched.
+        self.assertEqual(
+            set(search_space.ACTIVATIONS),
+            registry.ACTIVATIONS.keys() - {"relu"},
+        )
+
+    def test_values_of_older_searches_are_still_choices(self):
+        # What a search of the first edition wrote down, in its order: the
+        # default comes first.
+        first = {
+            "activation": [
+                "max_min",
+                "group_sort",
+                "full_sort",
+                "householder",
+                "absolute_value",
+            ],
+            "convolution": ["bcop", "rko", "aol", "soc", "cayley"],
+            "head": ["unit_norm", "orthogonal"],
+            "layer": ["orthogonal", "lipschitz", "sandwich"],
+            "block": ["convex_potential", "sll"],
+        }
+        for _, hyper_model, _ in FAMILIES:
+            hyper_model = hyper_model((8, 8, 1), classes=3, epsilon=0.1)
+            for parameter in complete(hyper_model, {}).space:
+                if parameter.name in first:
+                    self.assertEqual(parameter.values, first[parameter.name])
+
+    def test_groups_of_the_activation_have_the_size(self):
+        parameters = keras_tuner.HyperParameters()
+        parameters.values = {"activation": "group_sort"}
+        layer = search_space.choose_activation(parameters)()
+        self.assertEqual(layer.group_size, search_space.GROUP_SIZE)

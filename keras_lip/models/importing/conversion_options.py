@@ -14,6 +14,8 @@ from keras_lip.layers import RKOConv2D
 from keras_lip.layers import RKOConv2DTranspose
 from keras_lip.layers import SVCMConv2D
 from keras_lip.layers.registry import CONVOLUTIONS as BY_METHOD
+from keras_lip.layers.registry import RESIDUAL_BLOCKS
+from keras_lip.layers.registry import current_name
 from keras_lip.parametrizations import Parametrization
 from keras_lip.validation import check_known
 
@@ -33,7 +35,9 @@ CONVOLUTIONS: dict[str, dict[type, Any]] = {
     "svcm": {keras.layers.Conv2D: SVCMConv2D},
 }
 
-_OTHER_CONVOLUTIONS = BY_METHOD.keys() - CONVOLUTIONS.keys()
+_OTHER_CONVOLUTIONS = (
+    BY_METHOD.keys() | RESIDUAL_BLOCKS.keys()
+) - CONVOLUTIONS.keys()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Options:
         convolution: Name of the convolution.
         parametrization: The `keras_lip.parametrizations.Parametrization` of
             dense layers.
-        activation: `"keep"` or `"maxmin"`.
+        activation: `"keep"` or `"max_min"`.
         unit_norm_head: Boolean. Whether a last dense layer becomes a
             `UnitNormDense`.
     """
@@ -55,7 +59,7 @@ class Options:
     unit_norm_head: bool
 
     def __post_init__(self) -> None:
-        if self.convolution in _OTHER_CONVOLUTIONS:
+        if current_name(self.convolution) in _OTHER_CONVOLUTIONS:
             raise ValueError(
                 f"A trained kernel cannot start a {self.convolution!r} "
                 "convolution, whose free weights are no kernel of its shape. "
@@ -63,4 +67,6 @@ class Options:
                 f"convolution={self.convolution!r}"
             )
         check_known("convolution", self.convolution, CONVOLUTIONS)
-        check_known("activation", self.activation, ("keep", "maxmin"))
+        activation = current_name(self.activation)
+        check_known("activation", activation, ("keep", "max_min"))
+        object.__setattr__(self, "activation", activation)
