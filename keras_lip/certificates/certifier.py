@@ -16,9 +16,9 @@ from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.real_certifier import RealCertifier
 from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.data import iterate_batches
-from keras_lip.data import to_sparse_labels
 from keras_lip.graph import check_model
 from keras_lip.graph import has_open_sizes
+from keras_lip.labels import to_sparse_labels
 from keras_lip.live_model import LiveModel
 from keras_lip.program import Program
 from keras_lip.program import freeze

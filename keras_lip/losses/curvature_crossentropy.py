@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.labels import to_one_hot
 from keras_lip.linalg import power_iteration
 from keras_lip.linalg import scale_to_one
 from keras_lip.losses.base_loss import BaseLoss
-from keras_lip.losses.labels import to_one_hot
 from keras_lip.operators import DenseOperator
 from keras_lip.types import Config
 from keras_lip.types import Tensor

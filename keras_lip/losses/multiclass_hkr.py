@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_lip.labels import to_one_hot
 from keras_lip.losses.base_loss import BaseLoss
-from keras_lip.losses.labels import to_one_hot
 from keras_lip.losses.loss_terms import gap_between_means
 from keras_lip.losses.loss_terms import multiclass_hinge
 from keras_lip.types import Config

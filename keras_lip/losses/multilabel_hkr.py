@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.labels import to_sign_rows
 from keras_lip.losses.base_loss import BaseLoss
-from keras_lip.losses.labels import to_sign_rows
 from keras_lip.losses.loss_terms import gap_between_means
 from keras_lip.types import Config
 from keras_lip.types import Tensor

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.labels import indices_to_one_hot
 from keras_lip.losses.base_loss import BaseLoss
-from keras_lip.losses.labels import indices_to_one_hot
 from keras_lip.types import Config
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number

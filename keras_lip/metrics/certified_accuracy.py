@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.labels import to_class_rows
 from keras_lip.metrics.certified_metric import CertifiedMetric
-from keras_lip.metrics.labels import to_one_hot
 from keras_lip.types import Config
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number
@@ -74,7 +74,7 @@ class CertifiedAccuracy(CertifiedMetric):
                 f"y_pred of shape {tuple(y_pred.shape)}. For one output use "
                 "`BinaryCertifiedAccuracy`."
             )
-        one_hot = to_one_hot(y_true, classes)
+        one_hot = to_class_rows(y_true, classes)
         pair_bounds = ops.broadcast_to(pair_bounds, (classes, classes))
         own = ops.sum(one_hot * y_pred, axis=-1, keepdims=True)
         needed = self.epsilon * ops.matmul(one_hot, pair_bounds)

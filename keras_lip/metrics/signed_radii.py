@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_lip.metrics.labels import to_one_hot
+from keras_lip.labels import to_class_rows
 from keras_lip.types import Tensor
 
 # What an infinite radius counts as. Sums of a hundred million samples stay
@@ -32,7 +32,7 @@ def signed_radii(y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor) -> Tensor:
     Raises:
         ValueError: If labels or logits have another shape.
     """
-    labels = to_one_hot(y_true, y_pred.shape[-1])
+    labels = to_class_rows(y_true, y_pred.shape[-1])
     if y_pred.shape[-1] == 1:
         # Two classes whose margin is the one output.
         y_pred = ops.concatenate([-0.5 * y_pred, 0.5 * y_pred], axis=-1)

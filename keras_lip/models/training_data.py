@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lip.labels import are_numbers
+from keras_lip.labels import wrong_dtype
 from keras_lip.losses.base_loss import BaseLoss
 from keras_lip.models.compile_arguments import pair_with_outputs
 from keras_lip.types import Array
@@ -143,13 +145,8 @@ def _find_widths(model: keras.Model) -> list[int | None]:
 def _check_labels(
     losses: list[BaseLoss], labels: Array, width: int | None
 ) -> None:
-    if labels.dtype.kind not in "biuf":
-        raise ValueError(
-            "Labels must be numbers: class indices, or one-hot rows. Received: "
-            f"labels of dtype {labels.dtype}, such as "
-            f"{labels.ravel()[:1].tolist()}. Encode them, for example by "
-            "`np.unique(labels, return_inverse=True)`."
-        )
+    if not are_numbers(labels):
+        raise ValueError(wrong_dtype(labels, "y"))
     if width is None or not labels.ndim:
         return
     if labels.ndim == 1 or labels.shape[1:] == (1,):

@@ -14,7 +14,7 @@ from keras_lip.certificates.margins import predict_labels
 from keras_lip.data import check_bounds
 from keras_lip.data import check_inside
 from keras_lip.data import iterate_batches
-from keras_lip.data import to_sparse_labels
+from keras_lip.labels import to_sparse_labels
 from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Array
 from keras_lip.validation import check_known

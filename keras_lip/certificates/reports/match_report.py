@@ -7,7 +7,7 @@ from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.reports.certification_report import (
     CertificationReport,
 )
-from keras_lip.data import to_sparse_labels
+from keras_lip.labels import to_sparse_labels
 from keras_lip.program import Program
 from keras_lip.program import freeze
 from keras_lip.proofs.norms import check_norm

@@ -1,13 +1,14 @@
 import keras
 import numpy as np
 from absl.testing import parameterized
+from keras import ops
 
-from keras_lip.losses import labels
+from keras_lip import labels
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
 
-class LabelsTest(LipschitzTestCase):
+class LossLabelsTest(LipschitzTestCase):
     @parameterized.parameters([[0, 1, 1]], [[-1, 1, 1]], [[False, True, True]])
     def test_binary_labels_become_signs(self, y_true):
         signs = labels.to_signs(y_true, np.zeros((3, 1)))
@@ -208,6 +209,120 @@ class LabelsTest(LipschitzTestCase):
         else:
             with self.assertRaisesRegex(ValueError, "Received: y_true.shape"):
                 _Encode(encode)(y_true, y_pred)
+
+
+class MetricLabelsTest(LipschitzTestCase):
+    @parameterized.parameters(
+        ([2, 0],), ([[2], [0]],), ([[0, 0, 1], [1, 0, 0]],), ([2.0, 0.0],)
+    )
+    def test_every_form_gives_the_same_rows(self, y_true):
+        one_hot = labels.to_class_rows(ops.convert_to_tensor(y_true), 3)
+        self.assertAllClose(one_hot, [[0, 0, 1], [1, 0, 0]])
+
+    @parameterized.parameters(([0, 1],), ([-1, 1],), ([[-1.0], [1.0]],))
+    def test_binary_labels_have_two_columns(self, y_true):
+        one_hot = labels.to_class_rows(ops.convert_to_tensor(y_true), 1)
+        self.assertAllClose(one_hot, [[1, 0], [0, 1]])
+
+    def test_a_label_that_is_no_class_has_a_row_of_zeros(self):
+        for y_true, classes in (
+            ([3, -1], 3),
+            ([0.5, np.nan], 3),
+            ([[0.9, 0.05, 0.05], [1, 1, 0]], 3),
+            ([[0, 0, 0], [1, 0.5, 0]], 3),
+            ([2, -2], 1),
+            # One of them stands for a label that is missing.
+            ([0, -1], 1),
+        ):
+            one_hot = labels.to_class_rows(
+                ops.convert_to_tensor(y_true), classes
+            )
+            self.assertAllClose(one_hot, np.zeros((2, max(classes, 2))))
+
+    def test_another_shape_is_refused(self):
+        for shape in ((4, 2), (4, 3, 1), ()):
+            with self.assertRaisesRegex(ValueError, "Labels must have shape"):
+                labels.to_class_rows(ops.zeros(shape), 3)
+        with self.assertRaisesRegex(ValueError, r"y_true of shape \(4, 2\)"):
+            labels.to_class_rows(ops.zeros((4, 2)), 1)
+
+
+class CertificateLabelsTest(LipschitzTestCase):
+    @parameterized.parameters(
+        ([2, 0],), ([[2], [0]],), ([[0, 0, 1], [1, 0, 0]],), ([2.0, 0.0],)
+    )
+    def test_every_form_gives_the_same_indices(self, y):
+        found = labels.to_sparse_labels(np.array(y), 3)
+        self.assertEqual(found.dtype, "int64")
+        self.assertEqual(found.tolist(), [2, 0])
+
+    @parameterized.parameters(
+        ([0, 1],), ([-1, 1],), ([[-1.0], [1.0]],), ([False, True],)
+    )
+    def test_binary_labels_become_indices(self, y):
+        found = labels.to_sparse_labels(np.array(y), 1)
+        self.assertEqual(found.tolist(), [0, 1])
+
+    @parameterized.parameters(
+        ([1, 4, 1, 9], 3, r"be integers from 0 to 2. Received: y=\[\[4\], \[9"),
+        ([-1], 3, "be integers from 0 to 2"),
+        ([0.5], 3, "be integers from 0 to 2"),
+        ([np.nan], 3, "be integers from 0 to 2"),
+        # Another number than 1, if by less than float32 tells apart.
+        ([1 + 1e-12], 3, "be integers from 0 to 2"),
+        ([[1, 1, 0]], 3, "hold a single 1 in each row"),
+        ([[0.9, 0.1, 0]], 3, "hold a single 1 in each row"),
+        ([2, 1], 1, r"be 0 and 1, .* Received: y=\[\[2\]\], among the 1 wrong"),
+        ([-1, 0, 1], 1, "be 0 and 1, .* a mixture of 0 and -1. .*among the 2"),
+        (["cat"], 3, "be numbers: .* Received: y of dtype <U3, such as"),
+    )
+    def test_label_of_no_class_is_refused(self, y, classes, message):
+        with self.assertRaisesRegex(ValueError, "Labels must " + message):
+            labels.to_sparse_labels(np.array(y), classes)
+
+    @parameterized.parameters(((4, 2), 3), ((4, 3, 1), 3), ((), 3), ((4, 2), 1))
+    def test_another_shape_is_refused(self, shape, classes):
+        with self.assertRaisesRegex(
+            ValueError, "Labels must have shape .* Received: y of shape"
+        ):
+            labels.to_sparse_labels(np.zeros(shape), classes)
+
+
+class SameRulesTest(LipschitzTestCase):
+    """What one of the three takes for a class, the others take for the same."""
+
+    @parameterized.parameters(
+        ([0, 1, 2, 1], 3),
+        ([[0, 1, 0], [1, 0, 0]], 3),
+        ([0, 1, 1], 1),
+        ([-1, 1, 1], 1),
+        ([3, 1], 3),
+        ([-1, 1], 3),
+        ([0.5, 1], 3),
+        ([[1, 1, 0]], 3),
+        ([[0, 0, 0]], 3),
+        ([0, -1, 1], 1),
+        ([2, 1], 1),
+    )
+    def test_losses_metrics_and_certificates_agree(self, y, classes):
+        scores = np.zeros((len(y), classes))
+        encode = labels.to_signs if classes == 1 else labels.to_one_hot
+        tensor = ops.convert_to_tensor(np.array(y, "float32"))
+        rows = to_numpy(labels.to_class_rows(tensor, classes))
+        try:
+            found = labels.to_sparse_labels(np.array(y), classes)
+        except ValueError as error:
+            what = str(error).split(" Received")[0]
+            with self.assertRaisesRegex(ValueError, what):
+                encode(y, scores)
+            self.assertTrue((rows.sum(axis=1) == 0).any())
+            return
+        self.assertAllClose(rows, np.eye(max(classes, 2))[found], 0, 0)
+        encoded = to_numpy(encode(y, scores))
+        if classes == 1:
+            self.assertAllClose(encoded[:, 0], 2.0 * found - 1, 0, 0)
+        else:
+            self.assertAllClose(encoded, rows, 0, 0)
 
 
 class _Encode(keras.Operation):
