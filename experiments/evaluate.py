@@ -16,7 +16,6 @@ writes into `--output`
 import argparse
 import base64
 import io
-import json
 import pathlib
 
 import jinja2
@@ -28,6 +27,8 @@ from image_data import load_images
 from image_data import scale_images
 
 import keras_lip as kl
+from keras_lip.files import write_json
+from keras_lip.files import write_text
 
 TEMPLATE = pathlib.Path(__file__).with_name("evaluation.html")
 ATTACKS = {"PGD": "pgd", "DeepFool": "deepfool", "DDN": "ddn"}
@@ -321,26 +322,23 @@ def main(arguments=None):
         summary=summary,
         **pictures,
     )
-    (output / "evaluation.html").write_text(page)
-    (output / "evaluation.json").write_text(
-        json.dumps(
-            {
-                "clean": report.accuracy,
-                "lipschitz_bound": report.lipschitz_bound,
-                "empirical_lipschitz_constant": empirical,
-                "nearest": summary.nearest,
-                "certified": {
-                    value: report.certified_accuracy(value)
-                    for value in epsilons
-                },
-                "attacks": report.attacks,
-                "singular_values": {
-                    name: [float(values.min()), float(values.max())]
-                    for name, values in after.items()
-                },
+    write_text(output / "evaluation.html", page)
+    write_json(
+        output / "evaluation.json",
+        {
+            "clean": report.accuracy,
+            "lipschitz_bound": report.lipschitz_bound,
+            "empirical_lipschitz_constant": empirical,
+            "nearest": summary.nearest,
+            "certified": {
+                value: report.certified_accuracy(value) for value in epsilons
             },
-            indent=2,
-        )
+            "attacks": report.attacks,
+            "singular_values": {
+                name: [float(values.min()), float(values.max())]
+                for name, values in after.items()
+            },
+        },
     )
     print(f"Written to {output}/")
 

@@ -77,7 +77,20 @@ def write_json(path: str | pathlib.Path, content: Any) -> None:
     Raises:
         ValueError: If the path cannot be written to.
     """
-    encoded = json.dumps(content, indent=2).encode()
+    write_text(path, json.dumps(content, indent=2))
+
+
+def write_text(path: str | pathlib.Path, content: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all.
+
+    Args:
+        path: Path of the file. An older file is replaced.
+        content: String.
+
+    Raises:
+        ValueError: If the path cannot be written to.
+    """
+    encoded = content.encode()
     write_file(pathlib.Path(path), lambda: encoded, overwrite=True)
 
 

@@ -15,6 +15,7 @@ import pathlib
 import sys
 from typing import Any
 
+from keras_lip.files import write_text
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
@@ -57,7 +58,7 @@ def sweep(arguments: argparse.Namespace) -> int:
         print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
         rows.append(row)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "pareto.csv").write_text(format_csv(rows), "utf-8")
+    write_text(arguments.output / "pareto.csv", format_csv(rows))
     completed = [row for row in rows if row["status"] == "COMPLETED"]
     if not completed:
         print("No network could be trained.", file=sys.stderr)

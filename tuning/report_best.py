@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 import keras_lip as kl
+from keras_lip.files import replace_file
 from keras_lip.files import write_json
 from tuning.data import Data
 
@@ -69,7 +70,7 @@ def report_best(
     """
     radii = sorted({epsilon, epsilon / 2, 2 * epsilon})
     report = kl.certificates.certify(model, data.x_test, data.y_test, radii)
-    model.save(path / "best.keras")
+    replace_file(path / "best.keras", model.save)
     write_json(
         path / "best_hyperparameters.json", dict(trial.hyperparameters.values)
     )

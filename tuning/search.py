@@ -12,6 +12,7 @@ import pathlib
 import sys
 from typing import Any
 
+from keras_lip.files import write_text
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
@@ -92,8 +93,8 @@ def _report(
 
     project = arguments.project
     rows = tabulate_trials(list(oracle.trials.values()))
-    (project / "trials.csv").write_text(format_csv(rows), "utf-8")
-    (project / "trials.md").write_text(format_markdown(rows), "utf-8")
+    write_text(project / "trials.csv", format_csv(rows))
+    write_text(project / "trials.md", format_markdown(rows))
     print(format_markdown(rows))
     completed = [row for row in rows if row["status"] == "COMPLETED"]
     if not completed:
