@@ -1,3 +1,6 @@
+import importlib
+from unittest import mock
+
 import keras
 import numpy as np
 from absl.testing import parameterized
@@ -5,6 +8,8 @@ from absl.testing import parameterized
 from keras_lip import certificates
 from keras_lip import layers
 from keras_lip import models
+from keras_lip.certificates import certifier
+from keras_lip.certificates.pair_bounds import bound_pairs
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -184,6 +189,22 @@ class CertifyTest(LipschitzTestCase):
         report = certificates.certify(model, data)
         expected = certificates.certify(model, x, y)
         self.assertAllClose(report.radius, expected.radius, 1e-12)
+
+    def test_pairs_are_bounded_once(self):
+        model = keras.Sequential([keras.Input((3,)), layers.UnitNormDense(2)])
+        audit = certificates.audit(model)
+        calls = mock.Mock(side_effect=bound_pairs)
+        # The function `audit` hides the module of this name.
+        module = importlib.import_module("keras_lip.certificates.audit")
+        with (
+            mock.patch.object(module, "bound_pairs", calls),
+            mock.patch.object(certifier, "bound_pairs", calls),
+        ):
+            certificates.certify(model, self.normal(5, 3), [0] * 5)
+            self.assertEqual(calls.call_count, 1)
+            # An audit brings its own.
+            certificates.certify(model, self.normal(5, 3), [0] * 5, audit=audit)
+            self.assertEqual(calls.call_count, 1)
 
     def test_binary_labels_of_both_kinds(self):
         model = make_linear_network(layers.UnitNormDense, classes=1)
