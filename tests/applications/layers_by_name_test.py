@@ -7,22 +7,12 @@ from keras_lip.applications.layers_by_name import convolve
 from keras_lip.applications.layers_by_name import downsample
 from keras_lip.applications.layers_by_name import make_activation
 from keras_lip.applications.layers_by_name import make_head
+from keras_lip.layers.registry import CONVOLUTIONS
+from keras_lip.layers.registry import RESIDUAL_BLOCKS
+from tests.layers.every_layer import CASES
 from tests.lipschitz_test_case import LipschitzTestCase
 
-KINDS = {
-    "aol": "AOLConv2D",
-    "bcop": "BCOPConv2D",
-    "cayley": "CayleyConv2D",
-    "lot": "LOTConv2D",
-    "convex_potential": "ConvexPotentialConv2D",
-    "ossn": "OSSNConv2D",
-    "rko": "RKOConv2D",
-    "sll": "SLLConv2D",
-    "soc": "SOCConv2D",
-    "svcm": "SVCMConv2D",
-}
-# Norms that are estimated from below: by this much at most on these kernels.
-ESTIMATES = {"convex_potential": 0.1, "ossn": 0.1, "svcm": 0.1}
+KINDS = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
 
 
 def make_model(convolution, channels, filters, kernel_size=2):
@@ -32,9 +22,10 @@ def make_model(convolution, channels, filters, kernel_size=2):
 
 
 class ConvolveTest(LipschitzTestCase):
-    @parameterized.parameters(*KINDS.items())
-    def test_a_name_stands_for_a_convolution(self, convolution, kind):
-        residual = convolution in ("convex_potential", "sll")
+    @parameterized.parameters(*KINDS)
+    def test_a_name_stands_for_a_convolution(self, convolution):
+        kind = KINDS[convolution].__name__
+        residual = convolution in RESIDUAL_BLOCKS
         for channels, filters, kinds in (
             (2, 4, ["PadChannels"] * residual + [kind]),
             (4, 4, [kind]),
@@ -45,10 +36,14 @@ class ConvolveTest(LipschitzTestCase):
             self.assertEqual(
                 [type(layer).__name__ for layer in model.layers[1:]], kinds
             )
-        self.assertLessEqual(
-            bounds.lipschitz_bound(model),
-            1 + 1e-5 + ESTIMATES.get(convolution, 0.0),
-        )
+        # What is free is orthogonal at its start.
+        limit = CASES[kind].limit or 1.0
+        self.assertLessEqual(bounds.lipschitz_bound(model), limit + 1e-5)
+
+    @parameterized.parameters(*KINDS)
+    def test_a_name_is_that_of_its_method(self, convolution):
+        begins = convolution.replace("_", "")
+        self.assertStartsWith(KINDS[convolution].__name__.lower(), begins)
 
     def test_a_residual_block_has_a_hidden_channel_for_each_filter(self):
         for channels, filters in ((2, 4), (4, 2)):
@@ -70,11 +65,10 @@ class ConvolveTest(LipschitzTestCase):
         )
 
     def test_an_unknown_convolution_is_refused(self):
+        known = ", ".join(map(repr, sorted(KINDS)))
         with self.assertRaisesRegex(
             ValueError,
-            "Unknown convolution: 'fft'. The known ones are: 'aol', 'bcop', "
-            "'cayley', 'convex_potential', 'lot', 'ossn', 'rko', 'sll', 'soc', "
-            "'svcm'",
+            f"Unknown convolution: 'fft'. The known ones are: {known}",
         ):
             make_model("fft", 2, 2)
 
@@ -86,6 +80,7 @@ class ConvolveTest(LipschitzTestCase):
             [type(layer) for layer in older.layers],
             [type(layer) for layer in model.layers],
         )
+
 
 class OptionsTest(LipschitzTestCase):
     @parameterized.parameters(

@@ -1,5 +1,6 @@
 """Every layer at weights that no training should reach, and some does."""
 
+import dataclasses
 import inspect
 
 import keras
@@ -9,79 +10,57 @@ from absl.testing import parameterized
 from keras import ops
 
 from keras_lip import bounds
-from keras_lip import layers
 from keras_lip.autodiff import gradient
 from keras_lip.held_values import holding_values
 from keras_lip.models import LipschitzSequential
 from keras_lip.models import materialize
 from keras_lip.program import freeze
+from tests.layers.every_layer import CASES
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
 pytestmark = pytest.mark.slow
 
 
-IMAGE, SEQUENCE, VECTOR = (4, 4, 2), (5, 2), (4,)
+def variant(name, *arguments, **options):
+    """Returns the case of a layer with other arguments."""
+    return dataclasses.replace(
+        CASES[name], arguments=arguments, options=options
+    )
 
-# Class, arguments, shape of a sample; the bound that is promised, up to what an
-# estimate of the norm may miss, or `None` for weights that are free.
+
+# Every layer of one tensor that has weights, and more than one case of some.
 LAYERS = {
-    "aol_conv_1d": (layers.AOLConv1D, (3, 3), {}, SEQUENCE, 1.0),
-    "aol_conv_2d": (layers.AOLConv2D, (3, 3), {}, IMAGE, 1.0),
-    "aol_conv_2d_transpose": (layers.AOLConv2DTranspose, (3, 3), {}, IMAGE, 1),
-    "batch_centering": (layers.BatchCentering, (), {}, VECTOR, 1.0),
-    "bcop_conv_1d": (layers.BCOPConv1D, (3, 3), {}, SEQUENCE, 1.0),
-    "bcop_conv_2d": (layers.BCOPConv2D, (3, 3), {}, IMAGE, 1.0),
-    "bcop_conv_2d_bjorck": (
-        *(layers.BCOPConv2D, (3, 3), {"parametrization": "bjorck"}),
-        *(IMAGE, 1.0),
-    ),
-    "bcop_conv_2d_transpose": (
-        *(layers.BCOPConv2DTranspose, (3, 3), {}, IMAGE, 1.0),
-    ),
-    "cayley_conv_2d": (layers.CayleyConv2D, (2, 3), {}, IMAGE, 1.0),
-    "lot_conv_2d": (layers.LOTConv2D, (2, 3), {}, IMAGE, None),
-    "cayley_conv_2d_tall": (layers.CayleyConv2D, (1, 3), {}, IMAGE, 1.0),
-    "cayley_conv_2d_wide": (layers.CayleyConv2D, (3, 3), {}, IMAGE, 1.0),
-    "convex_potential_conv_2d": (
-        *(layers.ConvexPotentialConv2D, (3, 3), {}, IMAGE, 1.1),
-    ),
-    "convex_potential_dense": (
-        *(layers.ConvexPotentialDense, (5,), {}, VECTOR, 1.1),
-    ),
-    "curvature_head": (layers.CurvatureHead, (3, 5), {}, VECTOR, None),
-    "fixed_step": (
-        *(layers.ConvexPotentialDense, (5,), {"step": 0.5}, VECTOR, None),
-    ),
-    "householder": (layers.Householder, (2,), {}, VECTOR, 1.0),
-    "layer_stack": (
-        *(layers.LayerStack, (layers.ConvexPotentialDense(5), 2), {}),
-        *(VECTOR, 1.1),
-    ),
-    "linf_dense": (layers.LinfDense, (3,), {}, VECTOR, 1.0),
-    "ossn_conv_2d": (layers.OSSNConv2D, (3, 3), {}, IMAGE, 1.1),
-    "rko_conv_1d": (layers.RKOConv1D, (3, 3), {}, SEQUENCE, 1.0),
-    "rko_conv_2d": (layers.RKOConv2D, (3, 3), {}, IMAGE, 1.0),
-    "rko_conv_2d_transpose": (layers.RKOConv2DTranspose, (3, 3), {}, IMAGE, 1),
-    "sandwich_dense": (layers.SandwichDense, (3,), {}, VECTOR, 1.0),
-    "skew_flow_conv_2d": (layers.SkewFlowConv2D, (3, 3), {}, IMAGE, 1.1),
-    "skew_flow_dense": (layers.SkewFlowDense, (5,), {}, VECTOR, 1.1),
-    "sll_conv_2d": (layers.SLLConv2D, (3, 3), {}, IMAGE, 1.0),
-    "sll_dense": (layers.SLLDense, (5,), {}, VECTOR, 1.0),
-    "soc_conv_2d": (layers.SOCConv2D, (2, 3), {}, IMAGE, 1.0),
-    "svcm_conv_2d": (layers.SVCMConv2D, (3, 3), {}, IMAGE, 1.1),
-    "unit_norm_dense": (layers.UnitNormDense, (4,), {}, VECTOR, 2.0),
     **{
-        f"orthogonal_dense_{name}": (
-            *(layers.OrthogonalDense, (3,), {"parametrization": name}),
-            *(VECTOR, 1.0),
+        name: case
+        for name, case in CASES.items()
+        if case.weighted and not case.merges
+    },
+    # With four filters the bound of the first is a thousandth above its norm,
+    # and the estimates of the others miss more than a tenth.
+    **{
+        name: variant(name, 3, 3)
+        for name in ("RKOConv1D", "OSSNConv2D", "SVCMConv2D")
+    },
+    "bcop_conv_2d_bjorck": variant(
+        "BCOPConv2D", 4, 3, parametrization="bjorck"
+    ),
+    "cayley_conv_2d_square": variant("CayleyConv2D", 2, 3),
+    "cayley_conv_2d_tall": variant("CayleyConv2D", 1, 3),
+    "fixed_step": dataclasses.replace(
+        variant("ConvexPotentialDense", 3, step=0.5), promised=None
+    ),
+    "lot_conv_2d_square": variant("LOTConv2D", 2, 3),
+    "soc_conv_2d_square": variant("SOCConv2D", 2, 3),
+    **{
+        f"orthogonal_dense_{name}": variant(
+            "OrthogonalDense", 4, parametrization=name
         )
-        for name in ("bjorck", "cayley", "cholesky", "exponential", "qr")
+        for name in ("cayley", "cholesky", "exponential", "qr")
     },
     **{
-        f"lipschitz_dense_{name}": (
-            *(layers.LipschitzDense, (3,), {"parametrization": name}),
-            *(VECTOR, 1.1),
+        f"lipschitz_dense_{name}": variant(
+            "LipschitzDense", 4, parametrization=name
         )
         for name in ("aol", "frobenius", "spectral")
     },
@@ -93,10 +72,10 @@ SLACK = 2e-4
 
 class DegenerateWeightsTest(LipschitzTestCase):
     def make(self, name):
-        layer_cls, arguments, kwargs, shape, promised = LAYERS[name]
-        layer = layer_cls(*arguments, **kwargs)
-        model = LipschitzSequential([keras.Input(shape), layer])
-        return layer, model, shape, promised
+        case = LAYERS[name]
+        layer = case.make()
+        model = LipschitzSequential([keras.Input(case.uneven), layer])
+        return layer, model, case.uneven, case.limit
 
     def weights(self, shape):
         """Yields arrays of a shape by what is wrong with them."""
@@ -177,14 +156,14 @@ class DegenerateWeightsTest(LipschitzTestCase):
 
     # One of each way to keep a norm, as each is compiled.
     @parameterized.parameters(
-        "convex_potential_conv_2d",
-        "layer_stack",
+        "ConvexPotentialConv2D",
+        "LayerStack",
         "lipschitz_dense_aol",
         "orthogonal_dense_cayley",
-        "sandwich_dense",
-        "skew_flow_dense",
-        "sll_dense",
-        "soc_conv_2d",
+        "SandwichDense",
+        "SkewFlowDense",
+        "SLLDense",
+        "SOCConv2D",
     )
     def test_layer_survives_steps_of_a_million(self, name):
         layer, model, shape, promised = self.make(name)
