@@ -134,8 +134,8 @@ CONVEX_POTENTIAL_NET = [
         "noise": 0.2,
         "head": "orthogonal",
     },
-    {"block": "sll", "depth": 2, "filters": 32, "units": 256},
-    {"block": "sll", "depth": 2, "filters": 64, "dense_depth": 0},
+    {"depth": 2, "filters": 32, "units": 256},
+    {"depth": 2, "filters": 64, "dense_depth": 0},
 ]
 FAMILIES = [
     ("mlp", HyperLipschitzMLP, MLP),
