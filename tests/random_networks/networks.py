@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_lip import layers as lip
 from keras_lip.program.nodes.elementwise import FUNCTIONS
+from tests.layers.every_layer import CASES
 
 stock = keras.layers
 
@@ -60,14 +61,15 @@ def _conv(cls, **kwargs):
 
 MODES = {"padding_mode": ("circular", "zeros")}
 
-# Of tensors of any shape. Each function takes draws and the shape of a sample,
+# Layers of this library stand under the names of their classes. Of tensors of
+# any shape. Each function takes draws and the shape of a sample,
 # and returns what is to be called.
 ANY = {
     "abs": lambda d, s: ops.abs,
-    "absolute_value": lambda d, s: lip.AbsoluteValue(),
+    "AbsoluteValue": lambda d, s: lip.AbsoluteValue(),
     "activation": lambda d, s: stock.Activation(d.choose(ACTIVATIONS)),
     "add_constant": lambda d, s: _plus(_constant(d, s)),
-    "batch_centering": lambda d, s: lip.BatchCentering(),
+    "BatchCentering": lambda d, s: lip.BatchCentering(),
     "batch_normalization": lambda d, s: stock.BatchNormalization(),
     "clip": lambda d, s: lambda x: ops.clip(x, -0.5, 0.75),
     "concatenate_parts": lambda d, s: (
@@ -84,9 +86,9 @@ ANY = {
     "flatten": lambda d, s: stock.Flatten(),
     "gaussian_noise": lambda d, s: stock.GaussianNoise(0.5),
     "index": lambda d, s: lambda x: x[..., 1:][..., :2],
-    "layer_centering": lambda d, s: lip.LayerCentering(),
+    "LayerCentering": lambda d, s: lip.LayerCentering(),
     "leaky_relu": lambda d, s: stock.LeakyReLU(0.3),
-    "lipschitz_dense": lambda d, s: lip.LipschitzDense(
+    "LipschitzDense": lambda d, s: lip.LipschitzDense(
         d.integer(1, 6), d.choose(PARAMETRIZATIONS)
     ),
     "maximum_constant": lambda d, s: lambda x: ops.maximum(x, 0.25),
@@ -94,46 +96,50 @@ ANY = {
     "normalization": lambda d, s: stock.Normalization(
         mean=_constant(d, s), variance=_variance(d, s)
     ),
-    "orthogonal_dense": lambda d, s: lip.OrthogonalDense(d.integer(1, 6)),
-    "pad_channels": lambda d, s: lip.PadChannels(s[-1] + d.integer(0, 2)),
+    "OrthogonalDense": lambda d, s: lip.OrthogonalDense(d.integer(1, 6)),
+    "PadChannels": lambda d, s: lip.PadChannels(s[-1] + d.integer(0, 2)),
     "prelu": lambda d, s: stock.PReLU("uniform"),
     "relu": lambda d, s: stock.ReLU(negative_slope=d.choose((0.0, 0.25))),
     "rescaling": lambda d, s: stock.Rescaling(
         d.choose((-2.0, 0.5, 3.0)), offset=0.5
     ),
     "reshape": lambda d, s: stock.Reshape((*s[::-1],)),
-    "scale": lambda d, s: lip.LipschitzScale(d.choose((0.5, 2.0))),
+    "LipschitzScale": lambda d, s: lip.LipschitzScale(d.choose((0.5, 2.0))),
     "softmax": lambda d, s: stock.Softmax(),
     "split": lambda d, s: lambda x: ops.split(x, [1], axis=-1)[0],
-    "sort": lambda d, s: lip.FullSort(),
-    "truncate_channels": lambda d, s: lip.TruncateChannels(d.integer(1, s[-1])),
-    "unit_norm_dense": lambda d, s: lip.UnitNormDense(d.integer(1, 6)),
+    "FullSort": lambda d, s: lip.FullSort(),
+    "TruncateChannels": lambda d, s: lip.TruncateChannels(d.integer(1, s[-1])),
+    "UnitNormDense": lambda d, s: lip.UnitNormDense(d.integer(1, 6)),
 }
 # Of tensors with an even number of channels.
 PAIRED = {
-    "group_sort": lambda d, s: lip.GroupSort(2),
-    "householder": lambda d, s: lip.Householder(d.integer(1, 2)),
-    "max_channel_pooling": lambda d, s: lip.MaxChannelPooling(),
-    "max_min": lambda d, s: lip.MaxMin(),
-    "projection_pooling": lambda d, s: lip.ProjectionPooling(),
+    "GroupSort": lambda d, s: lip.GroupSort(2),
+    "Householder": lambda d, s: lip.Householder(d.integer(1, 2)),
+    "MaxChannelPooling": lambda d, s: lip.MaxChannelPooling(),
+    "MaxMin": lambda d, s: lip.MaxMin(),
+    "ProjectionPooling": lambda d, s: lip.ProjectionPooling(),
 }
 VECTORS = {
-    "convex_potential": lambda d, s: lip.ConvexPotentialDense(d.integer(1, 6)),
-    "expansion": lambda d, s: lip.ConvexPotentialExpansion(_blocks(d)),
-    "layer_stack": lambda d, s: lip.LayerStack(
+    "ConvexPotentialDense": lambda d, s: lip.ConvexPotentialDense(
+        d.integer(1, 6)
+    ),
+    "ConvexPotentialExpansion": lambda d, s: lip.ConvexPotentialExpansion(
+        _blocks(d)
+    ),
+    "LayerStack": lambda d, s: lip.LayerStack(
         d.choose((lip.ConvexPotentialDense(3), lip.OrthogonalDense(s[-1]))), 2
     ),
     "repeat": lambda d, s: stock.RepeatVector(2),
-    "sandwich": lambda d, s: lip.SandwichDense(d.integer(1, 6)),
-    "skew_flow": lambda d, s: lip.SkewFlowDense(d.integer(1, 6)),
-    "sll": lambda d, s: lip.SLLDense(d.integer(1, 6)),
+    "SandwichDense": lambda d, s: lip.SandwichDense(d.integer(1, 6)),
+    "SkewFlowDense": lambda d, s: lip.SkewFlowDense(d.integer(1, 6)),
+    "SLLDense": lambda d, s: lip.SLLDense(d.integer(1, 6)),
 }
 SIGNALS = {
-    "aol_conv": _conv(lip.AOLConv1D, **MODES),
+    "AOLConv1D": _conv(lip.AOLConv1D, **MODES),
     "average_pooling": lambda d, s: stock.AveragePooling1D(
         2, d.integer(1, 2), d.choose(PADDINGS)
     ),
-    "bcop_conv": lambda d, s: lip.BCOPConv1D(d.integer(1, 4), 3),
+    "BCOPConv1D": lambda d, s: lip.BCOPConv1D(d.integer(1, 4), 3),
     "conv": _conv(stock.Conv1D),
     "conv_transpose": _conv(stock.Conv1DTranspose),
     "cropping": lambda d, s: stock.Cropping1D((0, 1)),
@@ -141,7 +147,7 @@ SIGNALS = {
     "global_max": lambda d, s: stock.GlobalMaxPooling1D(),
     "masking": lambda d, s: stock.Masking(),
     "mean": lambda d, s: lambda x: ops.mean(x, axis=1),
-    "rko_conv": _conv(lip.RKOConv1D, **MODES),
+    "RKOConv1D": _conv(lip.RKOConv1D, **MODES),
     "time_distributed": lambda d, s: stock.TimeDistributed(
         lip.OrthogonalDense(d.integer(1, 4))
     ),
@@ -149,52 +155,54 @@ SIGNALS = {
     "up_sampling": lambda d, s: stock.UpSampling1D(2),
 }
 IMAGES = {
-    "aol_conv": _conv(lip.AOLConv2D, **MODES),
-    "aol_conv_transpose": _conv(lip.AOLConv2DTranspose, **MODES),
+    "AOLConv2D": _conv(lip.AOLConv2D, **MODES),
+    "AOLConv2DTranspose": _conv(lip.AOLConv2DTranspose, **MODES),
     "average_pooling": lambda d, s: stock.AveragePooling2D(
         d.integer(1, 3), d.integer(1, 2), d.choose(PADDINGS)
     ),
-    "bcop_conv": lambda d, s: lip.BCOPConv2D(
+    "BCOPConv2D": lambda d, s: lip.BCOPConv2D(
         d.integer(1, 4), d.integer(1, 3), strides=d.integer(1, 2)
     ),
-    "bcop_conv_transpose": lambda d, s: lip.BCOPConv2DTranspose(
+    "BCOPConv2DTranspose": lambda d, s: lip.BCOPConv2DTranspose(
         d.integer(1, 4), 2, strides=d.integer(1, 2)
     ),
-    "cayley_conv": lambda d, s: lip.CayleyConv2D(d.integer(1, 4), 3),
+    "CayleyConv2D": lambda d, s: lip.CayleyConv2D(d.integer(1, 4), 3),
     "center_crop": lambda d, s: stock.CenterCrop(2, 2),
     "conv": _conv(stock.Conv2D),
     "conv_transpose": _conv(stock.Conv2DTranspose),
-    "convex_potential": lambda d, s: lip.ConvexPotentialConv2D(
+    "ConvexPotentialConv2D": lambda d, s: lip.ConvexPotentialConv2D(
         d.integer(1, 4), 3
     ),
     "cropping": lambda d, s: stock.Cropping2D(((0, 1), (1, 0))),
     "depthwise_conv": _conv(stock.DepthwiseConv2D),
-    "downsampling": lambda d, s: lip.InvertibleDownsampling2D(2),
+    "InvertibleDownsampling2D": lambda d, s: lip.InvertibleDownsampling2D(2),
     "global_average": lambda d, s: stock.GlobalAveragePooling2D(),
-    "global_l2_norm": lambda d, s: lip.GlobalL2NormPooling2D(),
+    "GlobalL2NormPooling2D": lambda d, s: lip.GlobalL2NormPooling2D(),
     "global_max": lambda d, s: stock.GlobalMaxPooling2D(),
-    "global_scaled": lambda d, s: lip.GlobalScaledAveragePooling2D(),
-    "l2_norm": lambda d, s: lip.L2NormPooling2D(d.integer(1, 2)),
-    "lot_conv": lambda d, s: lip.LOTConv2D(d.integer(1, 4), 3),
+    "GlobalScaledAveragePooling2D": lambda d, s: (
+        lip.GlobalScaledAveragePooling2D()
+    ),
+    "L2NormPooling2D": lambda d, s: lip.L2NormPooling2D(d.integer(1, 2)),
+    "LOTConv2D": lambda d, s: lip.LOTConv2D(d.integer(1, 4), 3),
     "max_pooling": lambda d, s: stock.MaxPooling2D(
         d.integer(1, 3), d.integer(1, 2), d.choose(PADDINGS)
     ),
-    "ossn_conv": _conv(lip.OSSNConv2D, **MODES),
+    "OSSNConv2D": _conv(lip.OSSNConv2D, **MODES),
     "padding": lambda d, s: stock.ZeroPadding2D(((0, 1), (1, 0))),
     "permute": lambda d, s: stock.Permute((3, 1, 2)),
     "random_flip": lambda d, s: stock.RandomFlip(),
-    "rko_conv": _conv(lip.RKOConv2D, **MODES),
-    "rko_conv_transpose": _conv(lip.RKOConv2DTranspose, **MODES),
-    "scaled_average": lambda d, s: lip.ScaledAveragePooling2D(2),
+    "RKOConv2D": _conv(lip.RKOConv2D, **MODES),
+    "RKOConv2DTranspose": _conv(lip.RKOConv2DTranspose, **MODES),
+    "ScaledAveragePooling2D": lambda d, s: lip.ScaledAveragePooling2D(2),
     "separable_conv": lambda d, s: stock.SeparableConv2D(d.integer(1, 4), 2),
-    "skew_flow": lambda d, s: lip.SkewFlowConv2D(d.integer(1, 3), 3),
-    "sll": lambda d, s: lip.SLLConv2D(d.integer(1, 4), 3),
-    "soc_conv": lambda d, s: lip.SOCConv2D(d.integer(1, 4), 3),
-    "svcm_conv": _conv(lip.SVCMConv2D, **MODES),
+    "SkewFlowConv2D": lambda d, s: lip.SkewFlowConv2D(d.integer(1, 3), 3),
+    "SLLConv2D": lambda d, s: lip.SLLConv2D(d.integer(1, 4), 3),
+    "SOCConv2D": lambda d, s: lip.SOCConv2D(d.integer(1, 4), 3),
+    "SVCMConv2D": _conv(lip.SVCMConv2D, **MODES),
     "up_sampling": lambda d, s: stock.UpSampling2D(
         2, interpolation=d.choose(("nearest", "bilinear"))
     ),
-    "upsampling": lambda d, s: lip.InvertibleUpsampling2D(2),
+    "InvertibleUpsampling2D": lambda d, s: lip.InvertibleUpsampling2D(2),
 }
 OF_RANK = {1: VECTORS, 2: SIGNALS, 3: IMAGES}
 # Of several tensors of one shape.
@@ -202,14 +210,41 @@ MERGES = {
     "add": lambda: stock.Add(),
     "average": lambda: stock.Average(),
     "concatenate": lambda: stock.Concatenate(),
-    "convex_add": lambda: lip.ConvexAdd(),
-    "lipschitz_concatenate": lambda: lip.LipschitzConcatenate(),
+    "ConvexAdd": lambda: lip.ConvexAdd(),
+    "LipschitzConcatenate": lambda: lip.LipschitzConcatenate(),
     "maximum": lambda: stock.Maximum(),
     "minimum": lambda: stock.Minimum(),
     "minus": lambda: lambda pair: pair[0] - pair[1],
     "stack": lambda: lambda pair: ops.stack(pair, axis=1),
     "subtract": lambda: stock.Subtract(),
 }
+# The last layer, of a number of classes.
+HEADS = {
+    "CurvatureHead": lambda classes: lip.CurvatureHead(classes, 4),
+    "LinfDense": lambda classes: lip.LinfDense(classes),
+    "OrthogonalDense": lambda classes: lip.OrthogonalDense(classes),
+    "UnitNormDense": lambda classes: lip.UnitNormDense(classes),
+    "dense": lambda classes: stock.Dense(classes),
+    "sort_after": lambda classes: keras.Sequential(
+        [stock.Dense(classes), lip.FullSort()]
+    ),
+}
+
+
+def _add_layers_of_the_table():
+    """Enters layers that have no entry above, with the arguments of theirs."""
+    known = set().union(ANY, PAIRED, *OF_RANK.values(), MERGES, HEADS)
+    for name in sorted(set(CASES) - known):
+        case = CASES[name]
+        if case.merges:
+            MERGES[name] = case.make
+        else:
+            OF_RANK[len(case.sample)][name] = lambda d, s, case=case: (
+                case.make()
+            )
+
+
+_add_layers_of_the_table()
 SHAPES = ((3,), (6,), (4, 2), (5, 3), (4, 4, 2), (5, 4, 3))
 _MOST_ENTRIES = 256
 
@@ -309,19 +344,9 @@ class Network:
         classes = draws.choose((1, 2, 3, 5))
         if len(x.shape) > 2:
             x = stock.Flatten()(x)
-        heads = {
-            "curvature": lambda: lip.CurvatureHead(classes, 4),
-            "dense": lambda: stock.Dense(classes),
-            "linf_dense": lambda: lip.LinfDense(classes),
-            "orthogonal": lambda: lip.OrthogonalDense(classes),
-            "sort_after": lambda: keras.Sequential(
-                [stock.Dense(classes), lip.FullSort()]
-            ),
-            "unit_norm": lambda: lip.UnitNormDense(classes),
-        }
-        name = draws.choose(sorted(heads))
+        name = draws.choose(sorted(HEADS))
         self.recipe.append(f"{name} {classes}")
-        return heads[name]()(x)
+        return HEADS[name](classes)(x)
 
     def _can_run(self):
         shape = (2, *self.model.input_shape[1:])

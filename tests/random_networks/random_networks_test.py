@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from keras_lip import layers
+from tests.layers.every_layer import CASES
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.random_networks import faults
 from tests.random_networks.checks import BrokenPromiseError
@@ -15,6 +16,11 @@ from tests.random_networks.checks import NetworkChecks
 from tests.random_networks.checks import Tally
 from tests.random_networks.draws import HypothesisDraws
 from tests.random_networks.draws import SeededDraws
+from tests.random_networks.networks import ANY
+from tests.random_networks.networks import HEADS
+from tests.random_networks.networks import MERGES
+from tests.random_networks.networks import OF_RANK
+from tests.random_networks.networks import PAIRED
 from tests.random_networks.networks import Network
 
 pytestmark = pytest.mark.slow
@@ -35,21 +41,34 @@ class RandomNetworksTest(LipschitzTestCase):
         rng = np.random.default_rng(0)
         NetworkChecks(network.model, rng, Tally()).run()
 
-    def test_artifacts_certify_no_more(self):
+    def check_first(self, count, **kwargs):
+        """Checks the first networks that a certificate is known for.
+
+        Which these are changes with every layer that is new.
+        """
         tally = Tally()
-        network = Network(SeededDraws(1))
-        checks = NetworkChecks(network.model, np.random.default_rng(1), tally)
-        checks.run(exports=True, changes=False)
+        for seed in range(1, 30):
+            network = Network(SeededDraws(seed))
+            if network.runs:
+                rng = np.random.default_rng(seed)
+                checks = NetworkChecks(network.model, rng, tally)
+                before = tally.refused
+                checks.run(changes=False, **kwargs)
+                count -= tally.refused == before
+            if not count:
+                return tally
+        self.fail("No certificate is known for the networks of 29 seeds")
+
+    def test_artifacts_certify_no_more(self):
+        tally = self.check_first(1, exports=True)
         self.assertEqual(tally.artifacts, 1)
 
     def test_evaluation_counts_what_is_certified(self):
-        tally = Tally()
-        for seed in (1, 5):
-            network = Network(SeededDraws(seed))
-            rng = np.random.default_rng(seed)
-            checks = NetworkChecks(network.model, rng, tally)
-            checks.run(evaluates=True, changes=False)
-        self.assertEqual(tally.refused, 0)
+        self.check_first(2, evaluates=True)
+
+    def test_every_layer_is_drawn(self):
+        tables = (ANY, PAIRED, *OF_RANK.values(), MERGES, HEADS)
+        self.assertContainsSubset(CASES, set().union(*tables))
 
 
 class PlantedFaultsTest(LipschitzTestCase):
