@@ -56,7 +56,7 @@ LAYERS = {
         f"orthogonal_dense_{name}": variant(
             "OrthogonalDense", 4, parametrization=name
         )
-        for name in ("cayley", "cholesky", "exponential", "qr")
+        for name in ("bjorck", "cayley", "cholesky", "exponential", "qr")
     },
     **{
         f"lipschitz_dense_{name}": variant(
