@@ -16,6 +16,7 @@ from keras_lip.layers.convolutional.bcop_conv import BCOPConv1D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2DTranspose
 from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
+from keras_lip.layers.convolutional.free_conv2d import FreeConv2D
 from keras_lip.layers.convolutional.lot_conv2d import LOTConv2D
 from keras_lip.layers.convolutional.ossn_conv2d import OSSNConv2D
 from keras_lip.layers.convolutional.rko_conv import RKOConv1D
@@ -65,6 +66,12 @@ from keras_lip.layers.residual.convex_potential_dense import (
 from keras_lip.layers.residual.convex_potential_expansion import (
     ConvexPotentialExpansion,
 )
+from keras_lip.layers.residual.lipschitz_residual_conv2d import (
+    LipschitzResidualConv2D,
+)
+from keras_lip.layers.residual.lipschitz_residual_dense import (
+    LipschitzResidualDense,
+)
 from keras_lip.layers.residual.sandwich_dense import SandwichDense
 from keras_lip.layers.residual.skew_flow_conv2d import SkewFlowConv2D
 from keras_lip.layers.residual.skew_flow_dense import SkewFlowDense
@@ -86,6 +93,7 @@ __all__ = (
     "ConvexPotentialDense",
     "ConvexPotentialExpansion",
     "CurvatureHead",
+    "FreeConv2D",
     "FullSort",
     "GlobalL2NormPooling2D",
     "GlobalScaledAveragePooling2D",
@@ -101,6 +109,8 @@ __all__ = (
     "LipschitzConcatenate",
     "LipschitzDense",
     "LipschitzLayer",
+    "LipschitzResidualConv2D",
+    "LipschitzResidualDense",
     "LipschitzScale",
     "MaxChannelPooling",
     "MaxMin",

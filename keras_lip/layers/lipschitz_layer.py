@@ -181,6 +181,24 @@ class LipschitzLayer(keras.layers.Layer):
         """
         return None
 
+    def _estimate_bound(self, training: bool) -> Any:
+        """Returns what a loss takes for the bound, in the l2 norm.
+
+        It proves nothing. Of a layer that promises no bound it is
+        differentiable by the weights.
+
+        Args:
+            training: Boolean. Whether this is a training step, in which the
+                state of an estimate moves.
+
+        Returns:
+            The bound that is promised, a float, or a scalar tensor.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        return 1.0
+
     def _proven_step(self) -> float | None:
         """Returns the step that runs, or the longest that is proven.
 

@@ -14,6 +14,7 @@ from keras_lip.layers.activations.max_min import MaxMin
 from keras_lip.layers.convolutional.aol_conv import AOLConv2D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2D
 from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
+from keras_lip.layers.convolutional.free_conv2d import FreeConv2D
 from keras_lip.layers.convolutional.lot_conv2d import LOTConv2D
 from keras_lip.layers.convolutional.ossn_conv2d import OSSNConv2D
 from keras_lip.layers.convolutional.rko_conv import RKOConv2D
@@ -28,6 +29,9 @@ from keras_lip.layers.residual.convex_potential_conv2d import (
 )
 from keras_lip.layers.residual.convex_potential_dense import (
     ConvexPotentialDense,
+)
+from keras_lip.layers.residual.lipschitz_residual_conv2d import (
+    LipschitzResidualConv2D,
 )
 from keras_lip.layers.residual.sandwich_dense import SandwichDense
 from keras_lip.layers.residual.sll_conv2d import SLLConv2D
@@ -64,6 +68,13 @@ CONVOLUTIONS: Classes = {
     "svcm": SVCMConv2D,
 }
 
+# Of a norm that is measured, and not held at one. Networks that promise a bound
+# do not take them.
+MEASURED_CONVOLUTIONS: Classes = {
+    "free": FreeConv2D,
+    "lipschitz_residual": LipschitzResidualConv2D,
+}
+
 # They keep the number of channels.
 RESIDUAL_BLOCKS: Classes = {
     "convex_potential": ConvexPotentialConv2D,
@@ -91,8 +102,9 @@ def get(name: str) -> type[keras.layers.Layer]:
     Args:
         name: A 2D convolution, or a residual block of one, by its method:
             `"aol"`, `"bcop"`, `"cayley"`, `"convex_potential"`, `"lot"`,
-            `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`. An activation:
-            `"absolute_value"`, `"full_sort"`, `"group_sort"`,
+            `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`; of a norm that is
+            measured, and not held, `"free"` or `"lipschitz_residual"`. An
+            activation: `"absolute_value"`, `"full_sort"`, `"group_sort"`,
             `"householder"`, `"max_min"` or `"relu"`. A dense layer: `"linf"`,
             `"lipschitz"`, `"orthogonal"`, `"sandwich"` or `"unit_norm"`.
 
@@ -110,7 +122,13 @@ def get(name: str) -> type[keras.layers.Layer]:
     >>> tuple(keras_lip.layers.get("max_min")()(np.ones((2, 6))).shape)
     (2, 6)
     """
-    known = {**CONVOLUTIONS, **RESIDUAL_BLOCKS, **ACTIVATIONS, **DENSE_LAYERS}
+    known = {
+        **CONVOLUTIONS,
+        **MEASURED_CONVOLUTIONS,
+        **RESIDUAL_BLOCKS,
+        **ACTIVATIONS,
+        **DENSE_LAYERS,
+    }
     return find("layer", name, known)
 
 

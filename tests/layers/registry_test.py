@@ -13,6 +13,7 @@ FAMILIES = (
     registry.ACTIVATIONS,
     registry.CONVOLUTIONS,
     registry.DENSE_LAYERS,
+    registry.MEASURED_CONVOLUTIONS,
     registry.RESIDUAL_BLOCKS,
 )
 OLD_NAMES = {
@@ -49,6 +50,7 @@ class RegistryTest(LipschitzTestCase):
     def test_every_convolution_of_images_is_registered(self):
         registered = {
             *registry.CONVOLUTIONS.values(),
+            *registry.MEASURED_CONVOLUTIONS.values(),
             *registry.RESIDUAL_BLOCKS.values(),
             # Two layers in one.
             layers.SkewFlowConv2D,

@@ -11,6 +11,7 @@ from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
 from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program.freezing.activations import find_slope
 from keras_lip.program.freezing.activations import get_activation
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -116,6 +117,14 @@ class BaseConv(LipschitzLayer):
     @abc.abstractmethod
     def _convolve(self, images: Tensor, training: bool) -> Tensor:
         """Convolves images whose channels come last."""
+
+    def _estimate_norm(self, training: bool) -> Any:
+        """Returns what a loss takes for the norm of the convolution."""
+        return 1.0
+
+    def _estimate_bound(self, training: bool) -> Any:
+        norm = self._estimate_norm(training and self.trainable)
+        return norm * find_slope(self.activation)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         first = self.data_format == "channels_first"

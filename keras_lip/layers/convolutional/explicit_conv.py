@@ -139,12 +139,13 @@ class ExplicitConv(BaseConv):
         )
         shapes = self.kernel_map.weight_shapes(self._geometry)
         self._free_names = tuple(shapes)
+        own = self.kernel_map.initializers()
         for name, shape in shapes.items():
             weight = self.add_weight(
                 name=name,
                 shape=shape,
-                initializer=self.kernel_initializer,
-                regularizer=self.kernel_regularizer,
+                initializer=own.get(name, self.kernel_initializer),
+                regularizer=None if name in own else self.kernel_regularizer,
                 # It stays in float32 under mixed precision: constrained in
                 # bfloat16, its norm would exceed one.
                 autocast=False,
@@ -208,6 +209,15 @@ class ExplicitConv(BaseConv):
 
     def _constrain(self) -> Any:
         return self.kernel
+
+    def _estimate_norm(self, training: bool) -> Any:
+        training = training and can_move_state(self.state)
+        norm, state = self.kernel_map.estimate_norm(
+            self._geometry, self.kernel, self.state, training
+        )
+        if training:
+            assign_state(self.state, state)
+        return norm
 
     def _convolve(self, images: Tensor, training: bool) -> Tensor:
         if training:

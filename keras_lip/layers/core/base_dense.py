@@ -12,6 +12,7 @@ from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
+from keras_lip.program.freezing.activations import find_slope
 from keras_lip.program.freezing.activations import get_activation
 from keras_lip.program.freezing.reading import read_bias
 from keras_lip.program.nodes.dense import Dense
@@ -105,6 +106,14 @@ class BaseDense(LipschitzLayer):
 
     def _constrain(self) -> Any:
         return self.kernel
+
+    def _estimate_norm(self, training: bool) -> Any:
+        """Returns what a loss takes for the norm of the kernel."""
+        return 1.0
+
+    def _estimate_bound(self, training: bool) -> Any:
+        norm = self._estimate_norm(training and self.trainable)
+        return norm * find_slope(self.activation)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if training and self.trainable:

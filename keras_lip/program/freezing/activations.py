@@ -72,6 +72,14 @@ def get_monotone_activation(identifier: Any) -> Any:
     return activation
 
 
+def find_slope(activation: Any) -> float:
+    """Returns the largest slope of an activation function that is known."""
+    if activation is None or activation is activations.linear:
+        return 1.0
+    check_activation(activation)
+    return FUNCTIONS[activation.__name__].slope
+
+
 def check_activation(activation: Any) -> None:
     """Refuses an activation function whose Lipschitz bound is not known."""
     if find_function(activation) is None:

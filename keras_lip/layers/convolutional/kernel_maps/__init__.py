@@ -6,6 +6,8 @@ from keras_lip.layers.convolutional.kernel_maps.estimated_norm import (
     ClippedNorm,
 )
 from keras_lip.layers.convolutional.kernel_maps.estimated_norm import UnitNorm
+from keras_lip.layers.convolutional.kernel_maps.free import Free
+from keras_lip.layers.convolutional.kernel_maps.free import Residual
 from keras_lip.layers.convolutional.kernel_maps.kernel_map import KernelGeometry
 from keras_lip.layers.convolutional.kernel_maps.kernel_map import KernelMap
 from keras_lip.layers.convolutional.kernel_maps.rko import RKO
@@ -14,8 +16,10 @@ __all__ = (
     "AOL",
     "BCOP",
     "ClippedNorm",
+    "Free",
     "KernelGeometry",
     "KernelMap",
     "RKO",
+    "Residual",
     "UnitNorm",
 )

@@ -58,9 +58,37 @@ class KernelMap(abc.ABC):
         """Returns the shapes of the weights that are trained, by name."""
         return {"free_kernel": geometry.shape}
 
+    def initializers(self) -> dict[str, Any]:
+        """Returns initializers of weights that do not take their layer's.
+
+        These weights take no regularizer either.
+        """
+        return {}
+
     def initial_state(self, geometry: KernelGeometry) -> State:
         """Returns the arrays that a state starts as, by name."""
         return {}
+
+    def estimate_norm(
+        self,
+        geometry: KernelGeometry,
+        kernel: Tensor,
+        state: dict[str, Any],
+        training: bool,
+    ) -> tuple[Any, State]:
+        """Estimates the norm of the convolution with a kernel, for a loss.
+
+        Args:
+            geometry: What the kernel is for.
+            kernel: What `constrain` returned.
+            state: Variables of the `initial_state`.
+            training: Boolean. Whether this is a training step.
+
+        Returns:
+            The norm that is promised, one, or a scalar tensor that is
+            differentiable by the kernel; and the next state.
+        """
+        return 1.0, {}
 
     @abc.abstractmethod
     def constrain(
