@@ -1,12 +1,14 @@
 """Schedules for training, and what to log of a network."""
 
 from keras_lip.callbacks.bjorck_scheduler import BjorckScheduler
+from keras_lip.callbacks.epsilon_scheduler import EpsilonScheduler
 from keras_lip.callbacks.lipschitz_monitor import LipschitzMonitor
 from keras_lip.callbacks.loss_scheduler import LossScheduler
 from keras_lip.callbacks.svcm_clipping import SVCMClipping
 
 __all__ = (
     "BjorckScheduler",
+    "EpsilonScheduler",
     "LipschitzMonitor",
     "LossScheduler",
     "SVCMClipping",

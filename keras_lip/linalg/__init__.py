@@ -17,6 +17,7 @@ from keras_lip.linalg.kernel_phases import split_phases
 from keras_lip.linalg.kernel_spectrum import kernel_spectrum
 from keras_lip.linalg.matrices import accretive_solve
 from keras_lip.linalg.matrices import transpose
+from keras_lip.linalg.pair_distances import pair_distances
 from keras_lip.linalg.power_iteration import power_iteration
 from keras_lip.linalg.power_iteration import start_vector
 from keras_lip.linalg.rescaling import limit_norm
@@ -36,6 +37,7 @@ __all__ = (
     "kernel_spectrum",
     "limit_norm",
     "merge_phases",
+    "pair_distances",
     "power_iteration",
     "project_l1",
     "rescale_columns",

@@ -4,13 +4,20 @@ from typing import Any
 
 import keras
 
+from keras_lip.losses.certificate_regularization import (
+    CertificateRegularization,
+)
+from keras_lip.losses.emma import EMMA
+from keras_lip.losses.gloro import GloRo
 from keras_lip.losses.hinge_margin import HingeMargin
 from keras_lip.losses.hkr import HKR
 from keras_lip.losses.kantorovich_rubinstein import KantorovichRubinstein
+from keras_lip.losses.logit_annealing import LogitAnnealing
 from keras_lip.losses.multiclass_hinge import MulticlassHinge
 from keras_lip.losses.multiclass_hkr import MulticlassHKR
 from keras_lip.losses.multiclass_soft_hkr import MulticlassSoftHKR
 from keras_lip.losses.multilabel_hkr import MultilabelHKR
+from keras_lip.losses.offset_crossentropy import OffsetCrossentropy
 from keras_lip.losses.temperature_binary_crossentropy import (
     TemperatureBinaryCrossentropy,
 )
@@ -24,13 +31,18 @@ from keras_lip.types import Config
 from keras_lip.validation import check_known
 
 BY_NAME: dict[str, type[keras.losses.Loss]] = {
+    "certificate_regularization": CertificateRegularization,
+    "emma": EMMA,
+    "gloro": GloRo,
     "hinge_margin": HingeMargin,
     "hkr": HKR,
     "kantorovich_rubinstein": KantorovichRubinstein,
+    "logit_annealing": LogitAnnealing,
     "multiclass_hinge": MulticlassHinge,
     "multiclass_hkr": MulticlassHKR,
     "multiclass_soft_hkr": MulticlassSoftHKR,
     "multilabel_hkr": MultilabelHKR,
+    "offset_crossentropy": OffsetCrossentropy,
     "temperature_binary_crossentropy": TemperatureBinaryCrossentropy,
     "temperature_categorical_crossentropy": TemperatureCategoricalCrossentropy,
     "temperature_sparse_categorical_crossentropy": (

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_lip.certificates.pair_bounds import JOINT_FACTORS
 from keras_lip.certificates.pair_bounds import PairBounds
+from keras_lip.linalg import pair_distances
 from keras_lip.losses.sample_weights import copy_sample_weight
 from keras_lip.losses.sample_weights import read_sample_weights
 from keras_lip.proofs.norms import check_norm
@@ -107,14 +108,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             return
         kernel = ops.cast(self._head.kernel, "float32")
         kernel = ops.stop_gradient(kernel)
-        if self._bounds.norm == "linf":
-            differences = kernel[:, :, None] - kernel[:, None, :]
-            distances = ops.sum(ops.abs(differences), axis=0)
-        else:
-            squares = ops.sum(ops.square(kernel), axis=0)
-            products = ops.matmul(ops.transpose(kernel), kernel)
-            distances = squares[:, None] + squares[None, :] - 2.0 * products
-            distances = ops.sqrt(ops.maximum(distances, 1e-12))
+        distances = pair_distances(kernel, self._bounds.norm)
         trunk_bound = min(self._bounds.trunk_bound, 1e30)
         self._pair_bounds.assign(trunk_bound * distances)
 

@@ -10,6 +10,7 @@ import keras
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.graph import deep_recursion
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.losses.certified_loss import CertifiedLoss
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.models.compile_arguments import pair_with_outputs
 from keras_lip.models.compile_arguments import read_losses
@@ -20,6 +21,7 @@ from keras_lip.models.held_inference import HeldInference
 from keras_lip.models.held_inference import add_refresh
 from keras_lip.models.held_inference import can_hold
 from keras_lip.models.held_inference import find_held_layers
+from keras_lip.models.pair_estimate import PairEstimate
 from keras_lip.models.training_data import add_loss_guard
 from keras_lip.models.training_data import check_labels
 from keras_lip.models.training_data import check_training_data
@@ -35,6 +37,7 @@ class _Hidden:
 
     def __init__(self) -> None:
         self.watches: list[EvaluationWatch] = []
+        self.estimates: list[tuple[CertifiedLoss, PairEstimate]] = []
         self.inference: HeldInference | None = None
 
 
@@ -65,6 +68,8 @@ class LipschitzMixin:
         `keras_lip.metrics.CertifiedAccuracy` and its like are bound to this
         model: its constants are measured at the start of every evaluation.
         Of several outputs, they are of the one that the metric is given for.
+        Losses such as `keras_lip.losses.EMMA` get estimates of the same
+        constants, in every step.
 
         Metrics of one kind that differ in their epsilon are named by it, such
         as `certified_accuracy_0.1`, unless they were given names.
@@ -72,13 +77,15 @@ class LipschitzMixin:
         Raises:
             ValueError: If two certified metrics have one name, one is given for
                 several outputs, or the output that it is given for has no
-                bound.
+                bound; if a loss of certified margins is given for several
+                outputs, or for one whose constants cannot be estimated.
         """
+        loss = read_losses(loss)
         metrics = read_metrics(metrics)
         weighted_metrics = read_metrics(weighted_metrics)
         super().compile(  # type: ignore[misc]
             optimizer,
-            read_losses(loss),
+            loss,
             loss_weights=loss_weights,
             metrics=metrics,
             weighted_metrics=weighted_metrics,
@@ -87,12 +94,33 @@ class LipschitzMixin:
         if self._certifying.inference is not None:
             self._certifying.inference.forget_functions()
         self._certifying = _Hidden()
+        self._certifying.estimates = self._find_estimates(loss)
         for index, certified in self._find_certified(metrics, weighted_metrics):
             for metric in certified:
                 metric.bind(self)
             watch = EvaluationWatch(self, certified, index)
             self._certifying.watches.append(watch)
             watch.begin()
+
+    def _find_estimates(
+        self, loss: Any
+    ) -> list[tuple[CertifiedLoss, PairEstimate]]:
+        """Returns the losses that are handed constants, and who hands them."""
+        found: list[tuple[CertifiedLoss, PairEstimate]] = []
+        for index, listed in pair_with_outputs(self, loss).items():
+            for each in listed:
+                if not isinstance(each, CertifiedLoss) or (
+                    each.lipschitz_bound is not None
+                ):
+                    continue
+                if any(each is other for other, _ in found):
+                    raise ValueError(
+                        f"Loss '{each.name}' has the constants of one output. "
+                        "Received: one that is given for several. Give each "
+                        "output a loss of its own, by name or by position."
+                    )
+                found.append((each, PairEstimate(self, index)))
+        return found
 
     def _find_certified(
         self, *sets: Any
@@ -217,6 +245,23 @@ class LipschitzMixin:
             return variables
         return [*variables, *held.variables]
 
+    @property
+    def metrics_variables(self) -> list[Any]:
+        """The variables of metrics, and those that losses read.
+
+        JAX's compiled steps read no others.
+        """
+        losses = keras.tree.flatten(getattr(self, "loss", None))
+        return [
+            *super().metrics_variables,  # type: ignore[misc]
+            *(
+                variable
+                for loss in losses
+                if isinstance(loss, CertifiedLoss)
+                for variable in loss.variables
+            ),
+        ]
+
     def make_test_function(self, force: bool = False) -> Any:
         """Makes `test_function`, as `keras.Model.make_test_function` does."""
         self._forget_compiled(force)
@@ -295,9 +340,13 @@ class LipschitzMixin:
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        loss = super().compute_loss(  # type: ignore[misc]
-            x, y, y_pred, sample_weight, training=training
-        )
+        with contextlib.ExitStack() as stack:
+            for each, estimate in self._certifying.estimates:
+                constants = estimate.compute(training)
+                stack.enter_context(each.using_constants(constants))
+            loss = super().compute_loss(  # type: ignore[misc]
+                x, y, y_pred, sample_weight, training=training
+            )
         # The one place, on JAX, that sees a step's weights and may change the
         # variables of metrics.
         for watch in self._certifying.watches:

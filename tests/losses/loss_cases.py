@@ -109,6 +109,56 @@ def curvature_crossentropy(y, s, w):
     return w @ (values + 0.5 * curvature)
 
 
+LIPSCHITZ = 0.8
+
+
+def emma_scores(y, s):
+    """Margins to the label, raised as far as epsilon lets them."""
+    shifted = np.empty_like(s)
+    for i, t in enumerate(y):
+        for j in range(s.shape[1]):
+            reach = 0.5 * np.sqrt(2) * LIPSCHITZ * (j != t)
+            margin = s[i, j] - s[i, t]
+            share = np.clip(-margin / max(reach, 1e-8), 0.01, 1)
+            shifted[i, j] = margin + share * reach
+    return shifted
+
+
+def emma(y, s, w):
+    logs = log_softmax(emma_scores(y, s))
+    return -w @ logs[np.arange(len(y)), y]
+
+
+def offset(y, s, w):
+    logs = log_softmax((s - 1.5 * np.eye(3)[y]) / 0.5)
+    return -0.5 * w @ logs[np.arange(len(y)), y]
+
+
+def logit_annealing(y, s, w):
+    logs = log_softmax((emma_scores(y, s) - 1.5 * np.eye(3)[y]) / 0.5)
+    logs = logs[np.arange(len(y)), y]
+    return -0.5 * w @ ((1 - np.exp(logs)) ** 3 * logs)
+
+
+def gloro(y, s, w):
+    total = 0.0
+    for i, t in enumerate(y):
+        rivals = np.delete(s[i], s[i].argmax())
+        none = rivals.max() + 0.5 * np.sqrt(2) * LIPSCHITZ
+        p = np.exp(s[i]) / np.exp(s[i]).sum()
+        q = np.exp(s[i]) / (np.exp(s[i]).sum() + np.exp(none))
+        total += w[i] * (-np.log(p[t]) + 2 * (p * np.log(p / q)).sum())
+    return total
+
+
+def certificate(y, s, w):
+    total = 0.0
+    for i, m in margins(y, s):
+        radius = max(0, m.min()) / (np.sqrt(2) * LIPSCHITZ)
+        total += w[i] * (np.log1p(np.exp(-m).sum()) - 0.25 * radius)
+    return total
+
+
 def build_curvature_crossentropy(**kwargs):
     head = layers.CurvatureHead(3, hidden_units=1)
     head.build((None, 3))
@@ -245,6 +295,62 @@ CASES = {
         SCORES,
         3,
         lambda y, s, w: crossentropy(np.eye(3)[y], s, w),
+    ),
+    "EMMA": case(
+        losses.EMMA,
+        {"epsilon": 0.5, "lipschitz_bound": LIPSCHITZ},
+        CLASSES,
+        SCORES,
+        3,
+        emma,
+    ),
+    "EMMA_of_rows": case(
+        losses.EMMA,
+        {"epsilon": 0.5, "lipschitz_bound": LIPSCHITZ},
+        ONE_HOT,
+        SCORES,
+        [1, 1, 0],
+        emma,
+        CLASSES,
+    ),
+    "LogitAnnealing": case(
+        losses.LogitAnnealing,
+        {
+            "epsilon": 0.5,
+            "offset": 1.5,
+            "temperature": 0.5,
+            "exponent": 3.0,
+            "lipschitz_bound": LIPSCHITZ,
+        },
+        CLASSES,
+        SCORES,
+        -1,
+        logit_annealing,
+    ),
+    "OffsetCrossentropy": case(
+        losses.OffsetCrossentropy,
+        {"offset": 1.5, "temperature": 0.5},
+        CLASSES[:, None],
+        SCORES,
+        [3],
+        offset,
+        CLASSES,
+    ),
+    "GloRo": case(
+        losses.GloRo,
+        {"epsilon": 0.5, "kl_weight": 2.0, "lipschitz_bound": LIPSCHITZ},
+        CLASSES,
+        SCORES,
+        0.5,
+        gloro,
+    ),
+    "CertificateRegularization": case(
+        losses.CertificateRegularization,
+        {"weight": 0.25, "lipschitz_bound": LIPSCHITZ},
+        CLASSES,
+        SCORES,
+        3,
+        certificate,
     ),
     "CurvatureCrossentropy": case(
         build_curvature_crossentropy,

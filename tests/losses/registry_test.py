@@ -7,13 +7,18 @@ from keras_lip import losses
 from tests.lipschitz_test_case import LipschitzTestCase
 
 NAMES = {
+    "certificate_regularization": losses.CertificateRegularization,
+    "emma": losses.EMMA,
+    "gloro": losses.GloRo,
     "hinge_margin": losses.HingeMargin,
     "hkr": losses.HKR,
     "kantorovich_rubinstein": losses.KantorovichRubinstein,
+    "logit_annealing": losses.LogitAnnealing,
     "multiclass_hinge": losses.MulticlassHinge,
     "multiclass_hkr": losses.MulticlassHKR,
     "multiclass_soft_hkr": losses.MulticlassSoftHKR,
     "multilabel_hkr": losses.MultilabelHKR,
+    "offset_crossentropy": losses.OffsetCrossentropy,
     "temperature_binary_crossentropy": losses.TemperatureBinaryCrossentropy,
     "temperature_categorical_crossentropy": (
         losses.TemperatureCategoricalCrossentropy
@@ -45,8 +50,9 @@ class RegistryTest(LipschitzTestCase):
     def test_unknown_name_is_refused(self, name):
         with self.assertRaisesRegex(
             ValueError,
-            f"Unknown loss: '{name}'. The known ones are: 'hinge_margin', "
-            "'hkr', .*'temperature_sparse_categorical_crossentropy'",
+            f"Unknown loss: '{name}'. The known ones are: "
+            "'certificate_regularization', 'emma', "
+            ".*'temperature_sparse_categorical_crossentropy'",
         ):
             losses.get(name)
 

@@ -128,6 +128,14 @@ class CurvatureHead(LipschitzLayer):
         kernel = ops.cast(self.kernel, inputs.dtype)
         return ops.add(ops.matmul(ops.softplus(hidden), kernel), self.bias)
 
+    def _estimate_bound(self, training: bool) -> Any:
+        raise ValueError(
+            f"Layer '{self.name}' of type `CurvatureHead` is certified by its "
+            "curvature, and has no constant to train with. Use "
+            "`keras_lip.losses.CurvatureCrossentropy`, or end the model in a "
+            "`UnitNormDense`."
+        )
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 

@@ -209,6 +209,38 @@ class LayerStack(LipschitzLayer):
         for weight, column in zip(self._stacked, columns, strict=True):
             weight.assign(np.stack(column))
 
+    def _estimate_bound(self, training: bool) -> Any:
+        training = bool(training and self.trainable)
+        block, bound = self._block.layers, 1.0
+        moved: list[list[Tensor]] = []
+        for index in range(self.depth):
+            mapping = [
+                (weight, ops.convert_to_tensor(stacked)[index])
+                for weight, stacked in zip(
+                    block.weights, self._stacked, strict=True
+                )
+            ]
+            with keras.StatelessScope(state_mapping=mapping) as scope:
+                for layer in block.layers:
+                    if isinstance(layer, LipschitzLayer):
+                        bound = bound * layer._estimate_bound(training)
+            moved.append(
+                [scope.get_current_value(weight) for weight, _ in mapping]
+            )
+            if isinstance(bound, float):
+                # No block has another bound than this one.
+                return bound**self.depth
+        if training:
+            for stacked, is_state, values in zip(
+                self._stacked,
+                self._is_state,
+                zip(*moved, strict=True),
+                strict=True,
+            ):
+                if is_state:
+                    stacked.assign(ops.stack(values))
+        return bound
+
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
         for block in self.blocks():

@@ -68,6 +68,9 @@ class LipschitzScale(LipschitzLayer):
     def _rounded_factor(self) -> Tensor:
         return ops.convert_to_tensor(self.factor, dtype=self.compute_dtype)
 
+    def _estimate_bound(self, training: bool) -> Any:
+        return abs(self.factor)
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 

@@ -1,11 +1,19 @@
 """Densely-connected layer whose units have unit norm, for the last layer."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.linalg import power_iteration
 from keras_lip.linalg import scale_to_one
+from keras_lip.linalg import start_vector
+from keras_lip.operators import DenseOperator
 from keras_lip.types import Tensor
+
+# From one vector every time: a layer before the last is rarely this one.
+_NUM_ITERATIONS = 30
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -61,6 +69,14 @@ class UnitNormDense(BaseDense):
         kernel = scale_to_one(ops.convert_to_tensor(self.free_kernel), axis=0)
         squares = ops.sum(ops.square(kernel), axis=0, keepdims=True)
         return kernel * ops.rsqrt(squares + 1e-12)
+
+    def _estimate_norm(self, training: bool) -> Any:
+        kernel = self.kernel
+        vector = ops.convert_to_tensor(start_vector((1, kernel.shape[0])))
+        norm, _ = power_iteration(
+            DenseOperator(), kernel, vector, _NUM_ITERATIONS
+        )
+        return norm
 
     def _train_multiply(self, inputs: Tensor) -> Tensor:
         return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))

@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keras_lip.layers.constrained_kernel import can_move_state
-from keras_lip.layers.convolutional.kernel_maps.free import INFERENCE_ITERATIONS
-from keras_lip.layers.convolutional.kernel_maps.free import TRAINING_ITERATIONS
+from keras_lip.layers.convolutional.kernel_maps.free import NUM_ITERATIONS
 from keras_lip.layers.core.base_dense import BaseDense
 from keras_lip.layers.residual.residual_scale import check_scale
 from keras_lip.layers.residual.residual_scale import small_initializer
@@ -141,7 +140,7 @@ class LipschitzResidualDense(BaseDense):
             DenseOperator(),
             self.kernel,
             ops.convert_to_tensor(vector),
-            TRAINING_ITERATIONS if training else INFERENCE_ITERATIONS,
+            NUM_ITERATIONS,
         )
         if training:
             vector.assign(moved)

@@ -125,6 +125,46 @@ def freeze_layer(
         return builder.finish(_read_layer(layer, builder.inputs, own))
 
 
+def freeze_call(
+    operation: Any,
+    outputs: list[Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> list[Program]:
+    """Reads what a layer or operation of a graph computes at inference.
+
+    Args:
+        operation: The layer, or the operation of `keras.ops`.
+        outputs: Its symbolic outputs.
+        args: What it is called on, with symbolic tensors for inputs.
+        kwargs: What it is called on by name.
+
+    Returns:
+        A `Program` for each of its outputs, of as many inputs as there are
+        symbolic tensors in `args` and `kwargs`.
+    """
+    with _lock, full_precision_scope(), reading_slots({}):
+        tensors = [
+            leaf
+            for leaf in keras.tree.flatten((args, kwargs))
+            if isinstance(leaf, keras.KerasTensor)
+        ]
+        builder = Builder(
+            [tuple(tensor.shape[1:]) for tensor in tensors],
+            [keras.backend.standardize_dtype(each.dtype) for each in tensors],
+            _read_layer,
+        )
+        wires = iter(builder.inputs)
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: (
+                next(wires) if isinstance(leaf, keras.KerasTensor) else leaf
+            ),
+            (args, kwargs),
+        )
+        found = _apply(operation, outputs, args, kwargs)
+        return [builder.finish(wire) for wire in keras.tree.flatten(found)]
+
+
 def _built_shapes(layer: Any) -> list[SampleShape]:
     config: dict[str, Any] = getattr(layer, "get_build_config", dict)() or {}
     shape = config.get("input_shape") or config.get("shapes_dict")

@@ -13,9 +13,8 @@ from keras_lip.operators import pad_zeros
 from keras_lip.types import State
 from keras_lip.types import Tensor
 
-# Iterations of the power method: Hu et al., 2023, take 10 in a training step.
-TRAINING_ITERATIONS = 10
-INFERENCE_ITERATIONS = 100
+# Iterations of the power method in each step, as of Hu et al., 2023.
+NUM_ITERATIONS = 10
 
 
 class Free(KernelMap):
@@ -54,7 +53,7 @@ class Free(KernelMap):
             geometry.operator,
             kernel,
             ops.convert_to_tensor(state["power_iteration_vector"]),
-            TRAINING_ITERATIONS if training else INFERENCE_ITERATIONS,
+            NUM_ITERATIONS,
         )
         return norm, {"power_iteration_vector": vector}
 
