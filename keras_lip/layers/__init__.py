@@ -15,6 +15,7 @@ from keras_lip.layers.convolutional.aol_conv import AOLConv2DTranspose
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv1D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2DTranspose
+from keras_lip.layers.convolutional.bro_conv2d import BROConv2D
 from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
 from keras_lip.layers.convolutional.free_conv2d import FreeConv2D
 from keras_lip.layers.convolutional.lot_conv2d import LOTConv2D
@@ -86,6 +87,7 @@ __all__ = (
     "BCOPConv1D",
     "BCOPConv2D",
     "BCOPConv2DTranspose",
+    "BROConv2D",
     "BatchCentering",
     "CayleyConv2D",
     "ConvexAdd",

@@ -13,6 +13,7 @@ from keras_lip.layers.activations.householder import Householder
 from keras_lip.layers.activations.max_min import MaxMin
 from keras_lip.layers.convolutional.aol_conv import AOLConv2D
 from keras_lip.layers.convolutional.bcop_conv import BCOPConv2D
+from keras_lip.layers.convolutional.bro_conv2d import BROConv2D
 from keras_lip.layers.convolutional.cayley_conv2d import CayleyConv2D
 from keras_lip.layers.convolutional.free_conv2d import FreeConv2D
 from keras_lip.layers.convolutional.lot_conv2d import LOTConv2D
@@ -60,6 +61,7 @@ DENSE_LAYERS: Classes = {
 CONVOLUTIONS: Classes = {
     "aol": AOLConv2D,
     "bcop": BCOPConv2D,
+    "bro": BROConv2D,
     "cayley": CayleyConv2D,
     "lot": LOTConv2D,
     "ossn": OSSNConv2D,
@@ -101,10 +103,10 @@ def get(name: str) -> type[keras.layers.Layer]:
 
     Args:
         name: A 2D convolution, or a residual block of one, by its method:
-            `"aol"`, `"bcop"`, `"cayley"`, `"convex_potential"`, `"lot"`,
-            `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`; of a norm that is
-            measured, and not held, `"free"` or `"lipschitz_residual"`. An
-            activation: `"absolute_value"`, `"full_sort"`, `"group_sort"`,
+            `"aol"`, `"bcop"`, `"bro"`, `"cayley"`, `"convex_potential"`,
+            `"lot"`, `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`; of a norm
+            that is measured, and not held, `"free"` or `"lipschitz_residual"`.
+            An activation: `"absolute_value"`, `"full_sort"`, `"group_sort"`,
             `"householder"`, `"max_min"` or `"relu"`. A dense layer: `"linf"`,
             `"lipschitz"`, `"orthogonal"`, `"sandwich"` or `"unit_norm"`.
 

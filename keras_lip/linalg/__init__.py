@@ -7,6 +7,7 @@ from keras_lip.linalg.block_convolution import block_convolution
 from keras_lip.linalg.block_convolution import block_product
 from keras_lip.linalg.complex_matrices import complex_cayley
 from keras_lip.linalg.complex_matrices import complex_polar
+from keras_lip.linalg.complex_matrices import complex_reflector
 from keras_lip.linalg.complex_matrices import generator_factor
 from keras_lip.linalg.exponentials import apply_exponential
 from keras_lip.linalg.exponentials import apply_exponential_fast
@@ -17,6 +18,7 @@ from keras_lip.linalg.kernel_phases import split_phases
 from keras_lip.linalg.kernel_spectrum import kernel_spectrum
 from keras_lip.linalg.matrices import accretive_solve
 from keras_lip.linalg.matrices import transpose
+from keras_lip.linalg.orthonormal_basis import orthonormal_basis
 from keras_lip.linalg.pair_distances import pair_distances
 from keras_lip.linalg.power_iteration import power_iteration
 from keras_lip.linalg.power_iteration import start_vector
@@ -32,11 +34,13 @@ __all__ = (
     "block_product",
     "complex_cayley",
     "complex_polar",
+    "complex_reflector",
     "correlation_moduli",
     "generator_factor",
     "kernel_spectrum",
     "limit_norm",
     "merge_phases",
+    "orthonormal_basis",
     "pair_distances",
     "power_iteration",
     "project_l1",

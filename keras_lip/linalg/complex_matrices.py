@@ -6,6 +6,7 @@ Not every backend multiplies or solves with complex numbers when it compiles.
 from keras import ops
 
 from keras_lip.linalg.matrices import transpose
+from keras_lip.linalg.orthonormal_basis import orthonormal_basis
 from keras_lip.linalg.rescaling import scale_to_one
 from keras_lip.types import Tensor
 
@@ -184,6 +185,47 @@ def complex_polar(
     image = multiply(matrix, inverse)
     factor = ops.rsqrt(size)
     return image[0] * factor, image[1] * factor
+
+
+def complex_reflector(
+    real: Tensor, imaginary: Tensor, rows: int, columns: int
+) -> tuple[Tensor, Tensor]:
+    """Reflects the spaces that the columns of complex matrices span.
+
+    With a basis `Q` of the columns, the image is the first rows and columns of
+    `I - 2 Q Q^H`, which is unitary and Hermitian.
+
+    The columns of the real form `[[P, -S], [S, P]]` of a matrix span the real
+    form of its space, and a real basis of them projects on it. Of columns that
+    depend on each other rounding makes some that are not of this form; what is
+    nearest to it is a mean of two matrices of the same norm, and so no larger.
+
+    Args:
+        real: Tensor of shape `(..., size, rank)`. The real parts.
+        imaginary: Tensor of the same shape. The imaginary parts.
+        rows: Integer. Number of rows of the image, at most `size`.
+        columns: Integer. Number of its columns, at most `size`.
+
+    Returns:
+        Tuple of the real and the imaginary parts of the image.
+
+    Reference:
+
+    - [Lai et al., 2025](https://arxiv.org/abs/2505.15174), on convolutions
+    """
+    top = ops.concatenate([real, -imaginary], axis=-1)
+    bottom = ops.concatenate([imaginary, real], axis=-1)
+    size = real.shape[-2]
+    basis = orthonormal_basis(ops.concatenate([top, bottom], axis=-2))
+    upper, lower = basis[..., :size, :], basis[..., size:, :]
+    sides = ops.concatenate([upper, lower], axis=-1)
+    turned = ops.concatenate([lower, -upper], axis=-1)
+    across = transpose(sides[..., :columns, :])
+    identity = ops.eye(rows, columns, dtype=real.dtype)
+    return (
+        identity - ops.matmul(sides[..., :rows, :], across),
+        -ops.matmul(turned[..., :rows, :], across),
+    )
 
 
 def _turn(product: Complex, diagonal: Tensor) -> Complex:

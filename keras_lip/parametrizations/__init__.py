@@ -2,6 +2,7 @@
 
 from keras_lip.parametrizations.aol import AOL
 from keras_lip.parametrizations.bjorck import Bjorck
+from keras_lip.parametrizations.block_reflector import BlockReflector
 from keras_lip.parametrizations.cayley import Cayley
 from keras_lip.parametrizations.cholesky import Cholesky
 from keras_lip.parametrizations.exponential import Exponential
@@ -16,6 +17,7 @@ from keras_lip.parametrizations.spectral import Spectral
 __all__ = (
     "AOL",
     "Bjorck",
+    "BlockReflector",
     "Cayley",
     "Cholesky",
     "Exponential",

@@ -3,17 +3,11 @@
 from typing import ClassVar
 
 import keras
-from keras import ops
 
-from keras_lip.linalg import scale_to_one
-from keras_lip.linalg import transpose
+from keras_lip.linalg import orthonormal_basis
 from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.types import State
 from keras_lip.types import Tensor
-
-# Share of the largest diagonal entry of the Gram matrix that is added to its
-# diagonal.
-_RIDGE = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -41,18 +35,4 @@ class Cholesky(Parametrization):
     def constrain(
         self, matrix: Tensor, state: State, training: bool
     ) -> tuple[Tensor, State]:
-        matrix = scale_to_one(matrix, axis=(-2, -1))
-        return _orthogonalize(_orthogonalize(matrix)), state
-
-
-def _orthogonalize(matrix: Tensor) -> Tensor:
-    columns = matrix.shape[-1]
-    gram = ops.matmul(transpose(matrix), matrix)
-    diagonal = ops.diagonal(gram, axis1=-2, axis2=-1)
-    largest = ops.stop_gradient(ops.amax(diagonal, axis=-1))
-    ridge = _RIDGE * ops.maximum(largest, 1e-6)[..., None, None]
-    identity = ops.eye(columns, dtype=matrix.dtype)
-    factor = ops.cholesky(gram + ridge * identity)
-    # X L^T = W is solved as L X^T = W^T.
-    image = ops.solve_triangular(factor, transpose(matrix), lower=True)
-    return transpose(image)
+        return orthonormal_basis(matrix), state

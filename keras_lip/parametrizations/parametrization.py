@@ -107,7 +107,8 @@ class Parametrization(abc.ABC):
             matrix: Array of shape `(rows, columns)`, such as `reach` says.
 
         Returns:
-            Array of the same shape, in float32. Its image is `matrix` up to
+            Array of the shape of the weight, `free_shape(matrix.shape)`, in
+            float32. Its image is `matrix` up to
             1e-4 in each entry, and mostly to 1e-6.
 
         Raises:
@@ -121,7 +122,7 @@ class Parametrization(abc.ABC):
             free = self.invert(exact)
         else:
             free = self.invert(exact.T).T
-        free = np.ascontiguousarray(free, dtype="float32")
+        free = np.asarray(free, dtype="float32")
         image = ops.convert_to_numpy(self(free)[0])
         error = float(np.max(np.abs(image - matrix)))
         if not error <= _TOLERANCE:
@@ -131,7 +132,21 @@ class Parametrization(abc.ABC):
                 f"that was found misses by {error:.1e}. Pass a matrix of that "
                 "kind, or use another parametrization."
             )
-        return free
+        return np.ascontiguousarray(
+            free[:, : self.free_shape(matrix.shape)[-1]]
+        )
+
+    def free_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the weight that a matrix is the image of.
+
+        Args:
+            shape: Shape of the image, of any proportions.
+
+        Returns:
+            That shape, or one of fewer columns. A layer appends columns of
+            zeros, which do not count, before it constrains the weight.
+        """
+        return shape
 
     def invert(self, matrix: Array) -> Array:
         """Returns a free matrix for an image, if the image is in reach.

@@ -6,6 +6,7 @@ import keras
 
 from keras_lip.parametrizations.aol import AOL
 from keras_lip.parametrizations.bjorck import Bjorck
+from keras_lip.parametrizations.block_reflector import BlockReflector
 from keras_lip.parametrizations.cayley import Cayley
 from keras_lip.parametrizations.cholesky import Cholesky
 from keras_lip.parametrizations.exponential import Exponential
@@ -19,6 +20,7 @@ from keras_lip.validation import check_known
 BY_NAME: dict[str, type[Parametrization]] = {
     "aol": AOL,
     "bjorck": Bjorck,
+    "block_reflector": BlockReflector,
     "cayley": Cayley,
     "cholesky": Cholesky,
     "exponential": Exponential,

@@ -45,6 +45,9 @@ LAYERS = {
     "bcop_conv_2d_bjorck": variant(
         "BCOPConv2D", 4, 3, parametrization="bjorck"
     ),
+    "bro_conv_2d_square": variant("BROConv2D", 2, 3),
+    "bro_conv_2d_tall": variant("BROConv2D", 1, 3),
+    "bro_conv_2d_residual": variant("BROConv2D", 2, 3, residual_scale=0.5),
     "cayley_conv_2d_square": variant("CayleyConv2D", 2, 3),
     "cayley_conv_2d_tall": variant("CayleyConv2D", 1, 3),
     "fixed_step": dataclasses.replace(
@@ -56,7 +59,14 @@ LAYERS = {
         f"orthogonal_dense_{name}": variant(
             "OrthogonalDense", 4, parametrization=name
         )
-        for name in ("bjorck", "cayley", "cholesky", "exponential", "qr")
+        for name in (
+            "bjorck",
+            "block_reflector",
+            "cayley",
+            "cholesky",
+            "exponential",
+            "qr",
+        )
     },
     **{
         f"lipschitz_dense_{name}": variant(

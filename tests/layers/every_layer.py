@@ -88,6 +88,7 @@ _CASES = (
     Case(layers.BCOPConv1D, (4, 3), SIGNALS),
     Case(layers.BCOPConv2D, (4, 3), IMAGES),
     Case(layers.BCOPConv2DTranspose, (4, 2), IMAGES, options={"strides": 2}),
+    Case(layers.BROConv2D, (4, 3), IMAGES),
     Case(layers.BatchCentering),
     Case(layers.CayleyConv2D, (4, 3), IMAGES),
     Case(layers.ConvexAdd, merges=True),

@@ -10,6 +10,7 @@ from tests.lipschitz_test_case import to_numpy
 # Enough iterations for any of the matrices below.
 ORTHOGONAL = {
     "bjorck": parametrizations.Bjorck(iterations=40),
+    "block_reflector": parametrizations.BlockReflector(),
     "cayley": parametrizations.Cayley(),
     "cholesky": parametrizations.Cholesky(),
     "exponential": parametrizations.Exponential(),
@@ -58,7 +59,9 @@ class ParametrizationsTest(LipschitzTestCase):
             matrix = ops.convert_to_tensor(matrix, dtype="float32")
             self.assertTrue(np.isfinite(to_numpy(gradient(loss, matrix))).all())
 
-    @parameterized.parameters(*ORTHOGONAL)
+    @parameterized.parameters(
+        *(name for name in ORTHOGONAL if name != "block_reflector")
+    )
     def test_orthogonal_matrices_are_reached(self, name):
         image, _ = ORTHOGONAL[name](self.normal(5, 5))
         again, _ = parametrizations.Bjorck(5)(image)
@@ -167,6 +170,7 @@ class ParametrizationsTest(LipschitzTestCase):
 
     @parameterized.parameters(
         parametrizations.Bjorck(7),
+        parametrizations.BlockReflector(0.25),
         parametrizations.Cayley(),
         parametrizations.Cholesky(),
         parametrizations.Exponential(4),
@@ -181,7 +185,7 @@ class ParametrizationsTest(LipschitzTestCase):
 
     def test_get_refuses_what_it_does_not_know(self):
         with self.assertRaisesRegex(
-            ValueError, "'bjork'.*'aol', 'bjorck', 'cayley', 'chol"
+            ValueError, "'bjork'.*'aol', 'bjorck', 'block_reflector', 'cayley"
         ):
             parametrizations.get("bjork")
         with self.assertRaisesRegex(TypeError, "Received: 3"):
@@ -218,7 +222,8 @@ class ReprTest(LipschitzTestCase):
         with self.assertRaisesRegex(
             ValueError,
             "`MyDense` needs an orthogonal parametrization: pass one of "
-            r"\['bjorck', 'cayley', 'cholesky', 'exponential', 'qr'\], .* "
+            r"\['bjorck', 'block_reflector', 'cayley', 'cholesky', "
+            r"'exponential', 'qr'\], .* "
             f"Received: parametrization='{name}'",
         ):
             parametrizations.get_orthogonal(name, owner="MyDense")

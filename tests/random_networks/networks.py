@@ -13,6 +13,7 @@ stock = keras.layers
 PARAMETRIZATIONS = (
     "aol",
     "bjorck",
+    "block_reflector",
     "cayley",
     "cholesky",
     "exponential",

@@ -87,13 +87,22 @@ class FourierConv(BaseConv):
         self.downsampling.build((None, *sides, channels))
         self.free_kernel = self.add_weight(
             name="free_kernel",
-            shape=(*self.kernel_size, channels, self.filters),
+            shape=self._free_shape(channels),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             # It stays in float32 under mixed precision, and so do the
             # transforms: in bfloat16 neither would be orthogonal.
             autocast=False,
         )
+
+    def _free_shape(self, channels: int) -> tuple[int, ...]:
+        """Returns the shape of the weight that the kernel comes from."""
+        return (*self.kernel_size, channels, self.filters)
+
+    def _block_kernel(self) -> Tensor:
+        """Returns the free kernel, on images whose blocks are channels."""
+        kernel = ops.convert_to_tensor(self.free_kernel)
+        return split_phases(kernel, self.strides)
 
     @abc.abstractmethod
     def _constrain_spectrum(
@@ -117,8 +126,7 @@ class FourierConv(BaseConv):
             where `in_channels` counts those of a whole block of pixels, one for
             each frequency of `FourierOperator`.
         """
-        kernel = ops.convert_to_tensor(self.free_kernel)
-        kernel = split_phases(kernel, self.strides)
+        kernel = self._block_kernel()
         spectrum = kernel_spectrum(kernel, self._operator.sides)
         return self._constrain_spectrum(*spectrum)
 

@@ -72,7 +72,7 @@ class BaseDense(LipschitzLayer):
         # in bfloat16, its spectral norm would exceed one.
         self.free_kernel = self.add_weight(
             name="free_kernel",
-            shape=(input_dim, self.units),
+            shape=self._free_shape(input_dim),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             autocast=False,
@@ -87,6 +87,10 @@ class BaseDense(LipschitzLayer):
         self.input_spec = keras.layers.InputSpec(
             min_ndim=2, axes={-1: input_dim}
         )
+
+    def _free_shape(self, input_dim: int) -> tuple[int, ...]:
+        """Returns the shape of the weight that the kernel comes from."""
+        return (input_dim, self.units)
 
     @property
     @abc.abstractmethod

@@ -6,6 +6,7 @@ import keras
 
 from keras_lip import parametrizations
 from keras_lip.layers.core.parametrized_dense import ParametrizedDense
+from keras_lip.layers.residual.residual_scale import check_scale
 from keras_lip.parametrizations import Parametrization
 from keras_lip.types import Config
 
@@ -19,10 +20,19 @@ class OrthogonalDense(ParametrizedDense):
     the l2 norm, and it preserves the norm of the gradient unless it widens its
     input.
 
+    With a `residual_scale` the orthogonal kernel is that of the matrix
+    `identity + residual_scale * gamma * W`, with the trained matrix `W` and a
+    trained factor `gamma` of each unit: a deep network of such layers starts
+    near the identity, as a residual network does, and stays orthogonal.
+
+    With `"block_reflector"` and as many units as inputs the free kernel has a
+    share of the columns alone, and the kernel is symmetric.
+
     With `"cayley"`, `"exponential"` and `"qr"` the kernel is orthogonal for
     every free kernel. With `"bjorck"` and `"cholesky"` singular values of zero
-    stay zero, so that the free kernel must have full rank; without it the layer
-    is 1-Lipschitz all the same.
+    stay zero, and with `"block_reflector"` small ones may make others, so that
+    the free kernel must have full rank; without it the layer is 1-Lipschitz all
+    the same.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -38,10 +48,14 @@ class OrthogonalDense(ParametrizedDense):
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
             `"cayley"`.
+        residual_scale: Float or `None`. Factor of the free kernel `W`, if it is
+            to be added to the identity; the paper has one over the root of the
+            number of layers. Defaults to `None`, for the free kernel itself.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If `units` is not a positive integer, if the parametrization
+        ValueError: If `units` is not a positive integer, `residual_scale` is no
+            number, if the parametrization
             is unknown or not orthogonal, or if no bound of the activation is
             known.
 
@@ -60,6 +74,8 @@ class OrthogonalDense(ParametrizedDense):
     Reference:
 
     - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.2
+    - [Hu et al., 2024](https://arxiv.org/abs/2310.02513), for residual
+      parametrization, of `"cholesky"`
     """
 
     guarantee = "orthogonal"
@@ -75,6 +91,7 @@ class OrthogonalDense(ParametrizedDense):
         bias_regularizer: Any = None,
         *,
         parametrization: str | Config | Parametrization = "cayley",
+        residual_scale: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -86,8 +103,19 @@ class OrthogonalDense(ParametrizedDense):
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
+            residual_scale=(
+                None
+                if residual_scale is None
+                else check_scale(residual_scale, "residual_scale")
+            ),
             **kwargs,
         )
         parametrizations.get_orthogonal(
             self.parametrization, owner=type(self).__name__
         )
+
+    def get_config(self) -> Config:
+        return {
+            **super().get_config(),
+            "residual_scale": self.residual_scale,
+        }

@@ -11,6 +11,7 @@ from keras_lip.layers.constrained_kernel import assign_state
 from keras_lip.layers.constrained_kernel import can_move_state
 from keras_lip.layers.constrained_kernel import shrink_kernel
 from keras_lip.layers.core.base_dense import BaseDense
+from keras_lip.operators import pad_zeros
 from keras_lip.parametrizations import Parametrization
 from keras_lip.parametrizations.registry import BY_NAME
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
@@ -32,6 +33,8 @@ class ParametrizedDense(BaseDense):
             `keras_lip.parametrizations.Parametrization`, which gives the kernel
             from the weight `free_kernel`.
         activation: As in `BaseDense`.
+        residual_scale: Float or `None`. Factor of the free kernel, if it is
+            added to the identity.
         **kwargs: As in `BaseDense`.
     """
 
@@ -40,6 +43,8 @@ class ParametrizedDense(BaseDense):
         units: int,
         parametrization: str | Config | Parametrization,
         activation: Any = None,
+        *,
+        residual_scale: float | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(activation, Parametrization) or (
@@ -56,22 +61,47 @@ class ParametrizedDense(BaseDense):
             activation, parametrization = None, activation
         super().__init__(units, activation=activation, **kwargs)
         self.parametrization = parametrizations.get(parametrization)
+        self.residual_scale = residual_scale
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
-        tall = tuple(sorted(self.free_kernel.shape, reverse=True))
+        sides = int(self.free_kernel.shape[0]), self.units
+        tall = tuple(sorted(sides, reverse=True))
         self.state = add_state(self, self.parametrization.initial_state(tall))
+        if self.residual_scale is not None:
+            self.gamma = self.add_weight(
+                name="gamma",
+                shape=(self.units,),
+                initializer="ones",
+                autocast=False,
+            )
+
+    def _free_shape(self, input_dim: int) -> tuple[int, ...]:
+        return self.parametrization.free_shape((input_dim, self.units))
+
+    def _free_matrix(self) -> Tensor:
+        """Returns the matrix that is constrained, of the kernel's shape."""
+        matrix = ops.convert_to_tensor(self.free_kernel)
+        rows, columns = matrix.shape
+        missing = self.units - columns
+        if self.residual_scale is not None:
+            gamma = ops.convert_to_tensor(self.gamma) * self.residual_scale
+            # A reflector is symmetric: its rows are those of the units.
+            gamma = gamma[:, None] if missing else gamma
+            identity = ops.eye(rows, columns, dtype=matrix.dtype)
+            matrix = identity + matrix * gamma
+        return pad_zeros(matrix, [(0, 0), (0, missing)]) if missing else matrix
 
     @property
     def kernel(self) -> Tensor:
-        kernel, _ = self.parametrization(self.free_kernel, self.state)
+        kernel, _ = self.parametrization(self._free_matrix(), self.state)
         return kernel
 
     def _train_multiply(self, inputs: Tensor) -> Tensor:
         if not can_move_state(self.state):
             return ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
         outputs, state = self.parametrization.multiply(
-            inputs, self.free_kernel, self.state
+            inputs, self._free_matrix(), self.state
         )
         assign_state(self.state, state)
         return outputs

@@ -10,9 +10,9 @@ from keras_lip.validation import check_number
 _LARGEST = float(np.finfo("float32").max)
 
 
-def check_scale(scale: Any) -> float:
+def check_scale(scale: Any, name: str = "scale") -> float:
     """Returns the factor of a residual, which is a float32 number."""
-    return check_number("scale", scale, -_LARGEST, _LARGEST)
+    return check_number(name, scale, -_LARGEST, _LARGEST)
 
 
 def small_initializer(initializer: Any) -> Any:

@@ -16,6 +16,7 @@ from keras_lip.layers import SVCMConv2D
 from keras_lip.layers.registry import CONVOLUTIONS as BY_METHOD
 from keras_lip.layers.registry import RESIDUAL_BLOCKS
 from keras_lip.layers.registry import current_name
+from keras_lip.parametrizations import BlockReflector
 from keras_lip.parametrizations import Parametrization
 from keras_lip.validation import check_known
 
@@ -67,6 +68,12 @@ class Options:
                 f"convolution={self.convolution!r}"
             )
         check_known("convolution", self.convolution, CONVOLUTIONS)
+        if isinstance(self.parametrization, BlockReflector):
+            raise ValueError(
+                "A trained kernel cannot start a block reflector, whose image "
+                "is far from it. Pass another parametrization, such as "
+                f"'cayley'. Received: parametrization={self.parametrization!r}"
+            )
         activation = current_name(self.activation)
         check_known("activation", activation, ("keep", "max_min"))
         object.__setattr__(self, "activation", activation)
