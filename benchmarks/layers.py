@@ -56,14 +56,14 @@ _FOURIER_FLOOR = 4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2
 # A residual block is two convolutions; the other methods are one.
 _FLOORS = {
     **dict.fromkeys(RESIDUAL_BLOCKS, 2.0),
-    **dict.fromkeys(("cayley", "lot"), _FOURIER_FLOOR),
+    **dict.fromkeys(("bro", "cayley", "lot"), _FOURIER_FLOOR),
 }
 
 
 def _make_candidate(method: str, **arguments: Any) -> Candidate:
     def make(mode: str) -> keras.layers.Layer:
         # In the Fourier domain there are no zeros to pad with.
-        if method in ("cayley", "lot"):
+        if method in ("bro", "cayley", "lot"):
             mode = "circular"
         return _METHODS[method](
             CHANNELS, KERNEL_SIZE, padding_mode=mode, **arguments

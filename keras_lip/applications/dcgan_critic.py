@@ -39,12 +39,12 @@ def DCGANCritic(
     Args:
         input_shape: Height, width and channels of an image. Sides must be
             multiples of 16. Defaults to `(64, 64, 3)`.
-        convolution: `"bcop"`, `"aol"`, `"cayley"`, `"lot"`, `"ossn"`, `"rko"`,
-            `"soc"` or `"svcm"`, or of residual blocks `"convex_potential"` or
-            `"sll"`. Defaults to `"bcop"`.
-        activation: `"max_min"`, `"absolute_value"`, `"full_sort"`,
-            `"group_sort"` (of pairs), `"householder"` or `"relu"`. Defaults to
-            `"max_min"`.
+        convolution: `"bcop"`, `"aol"`, `"bro"`, `"cayley"`, `"lot"`, `"ossn"`,
+            `"rko"`, `"soc"` or `"svcm"`, or of residual blocks
+            `"convex_potential"` or `"sll"`. Defaults to `"bcop"`.
+        activation: `"max_min"`, `"absolute_value"`, `"beta_abs"`,
+            `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
+            `"relu"`. Defaults to `"max_min"`.
         width: Positive integer. Number of channels of the first convolution.
             Defaults to `64`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to

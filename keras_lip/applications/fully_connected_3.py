@@ -32,8 +32,8 @@ def FullyConnected3(
             to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         activation: `"group_sort"` (of pairs), as in the papers,
-            `"absolute_value"`, `"full_sort"`, `"householder"`, `"max_min"` or
-            `"relu"`. Defaults to `"group_sort"`.
+            `"absolute_value"`, `"beta_abs"`, `"full_sort"`, `"householder"`,
+            `"max_min"` or `"relu"`. Defaults to `"group_sort"`.
         parametrization: Orthogonal parametrization of the dense layers. In the
             papers it is `"bjorck"`. Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the papers, `"unit_norm"`, `"curvature"` or

@@ -49,12 +49,12 @@ def LargeConvNet(
         input_shape: Height, width and channels of an image. Sides must be
             multiples of four. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
-        convolution: `"bcop"`, `"aol"`, `"cayley"`, `"lot"`, `"ossn"`, `"rko"`,
-            `"soc"` or `"svcm"`, or of residual blocks `"convex_potential"` or
-            `"sll"`. Defaults to `"bcop"`.
+        convolution: `"bcop"`, `"aol"`, `"bro"`, `"cayley"`, `"lot"`, `"ossn"`,
+            `"rko"`, `"soc"` or `"svcm"`, or of residual blocks
+            `"convex_potential"` or `"sll"`. Defaults to `"bcop"`.
         activation: `"max_min"`, as in the papers, `"absolute_value"`,
-            `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
-            `"relu"`. Defaults to `"max_min"`.
+            `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
+            `"householder"` or `"relu"`. Defaults to `"max_min"`.
         parametrization: Orthogonal parametrization of the dense layers:
             `"cayley"`, as in Trockman & Kolter, or another. It is `"bjorck"` in
             Li et al. Defaults to `"cayley"`.

@@ -56,12 +56,12 @@ def LipConvNet(
         input_shape: Height, width and channels of an image. Sides must be
             multiples of 32. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
-        convolution: `"soc"`, as in the paper, `"aol"`, `"bcop"`, `"cayley"`,
-            `"lot"`, `"ossn"`, `"rko"` or `"svcm"`, or of residual blocks
-            `"convex_potential"` or `"sll"`. Defaults to `"soc"`.
+        convolution: `"soc"`, as in the paper, `"aol"`, `"bcop"`, `"bro"`,
+            `"cayley"`, `"lot"`, `"ossn"`, `"rko"` or `"svcm"`, or of residual
+            blocks `"convex_potential"` or `"sll"`. Defaults to `"soc"`.
         activation: `"max_min"`, as in the paper, `"absolute_value"`,
-            `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
-            `"relu"`. Defaults to `"max_min"`.
+            `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
+            `"householder"` or `"relu"`. Defaults to `"max_min"`.
         pooling: `"max"` or `"projection"`, of two halves of the channels, or
             `"truncation"`, by a convolution to half of the channels and an
             activation. Defaults to `"max"`.

@@ -49,12 +49,12 @@ def ResNet9(
         input_shape: Height, width and channels of an image. Sides must be
             multiples of 16. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
-        convolution: `"cayley"`, `"aol"`, `"bcop"`, `"lot"`, `"ossn"`, `"rko"`,
-            `"soc"` or `"svcm"`, or of residual blocks `"convex_potential"` or
-            `"sll"`. Defaults to `"cayley"`.
+        convolution: `"cayley"`, `"aol"`, `"bcop"`, `"bro"`, `"lot"`, `"ossn"`,
+            `"rko"`, `"soc"` or `"svcm"`, or of residual blocks
+            `"convex_potential"` or `"sll"`. Defaults to `"cayley"`.
         activation: `"max_min"`, as in the paper, `"absolute_value"`,
-            `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
-            `"relu"`. Defaults to `"max_min"`.
+            `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
+            `"householder"` or `"relu"`. Defaults to `"max_min"`.
         parametrization: Orthogonal parametrization of the dense layers.
             Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the paper, `"unit_norm"`, `"curvature"` or

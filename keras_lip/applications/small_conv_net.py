@@ -44,12 +44,12 @@ def SmallConvNet(
         input_shape: Height, width and channels of an image. Sides must be
             multiples of four. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
-        convolution: `"bcop"`, `"aol"`, `"cayley"`, `"lot"`, `"ossn"`, `"rko"`,
-            `"soc"` or `"svcm"`, or of residual blocks `"convex_potential"` or
-            `"sll"`. Defaults to `"bcop"`.
+        convolution: `"bcop"`, `"aol"`, `"bro"`, `"cayley"`, `"lot"`, `"ossn"`,
+            `"rko"`, `"soc"` or `"svcm"`, or of residual blocks
+            `"convex_potential"` or `"sll"`. Defaults to `"bcop"`.
         activation: `"max_min"`, as in the paper, `"absolute_value"`,
-            `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
-            `"relu"`. Defaults to `"max_min"`.
+            `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
+            `"householder"` or `"relu"`. Defaults to `"max_min"`.
         parametrization: Orthogonal parametrization of the dense layers. In the
             paper it is `"bjorck"`. Defaults to `"cayley"`.
         head: `"orthogonal"`, as in the paper, `"unit_norm"`, `"curvature"` or

@@ -5,6 +5,7 @@ and written down with stock Keras layers.
 """
 
 from keras_lip.layers.activations.absolute_value import AbsoluteValue
+from keras_lip.layers.activations.beta_abs import BetaAbs
 from keras_lip.layers.activations.full_sort import FullSort
 from keras_lip.layers.activations.group_sort import GroupSort
 from keras_lip.layers.activations.householder import Householder
@@ -57,6 +58,7 @@ from keras_lip.layers.reshaping.invertible_upsampling2d import (
     InvertibleUpsampling2D,
 )
 from keras_lip.layers.reshaping.pad_channels import PadChannels
+from keras_lip.layers.reshaping.spatial_shift2d import SpatialShift2D
 from keras_lip.layers.reshaping.truncate_channels import TruncateChannels
 from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
@@ -67,6 +69,7 @@ from keras_lip.layers.residual.convex_potential_dense import (
 from keras_lip.layers.residual.convex_potential_expansion import (
     ConvexPotentialExpansion,
 )
+from keras_lip.layers.residual.lip_next_block import LipNeXtBlock
 from keras_lip.layers.residual.lipschitz_residual_conv2d import (
     LipschitzResidualConv2D,
 )
@@ -89,6 +92,7 @@ __all__ = (
     "BCOPConv2DTranspose",
     "BROConv2D",
     "BatchCentering",
+    "BetaAbs",
     "CayleyConv2D",
     "ConvexAdd",
     "ConvexPotentialConv2D",
@@ -108,6 +112,7 @@ __all__ = (
     "LOTConv2D",
     "LayerStack",
     "LinfDense",
+    "LipNeXtBlock",
     "LipschitzConcatenate",
     "LipschitzDense",
     "LipschitzLayer",
@@ -131,6 +136,7 @@ __all__ = (
     "ScaledAveragePooling2D",
     "SkewFlowConv2D",
     "SkewFlowDense",
+    "SpatialShift2D",
     "TruncateChannels",
     "UnitNormDense",
     "get",

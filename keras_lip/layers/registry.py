@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import keras
 
 from keras_lip.layers.activations.absolute_value import AbsoluteValue
+from keras_lip.layers.activations.beta_abs import BetaAbs
 from keras_lip.layers.activations.full_sort import FullSort
 from keras_lip.layers.activations.group_sort import GroupSort
 from keras_lip.layers.activations.householder import Householder
@@ -43,6 +44,7 @@ Classes = Mapping[str, type[keras.layers.Layer]]
 
 ACTIVATIONS: Classes = {
     "absolute_value": AbsoluteValue,
+    "beta_abs": BetaAbs,
     "full_sort": FullSort,
     "group_sort": GroupSort,
     "householder": Householder,
@@ -106,9 +108,10 @@ def get(name: str) -> type[keras.layers.Layer]:
             `"aol"`, `"bcop"`, `"bro"`, `"cayley"`, `"convex_potential"`,
             `"lot"`, `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`; of a norm
             that is measured, and not held, `"free"` or `"lipschitz_residual"`.
-            An activation: `"absolute_value"`, `"full_sort"`, `"group_sort"`,
-            `"householder"`, `"max_min"` or `"relu"`. A dense layer: `"linf"`,
-            `"lipschitz"`, `"orthogonal"`, `"sandwich"` or `"unit_norm"`.
+            An activation: `"absolute_value"`, `"beta_abs"`, `"full_sort"`,
+            `"group_sort"`, `"householder"`, `"max_min"` or `"relu"`. A dense
+            layer: `"linf"`, `"lipschitz"`, `"orthogonal"`, `"sandwich"` or
+            `"unit_norm"`.
 
     Returns:
         The class. A convolution is to be called with `filters` and

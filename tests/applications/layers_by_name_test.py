@@ -85,6 +85,7 @@ class ConvolveTest(LipschitzTestCase):
 class OptionsTest(LipschitzTestCase):
     @parameterized.parameters(
         ("absolute_value", "AbsoluteValue"),
+        ("beta_abs", "BetaAbs"),
         ("full_sort", "FullSort"),
         ("group_sort", "GroupSort"),
         ("householder", "Householder"),
@@ -115,8 +116,8 @@ class OptionsTest(LipschitzTestCase):
         with self.assertRaisesRegex(
             ValueError,
             "Unknown activation: 'tanh'. The known ones are: "
-            "'absolute_value', 'full_sort', 'group_sort', 'householder', "
-            "'max_min', 'relu'",
+            "'absolute_value', 'beta_abs', 'full_sort', 'group_sort', "
+            "'householder', 'max_min', 'relu'",
         ):
             make_activation("tanh")
         with self.assertRaisesRegex(
