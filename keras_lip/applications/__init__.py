@@ -4,21 +4,27 @@ Each function returns an untrained `LipschitzSequential` or `LipschitzModel` of
 the published sizes.
 """
 
+from keras_lip.applications.bro_net import BRONet
 from keras_lip.applications.convex_potential_net import ConvexPotentialNet
 from keras_lip.applications.dcgan_critic import DCGANCritic
 from keras_lip.applications.fully_connected_3 import FullyConnected3
 from keras_lip.applications.large_conv_net import LargeConvNet
+from keras_lip.applications.li_res_net import LiResNet
 from keras_lip.applications.lip_conv_net import LipConvNet
+from keras_lip.applications.lip_next import LipNeXt
 from keras_lip.applications.res_net_9 import ResNet9
 from keras_lip.applications.sll_net import SLLNet
 from keras_lip.applications.small_conv_net import SmallConvNet
 
 __all__ = (
+    "BRONet",
     "ConvexPotentialNet",
     "DCGANCritic",
     "FullyConnected3",
     "LargeConvNet",
+    "LiResNet",
     "LipConvNet",
+    "LipNeXt",
     "ResNet9",
     "SLLNet",
     "SmallConvNet",

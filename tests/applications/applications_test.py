@@ -11,21 +11,27 @@ pytestmark = pytest.mark.slow
 
 # Multiples of the sides of images, and the arguments that make small networks.
 IMAGES = {
+    "BRONet": 8,
     "ConvexPotentialNet": 4,
     "DCGANCritic": 16,
     "LargeConvNet": 4,
+    "LiResNet": 8,
     "LipConvNet": 32,
     "ResNet9": 16,
     "SLLNet": 4,
     "SmallConvNet": 4,
 }
+MEASURED = {"depth": 1, "width": 4, "dense_depth": 1, "units": 4}
 BLOCKS = {"depth": 1, "channels": 4, "linear_depth": 1, "hidden_units": 4}
 SMALL = {
+    "BRONet": MEASURED,
     "ConvexPotentialNet": BLOCKS,
     "DCGANCritic": {"width": 2},
     "FullyConnected3": {"units": 4},
     "LargeConvNet": {"width": 2, "units": 4},
+    "LiResNet": MEASURED,
     "LipConvNet": {"depth": 5, "width": 2},
+    "LipNeXt": {"depth": 1, "width": 4},
     "ResNet9": {"width": 2, "units": 4},
     "SLLNet": BLOCKS,
     "SmallConvNet": {"width": 2, "units": 4},

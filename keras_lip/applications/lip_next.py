@@ -1,0 +1,129 @@
+"""The networks of shifts and orthogonal matrices."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_lip.applications.image_input import check_image_shape
+from keras_lip.applications.layers_by_name import make_head
+from keras_lip.applications.stem_and_neck import repeat_block
+from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
+from keras_lip.layers.pooling.global_l2_norm_pooling2d import (
+    GlobalL2NormPooling2D,
+)
+from keras_lip.layers.reshaping.invertible_downsampling2d import (
+    InvertibleDownsampling2D,
+)
+from keras_lip.layers.residual.lip_next_block import LipNeXtBlock
+from keras_lip.models.lipschitz_sequential import LipschitzSequential
+from keras_lip.parametrizations import Parametrization
+from keras_lip.types import Config
+from keras_lip.validation import check_positive_integer
+
+
+def LipNeXt(
+    input_shape: Sequence[int] = (32, 32, 3),
+    classes: int = 10,
+    depth: int = 32,
+    width: int = 1024,
+    patch_size: int = 2,
+    beta: float = 0.5,
+    ratio: float = 1 / 8,
+    parametrization: str | Config | Parametrization = "cayley",
+    padding_mode: str = "circular",
+    head: str = "unit_norm",
+    scan_blocks: bool = False,
+    name: str | None = None,
+) -> LipschitzSequential:
+    """Makes a network of shifts and orthogonal matrices (LipNeXt).
+
+    Patches of the image become vectors of `width` channels, by an orthogonal
+    matrix. `depth` blocks of shifts and matrices follow, see
+    `keras_lip.layers.LipNeXtBlock`, the l2 norm of each channel over the image,
+    and the head. There is no convolution. The published networks on CIFAR-10
+    and -100 have a depth of 32, and are named by it and by their width:
+
+    | network    | `width` | parameters          |
+    |------------|---------|---------------------|
+    | L32W1024   | 1024    | 67 M, `64 * 2**20`  |
+    | L32W2048   | 2048    | 268 M, `256 * 2**20`|
+
+    Up to the head the network is 1-Lipschitz in the l2 norm, and preserves the
+    norm of gradients behind its first matrix.
+
+    The authors train the matrices on the manifold of orthogonal ones; here they
+    come from free matrices by a parametrization, which is computed in every
+    training step. The patches are ours: what the paper makes of the image first
+    is not known here.
+
+    Args:
+        input_shape: Height, width and channels of an image. Sides must be
+            multiples of `patch_size`, and at least twice as long. Defaults to
+            `(32, 32, 3)`.
+        classes: Positive integer. Number of outputs. Defaults to `10`.
+        depth: Positive integer. Number of blocks. Defaults to `32`.
+        width: Positive integer, at least 4. Number of channels. Defaults to
+            `1024`.
+        patch_size: Positive integer. Sides of a patch. Defaults to `2`.
+        beta: Float between 0 and 1. Share of the channels that the activation
+            replaces by their moduli. Defaults to `0.5`.
+        ratio: Float, greater than 0 and at most 1 / 4. Share of the channels
+            that is shifted in each of the four directions; in the paper an
+            eighth or a sixteenth. Defaults to `1 / 8`.
+        parametrization: Orthogonal parametrization of the matrices. Defaults to
+            `"cayley"`.
+        padding_mode: `"circular"`, as in the paper, or `"zeros"`, of the
+            shifts. Defaults to `"circular"`.
+        head: `"unit_norm"`, as in the papers, `"orthogonal"`, `"truncation"` or
+            `"curvature"`. Defaults to `"unit_norm"`.
+        scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
+            `keras_lip.layers.LayerStack`, which is compiled once however deep
+            the network is. The function is the same. Defaults to `False`.
+        name: Name of the model. Defaults to `None`.
+
+    Returns:
+        A `keras_lip.models.LipschitzSequential`, not compiled.
+
+    Raises:
+        ValueError: If an argument is none of these, or the images do not fit.
+
+    Example:
+
+    >>> model = keras_lip.applications.LipNeXt((8, 8, 3), depth=2, width=8)
+    >>> model.output_shape
+    (None, 10)
+
+    Reference:
+
+    - [Hu et al., 2026](https://arxiv.org/abs/2601.18513), on the network
+    """
+    for key, value in {
+        "depth": depth,
+        "width": width,
+        "patch_size": patch_size,
+    }.items():
+        check_positive_integer(key, value)
+
+    def make_block() -> list[keras.layers.Layer]:
+        return [
+            LipNeXtBlock(
+                beta,
+                ratio,
+                parametrization=parametrization,
+                padding_mode=padding_mode,
+                data_format="channels_last",
+            )
+        ]
+
+    patches = InvertibleDownsampling2D(patch_size, data_format="channels_last")
+    return LipschitzSequential(
+        [
+            keras.Input(check_image_shape(input_shape, patch_size)),
+            *([patches] if patch_size > 1 else []),
+            OrthogonalDense(width, parametrization=parametrization),
+            *repeat_block(make_block, depth, scan_blocks),
+            GlobalL2NormPooling2D(data_format="channels_last"),
+            make_head(head, classes),
+        ],
+        name=name,
+    )
