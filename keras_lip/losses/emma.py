@@ -28,7 +28,8 @@ class EMMA(ShiftedLoss):
     Args:
         epsilon: Float, at least zero. Norm of the perturbations, in l2. It may
             be set later, `loss.epsilon = 0.2`, and by
-            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps.
+            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps of a
+            `LipschitzModel`.
             Defaults to `36 / 255`.
         lipschitz_bound: Float or `None`. Constant of the logits together, in a
             model that is not a `LipschitzModel`; each margin then has the

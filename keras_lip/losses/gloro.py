@@ -33,7 +33,8 @@ class GloRo(CertifiedLoss):
     Args:
         epsilon: Float, at least zero. Norm of the perturbations, in l2. It may
             be set later, `loss.epsilon = 0.2`, and by
-            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps.
+            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps of a
+            `LipschitzModel`.
             Defaults to `36 / 255`.
         kl_weight: Float, at least 0. Factor of the divergence. Defaults to
             `1.0`.

@@ -33,7 +33,8 @@ class LogitAnnealing(ShiftedLoss):
     Args:
         epsilon: Float, at least zero. Norm of the perturbations, in l2. It may
             be set later, `loss.epsilon = 0.2`, and by
-            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps.
+            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps of a
+            `LipschitzModel`.
             Defaults to `36 / 255`.
         offset: Float. What is taken from the logit of the label. Defaults to
             `2.0`.

@@ -9,6 +9,7 @@ from keras_lip import models
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.models.pair_estimate import PairEstimate
 from keras_lip.program import freeze
+from keras_lip.program.nodes.affine import Affine
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -16,6 +17,17 @@ from tests.lipschitz_test_case import to_numpy
 def proven_pairs(model):
     program = freeze(model)
     return bound_pairs(program, program.bounds("l2")).matrix
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Thrice(layers.LipschitzLayer):
+    """A layer of another bound than one, which says what it is."""
+
+    def call(self, inputs):
+        return 3.0 * inputs
+
+    def freeze(self, *inputs):
+        return inputs[0].then(Affine(np.asarray(3.0), np.zeros(())))
 
 
 class PairEstimateTest(LipschitzTestCase):
@@ -114,6 +126,32 @@ class PairEstimateTest(LipschitzTestCase):
         self.check(model)
         moved = to_numpy(stack.non_trainable_weights[0])
         self.assertTrue((np.abs(moved - states[0]).max(axis=(1, 2)) > 0).all())
+
+    def test_stack_counts_layers_of_keras(self):
+        blocks = [layers.LipschitzResidualDense(4), keras.layers.Rescaling(0.5)]
+        model = models.LipschitzSequential(
+            [
+                keras.Input((4,)),
+                layers.LayerStack(blocks, 2),
+                layers.UnitNormDense(3),
+            ]
+        )
+        for weight in model.layers[0].trainable_weights:
+            weight.assign(self.normal(*weight.shape))
+        self.check(model)
+        loose = layers.LayerStack(keras.layers.Dense(4), 2)
+        model = models.LipschitzSequential(
+            [keras.Input((4,)), loose, layers.UnitNormDense(3)]
+        )
+        model.compile("sgd", losses.EMMA(0.1))
+        with self.assertRaisesRegex(ValueError, "`LayerStack` has weights"):
+            model.fit(np.ones((6, 4)), np.arange(6) % 3, verbose=0)
+
+    def test_a_layer_of_ones_own_is_bounded(self):
+        model = models.LipschitzSequential(
+            [keras.Input((4,)), Thrice(), layers.UnitNormDense(3)]
+        )
+        self.check(model)
 
     def test_loss_of_a_step_is_that_of_the_constants(self):
         for kwargs in ({"run_eagerly": True}, {}):

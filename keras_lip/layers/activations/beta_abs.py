@@ -84,9 +84,14 @@ class BetaAbs(LipschitzLayer):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
+        if x.shape is None:
+            raise ValueError(
+                f"Layer '{self.name}' of type `BetaAbs` is not built, so that "
+                "its number of channels is not known. Call it on a batch of "
+                "data first."
+            )
         axis = self.axis if self.axis < 0 else self.axis - 1
-        channels = (x.shape or ())[axis]
-        slopes = moduli_slopes(int(channels or 0), self.beta)
+        slopes = moduli_slopes(int(x.shape[axis] or 0), self.beta)
         return x.then(Rectify(along_axis(x, self.axis, slopes), None))
 
     def get_config(self) -> Config:

@@ -14,6 +14,7 @@ from keras_lip.held_values import holding_values
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.layers.lipschitz_layer import fixed_weights
+from keras_lip.program import freeze_layer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.registry import find_norms
 from keras_lip.proofs.norms import NORMS
@@ -222,8 +223,7 @@ class LayerStack(LipschitzLayer):
             ]
             with keras.StatelessScope(state_mapping=mapping) as scope:
                 for layer in block.layers:
-                    if isinstance(layer, LipschitzLayer):
-                        bound = bound * layer._estimate_bound(training)
+                    bound = bound * _estimate_part(layer, training)
             moved.append(
                 [scope.get_current_value(weight) for weight, _ in mapping]
             )
@@ -323,6 +323,20 @@ class LayerStack(LipschitzLayer):
             return outputs, moved
 
         return step
+
+
+def _estimate_part(layer: Any, training: bool) -> Any:
+    """Returns what a loss takes for the bound of a layer of a block."""
+    if isinstance(layer, LipschitzLayer):
+        return layer._estimate_bound(training)
+    if layer.weights:
+        raise ValueError(
+            f"Layer '{layer.name}' of type `{type(layer).__name__}` of a "
+            "`LayerStack` has weights, and its norm is neither held nor "
+            "estimated in a step, as the loss needs it. Use a layer of "
+            "`keras_lip.layers` instead."
+        )
+    return freeze_layer(layer).bounds("l2").output
 
 
 def _copy_layers(

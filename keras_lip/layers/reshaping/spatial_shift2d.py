@@ -112,9 +112,14 @@ class SpatialShift2D(LipschitzLayer):
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
-        last = self.data_format == "channels_last"
-        channels = (x.shape or (0,) * 3)[-1 if last else 0]
-        moves = list_moves(int(channels or 0), self.ratio, self.shift)
+        if x.shape is None:
+            raise ValueError(
+                f"Layer '{self.name}' of type `SpatialShift2D` is not built, "
+                "so that its number of channels is not known. Call it on a "
+                "batch of data first."
+            )
+        axis = -1 if self.data_format == "channels_last" else 0
+        moves = list_moves(int(x.shape[axis] or 0), self.ratio, self.shift)
         return on_images(x, self, Shift(moves, self.padding_mode == "circular"))
 
     def get_config(self) -> Config:

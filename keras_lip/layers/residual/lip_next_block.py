@@ -148,7 +148,6 @@ class LipNeXtBlock(LipschitzLayer):
     def build(self, input_shape: Shape) -> None:
         sides, channels = self._split_shape(input_shape)
         check_moves(self, sides, channels, self.shift, input_shape)
-        self._moves = list_moves(channels, self.ratio, self.shift)
         self._free, self._states = [], []
         for name in ("rotation", "kernel"):
             self._free.append(
@@ -184,8 +183,13 @@ class LipNeXtBlock(LipschitzLayer):
                 initializer=self.bias_initializer,
                 regularizer=self.bias_regularizer,
             )
-        axis = -1 if self.data_format == "channels_last" else 1
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
+        axis = 3 if self.data_format == "channels_last" else 1
+        axes = {axis: channels}
+        if self.use_position:
+            # A side of one would be repeated for the numbers of all pixels,
+            # which takes a norm with it.
+            axes = dict(enumerate(input_shape[1:], start=1))
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes=axes)
 
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
         """Returns the matrices before and after the shift, `R` and `R^T M`.
@@ -223,7 +227,8 @@ class LipNeXtBlock(LipschitzLayer):
             images = images + self.position
         images = ops.matmul(images, before)
         circular = self.padding_mode == "circular"
-        images = shift_channels(images, self._moves, circular, ops)
+        moves = list_moves(images.shape[-1], self.ratio, self.shift)
+        images = shift_channels(images, moves, circular, ops)
         images = ops.matmul(images, after)
         if self.use_bias:
             images = images + self.bias
@@ -250,7 +255,8 @@ class LipNeXtBlock(LipschitzLayer):
             images = images.then(translate(read_kernel(self, self.position)))
         images = images.then(Dense(read_kernel(self, before), None))
         circular = self.padding_mode == "circular"
-        images = images.then(Shift(self._moves, circular))
+        moves = list_moves(before.shape[0], self.ratio, self.shift)
+        images = images.then(Shift(moves, circular))
         images = images.then(Dense(read_kernel(self, after), bias))
         images = images.then(Rectify(slopes.reshape(1, 1, -1), None))
         return channels_back(images, self)

@@ -102,10 +102,9 @@ class LipschitzResidualConv2D(ExplicitConv):
         scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        self.scale = check_scale(scale)
         super().__init__(
             2,
-            Residual(self.scale),
+            Residual(check_scale(scale)),
             filters,
             kernel_size,
             padding=padding,
@@ -119,6 +118,16 @@ class LipschitzResidualConv2D(ExplicitConv):
             padding_mode=padding_mode,
             **kwargs,
         )
+
+    @property
+    def scale(self) -> float:
+        """The factor of the convolution."""
+        found: float = self.kernel_map.scale  # type: ignore[attr-defined]
+        return found
+
+    @scale.setter
+    def scale(self, value: float) -> None:
+        self.kernel_map.scale = check_scale(value)  # type: ignore[attr-defined]
 
     def get_config(self) -> Config:
         config = super().get_config()

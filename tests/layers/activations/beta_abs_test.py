@@ -49,3 +49,5 @@ class BetaAbsTest(LipschitzTestCase):
                 layers.BetaAbs(beta)
         with self.assertRaisesRegex(ValueError, "`axis` of layer"):
             layers.BetaAbs(axis=0)(np.ones((2, 3)))
+        with self.assertRaisesRegex(ValueError, "is not built"):
+            layers.BetaAbs().lipschitz_bound()

@@ -105,3 +105,5 @@ class SpatialShift2DTest(ConvolutionTestCase):
             layers.SpatialShift2D()(np.ones((1, 4, 4, 3)))
         with self.assertRaisesRegex(ValueError, "longer than `shift`"):
             layers.SpatialShift2D(shift=4)(np.ones((1, 4, 6, 8)))
+        with self.assertRaisesRegex(ValueError, "is not built"):
+            layers.SpatialShift2D().lipschitz_bound()

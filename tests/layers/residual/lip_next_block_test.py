@@ -95,6 +95,19 @@ class LipNeXtBlockTest(ConvolutionTestCase):
             layers.LipNeXtBlock()(inputs)
         layers.LipNeXtBlock(use_position=False)(inputs)
 
+    def test_images_that_would_be_repeated_are_refused(self):
+        # Repeated for four rows, an image of one has twice the norm.
+        block = layers.LipNeXtBlock()
+        block.build((None, 4, 6, 8))
+        for sides in ((1, 6), (4, 1), (4, 7)):
+            with self.assertRaisesRegex(ValueError, "axis [12]"):
+                block(np.ones((2, *sides, 8)))
+        block = layers.LipNeXtBlock(use_position=False)
+        block.build((None, 4, 6, 8))
+        self.assertEqual(
+            tuple(block(np.ones((2, 3, 9, 8))).shape), (2, 3, 9, 8)
+        )
+
 
 @keras.saving.register_keras_serializable(package="tests")
 class Counting(parametrizations.Cayley):

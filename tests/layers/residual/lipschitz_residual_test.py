@@ -129,6 +129,8 @@ class LipschitzResidualConv2DTest(ConvolutionTestCase):
         layer = cls(2, 3, **kwargs)
         self.build(layer, (6, 6), 2)
         values = self.singular_values(self.matrix_of(layer, (6, 6), 2))
+        for _ in range(30):
+            layer._estimate_bound(training=True)
         estimate = float(to_numpy(layer._estimate_bound(training=False)))
         self.assertAlmostEqual(estimate, values.max(), delta=1e-3)
         self.assertLessEqual(estimate, layer.lipschitz_bound() * (1 + 1e-6))
@@ -181,6 +183,19 @@ class LipschitzResidualConv2DTest(ConvolutionTestCase):
             step = self.normal(*kernel.shape, scale=1e-2)
             change = (exact(kernel + step) - exact(kernel - step)) / 2
             self.assertAlmostEqual(change, np.sum(slope * step), delta=2e-3)
+
+    def test_scale_is_that_which_runs(self):
+        layer = layers.LipschitzResidualConv2D(1, 1, scale=1.0)
+        layer.build((None, 2, 2, 1))
+        layer.free_kernel.assign(np.ones((1, 1, 1, 1)))
+        layer.scale = 3.0
+        self.assertEqual(layer.get_config()["scale"], 3.0)
+        self.assertAlmostEqual(layer.lipschitz_bound(), 4.0, delta=1e-6)
+        self.assertAllClose(
+            layer(np.ones((1, 2, 2, 1))), np.full((1, 2, 2, 1), 4)
+        )
+        with self.assertRaisesRegex(ValueError, "`scale`"):
+            layer.scale = float("inf")
 
     def test_data_formats_agree(self):
         self.check_data_formats_agree(
