@@ -118,6 +118,8 @@ class LipschitzResidualDense(BaseDense):
             initializer=start_vector,
             trainable=False,
             autocast=False,
+            # It is of weights alone: the same on every replica.
+            aggregation="only_first_replica",
         )
 
     @property
