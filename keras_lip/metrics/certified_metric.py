@@ -26,7 +26,8 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     A metric in the `compile` of a `LipschitzModel` or `LipschitzSequential` is
     bound to that model. At the start of every evaluation, after all callbacks,
     and of training, the model is frozen and its constants are proven; during
-    training those of a `UnitNormDense` or `Dense` last layer follow its kernel.
+    training those of a `UnitNormDense` or `Dense` last layer follow its kernel,
+    and all of them the estimates of a loss such as `keras_lip.losses.EMMA`.
     An evaluation runs a few inputs besides those that it is given, whose
     answers are held against the frozen program, and is refused if they differ,
     or if weights change before it ends. The value after an evaluation is that
@@ -102,9 +103,20 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         rounded = _float32_up(bounds.matrix)
         self._constants(len(rounded)).assign(rounded)
 
-    def follow_head(self) -> None:
-        """Estimates, in a training step, the constants of a moving head."""
-        if self._bounds is None or self._head is None:
+    def follow_head(self, estimate: Tensor | None = None) -> None:
+        """Estimates, in a training step, the constants of a moving head.
+
+        Args:
+            estimate: Tensor of shape `(classes, classes)`, or `None`. What a
+                loss takes for all constants in the l2 norm, those of a moving
+                trunk included. Defaults to `None`.
+        """
+        if self._bounds is None:
+            return
+        if estimate is not None and self._bounds.norm == "l2":
+            self._pair_bounds.assign(ops.stop_gradient(estimate))
+            return
+        if self._head is None:
             return
         kernel = ops.cast(self._head.kernel, "float32")
         kernel = ops.stop_gradient(kernel)

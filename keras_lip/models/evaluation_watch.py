@@ -120,10 +120,15 @@ class EvaluationWatch:
         machine = Machine(_arithmetic(program), sharp=False)
         (self._expected,) = program.enclose(self._probes, machine)
 
-    def follow_heads(self) -> None:
-        """Estimates, in a training step, the constants of a moving head."""
+    def follow_heads(self, estimates: dict[int, Any]) -> None:
+        """Estimates, in a training step, the constants of a moving head.
+
+        Args:
+            estimates: Dict of the number of an output to the constants that a
+                loss takes for its margins.
+        """
         for metric in self._metrics:
-            metric.follow_head()
+            metric.follow_head(estimates.get(self._output))
 
     def run_probes(self) -> None:
         """Runs the probes in a step of an evaluation, if they are due."""

@@ -340,9 +340,11 @@ class LipschitzMixin:
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
+        estimates: dict[int, Any] = {}
         with contextlib.ExitStack() as stack:
             for each, estimate in self._certifying.estimates:
                 constants = estimate.compute(training)
+                estimates[estimate.output] = constants
                 stack.enter_context(each.using_constants(constants))
             loss = super().compute_loss(  # type: ignore[misc]
                 x, y, y_pred, sample_weight, training=training
@@ -351,7 +353,7 @@ class LipschitzMixin:
         # variables of metrics.
         for watch in self._certifying.watches:
             if training:
-                watch.follow_heads()
+                watch.follow_heads(estimates)
             else:
                 watch.run_probes()
         return loss

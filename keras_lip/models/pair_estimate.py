@@ -70,7 +70,7 @@ class PairEstimate:
 
     def __init__(self, model: keras.Model, output: int = 0) -> None:
         self._model = weakref.ref(model)
-        self._output = output
+        self.output = output
         self._head: Any = None
         # Of each tensor, from the inputs on; the last one counts.
         self._steps: list[_Step] = []
@@ -116,7 +116,7 @@ class PairEstimate:
             _Step((), lambda _, training: 1.0, None) for _ in graph.inputs
         ]
         start = [_Place(i, tensor) for i, tensor in enumerate(graph.inputs)]
-        end = run_graph(graph, start, self._visit)[self._output]
+        end = run_graph(graph, start, self._visit)[self.output]
         self._classes = end.tensor.shape[-1] or 0
         if len(end.tensor.shape) != 2 or self._classes < 2:
             raise ValueError(

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_lip import layers
 from keras_lip import losses
+from keras_lip import metrics
 from keras_lip import models
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.models.pair_estimate import PairEstimate
@@ -181,6 +182,28 @@ class PairEstimateTest(LipschitzTestCase):
         model.fit(np.zeros((32, 6)), self.y, epochs=30, verbose=0)
         self.assertAllClose(head.kernel, kernels, 0, 0)
         self.assertLess(proven_pairs(model)[0, 1], 0.9 * before)
+
+    def test_metrics_follow_the_estimate_in_training(self):
+        metric = metrics.CertifiedAccuracy(0.1)
+        model = self.make_model(metrics=[metric])
+        # Of a trunk that does not stay what it was at the start.
+        model.layers[1].free_kernel.assign(4 * self.normal(6, 6))
+        before = proven_pairs(model)
+        model.optimizer.learning_rate = 1.0
+        model.fit(self.x, self.y, batch_size=32, epochs=4, verbose=0)
+        (found,) = (v for v in metric.variables if v.name == "pair_bounds")
+        found = to_numpy(found)
+        # Of the weights before the last step.
+        self.assertGreater(np.abs(found / before - 1)[0, 1], 0.01)
+        model.optimizer.learning_rate = 0.0
+        model.fit(self.x, self.y, batch_size=32, epochs=4, verbose=0)
+        (found,) = (v for v in metric.variables if v.name == "pair_bounds")
+        off = ~np.eye(3, dtype=bool)
+        expected = proven_pairs(model)[off]
+        self.assertAllClose(to_numpy(found)[off], expected, 1e-2, 1e-2)
+        # An evaluation proves them.
+        model.evaluate(self.x, self.y, verbose=0)
+        self.assertTrue((to_numpy(found)[off] >= expected).all())
 
     def test_states_move_in_training_alone(self):
         model = self.make_model()
