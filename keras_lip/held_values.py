@@ -71,6 +71,22 @@ def reading_slots(slots: Slots) -> Iterator[None]:
         _slots.reset(token)
 
 
+def read_slot(layer: Any) -> Any:
+    """Returns what `_constrain` of a layer returned, if a variable holds it.
+
+    Args:
+        layer: The layer.
+
+    Returns:
+        A tensor, or a tuple of them; `None` if no variable holds it.
+    """
+    # PyTorch's compiler knows no context variables, and no identities.
+    slots = None if is_compiling() else _slots.get()
+    if slots is None or id(layer) not in slots:
+        return None
+    return keras.tree.map_structure(ops.convert_to_tensor, slots[id(layer)])
+
+
 def compute_once(layer: Any) -> Any:
     """Returns what inference computes from a layer's weights alone.
 
@@ -79,11 +95,10 @@ def compute_once(layer: Any) -> Any:
             tuple of them.
     """
     compute = layer._constrain
-    # PyTorch's compiler knows no context variables, and no identities.
+    held_in_variables = read_slot(layer)
+    if held_in_variables is not None:
+        return held_in_variables
     values = None if is_compiling() else _values.get()
-    slots = None if is_compiling() else _slots.get()
-    if slots is not None and id(layer) in slots:
-        return keras.tree.map_structure(ops.convert_to_tensor, slots[id(layer)])
     if values is None:
         return compute()
     # A layer that runs on other weights in turns computes for each of them.

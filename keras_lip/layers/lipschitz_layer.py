@@ -1,5 +1,6 @@
 """The contract every Lipschitz layer keeps."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -212,6 +213,22 @@ class LipschitzLayer(keras.layers.Layer):
 
     def _read(self, proven: bool = False) -> Program:
         return freeze_layer(self, proven=proven)
+
+
+def find_constrained_layers(layers: Iterable[Any]) -> list[LipschitzLayer]:
+    """Returns the layers that compute something from their weights alone.
+
+    Args:
+        layers: Layers, of this library or not, which may hold others.
+    """
+    return [
+        each
+        for layer in layers
+        for each in layer._flatten_layers()
+        if isinstance(each, LipschitzLayer)
+        and type(each)._constrain is not LipschitzLayer._constrain
+        and each.built
+    ]
 
 
 def fix_entry(entry: Config, layer: Any) -> Config:

@@ -16,7 +16,8 @@ from keras import ops
 from keras_lip.compiled import compile_reading
 from keras_lip.held_values import Slots
 from keras_lip.held_values import reading_slots
-from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.core.layer_stack import LayerStack
+from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.models.surround import acts_on_batches
 from keras_lip.models.surround import surround
 
@@ -42,7 +43,7 @@ class HeldInference:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._lock = threading.RLock()
-        self.layers = find_held_layers(model)
+        self.layers = find_constrained_layers([model])
         self._variables = [
             variable for layer in self.layers for variable in layer.variables
         ]
@@ -160,17 +161,6 @@ def add_refresh(held: HeldInference, callbacks: Any) -> Any:
     )
 
 
-def find_held_layers(model: Any) -> list[LipschitzLayer]:
-    """Returns the layers of a model that compute something from weights."""
-    return [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, LipschitzLayer)
-        and type(layer)._constrain is not LipschitzLayer._constrain
-        and layer.built
-    ]
-
-
 def can_hold(model: Any) -> bool:
     """Whether what a model computes from its weights can be held.
 
@@ -185,10 +175,18 @@ def can_hold(model: Any) -> bool:
         return False
     return all(
         _is_known(layer, name)
-        for layer in model._flatten_layers()
+        for layer in _flatten(model)
         for name in _METHODS
         if hasattr(layer, name)
     )
+
+
+def _flatten(layer: Any) -> Iterator[Any]:
+    """Yields all layers, with those that Keras does not know of."""
+    for each in layer._flatten_layers():
+        yield each
+        if isinstance(each, LayerStack) and each.built:
+            yield from _flatten(each._shared_block)
 
 
 def _is_known(layer: Any, name: str) -> bool:

@@ -10,6 +10,7 @@ import keras
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.graph import deep_recursion
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.models.compile_arguments import pair_with_outputs
 from keras_lip.models.compile_arguments import read_losses
@@ -19,7 +20,6 @@ from keras_lip.models.evaluation_watch import add_watches
 from keras_lip.models.held_inference import HeldInference
 from keras_lip.models.held_inference import add_refresh
 from keras_lip.models.held_inference import can_hold
-from keras_lip.models.held_inference import find_held_layers
 from keras_lip.models.training_data import add_loss_guard
 from keras_lip.models.training_data import check_labels
 from keras_lip.models.training_data import check_training_data
@@ -239,7 +239,7 @@ class LipschitzMixin:
         if not can_hold(self):
             yield None
             return
-        layers = find_held_layers(self)
+        layers = find_constrained_layers([self])
         if held is None or held.layers != layers:
             if self._certifying is LipschitzMixin._certifying:
                 # Not compiled: that of the class is everyone's.

@@ -1,5 +1,6 @@
 """Many blocks of one kind, run as a loop."""
 
+import contextlib
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -10,8 +11,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.held_values import Slots
 from keras_lip.held_values import holding_values
+from keras_lip.held_values import read_slot
+from keras_lip.held_values import reading_slots
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.layers.lipschitz_layer import fixed_weights
 from keras_lip.program.builder import Wire
@@ -150,13 +155,15 @@ class LayerStack(LipschitzLayer):
         self._steps = {
             training: self._make_step(training) for training in (False, True)
         }
+        self._held_step = self._make_step(False, reads_held=True)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         moving = bool(training and self.trainable)
         pairs = list(zip(self._stacked, self._is_state, strict=True))
         states = [weight for weight, is_state in pairs if is_state and moving]
+        held = None if moving else read_slot(self)
         outputs, moved = scan(
-            self._steps[moving],
+            self._held_step if held else self._steps[moving],
             inputs,
             # On PyTorch a state that moves would move in the gradient as well.
             [
@@ -164,7 +171,8 @@ class LayerStack(LipschitzLayer):
                 if is_state and moving
                 else ops.convert_to_tensor(weight)
                 for weight, is_state in pairs
-            ],
+            ]
+            + list(held or ()),
             [ops.convert_to_tensor(state) for state in states],
         )
         for state, value in zip(states, moved, strict=True):
@@ -181,11 +189,17 @@ class LayerStack(LipschitzLayer):
         first and those of the last one at the end. Use it before the next one
         is asked for; what it is changed to is not kept.
         """
-        block = self._block.layers
+        block = self._shared_block
         stacked = [ops.convert_to_numpy(weight) for weight in self._stacked]
         for values in zip(*stacked, strict=True):
             block.set_weights(values)
             yield block
+
+    @property
+    def _shared_block(self) -> keras.Sequential:
+        """One block, of whatever weights it had last."""
+        block: keras.Sequential = self._block.layers
+        return block
 
     def _fix_config(self, config: Config) -> Config:
         # Each block has its own step, in its weights; they get it with these.
@@ -270,14 +284,59 @@ class LayerStack(LipschitzLayer):
                 "it out, or write the blocks out as layers of their own."
             )
 
-    def _make_step(self, training: bool) -> Step:
-        block = self._block.layers
+    def _constrain(self) -> tuple[Tensor, ...]:
+        """Returns what each block computes from its weights, stacked."""
+        block = self._shared_block
+        layers = find_constrained_layers(block.layers)
 
         def step(
             carry: Tensor, slices: list[Tensor]
         ) -> tuple[Tensor, list[Tensor]]:
             mapping = list(zip(block.weights, slices, strict=True))
-            with keras.StatelessScope(state_mapping=mapping) as scope:
+            with keras.StatelessScope(state_mapping=mapping):
+                values = [layer._constrain() for layer in layers]
+            return carry, keras.tree.flatten(values)
+
+        # Those of one block say which shapes there are.
+        like = [layer._constrain() for layer in layers]
+        self._held_structure = _Untracked(
+            keras.tree.map_structure(lambda _: 0, like)
+        )
+        _, stacked = scan(
+            step,
+            ops.zeros(()),
+            [ops.convert_to_tensor(weight) for weight in self._stacked],
+            [
+                ops.broadcast_to(value, (self.depth, *value.shape))
+                for value in keras.tree.flatten(like)
+            ],
+        )
+        return tuple(stacked)
+
+    def _unpack_held(self, slices: list[Tensor]) -> Slots:
+        """Returns what one block has held, by the identity of the layer."""
+        structure = self._held_structure.layers
+        values = keras.tree.pack_sequence_as(structure, slices)
+        layers = find_constrained_layers(self._shared_block.layers)
+        return {
+            id(layer): value
+            for layer, value in zip(layers, values, strict=True)
+        }
+
+    def _make_step(self, training: bool, reads_held: bool = False) -> Step:
+        block = self._shared_block
+        count = len(block.weights)
+
+        def step(
+            carry: Tensor, slices: list[Tensor]
+        ) -> tuple[Tensor, list[Tensor]]:
+            mapping = list(zip(block.weights, slices[:count], strict=True))
+            held = (
+                reading_slots(self._unpack_held(slices[count:]))
+                if reads_held
+                else contextlib.nullcontext()
+            )
+            with keras.StatelessScope(state_mapping=mapping) as scope, held:
                 outputs = carry
                 for layer in block.layers:
                     outputs = layer(outputs, training=training)
