@@ -7,6 +7,7 @@ from typing import TypeVar
 import keras
 
 from keras_lip.graph import check_model
+from keras_lip.held_values import holding_values
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.program import freeze
@@ -59,6 +60,12 @@ def fix_steps(model: _Model) -> _Model:
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), proposition 4
     """
     check_model(model)
+    # Steps are estimated by a hundred iterations: once, not for each reader.
+    with holding_values({}):
+        return _copy_with_fixed_steps(model)
+
+
+def _copy_with_fixed_steps(model: _Model) -> _Model:
     copy: _Model = type(model).from_config(_fix(model))
     for old, new in zip(_flatten(model), _flatten(copy), strict=True):
         if isinstance(new, LipschitzLayer):

@@ -17,7 +17,7 @@ from keras_lip.program.enclosure import start_enclosure
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
 from keras_lip.program.node import count_entries
-from keras_lip.program.node import encode
+from keras_lip.program.node import hash_value
 from keras_lip.program.nodes.elementwise import Unaccounted
 from keras_lip.program.writing import write_steps
 from keras_lip.proofs.norms import NORMS
@@ -97,11 +97,11 @@ class Program:
         found: str | None = self.__dict__.get("_digest")
         if found is None:
             state = hashlib.sha256()
-            state.update(encode((self.input_shapes, self.input_dtypes)))
+            hash_value(state, (self.input_shapes, self.input_dtypes))
             for step in self.steps:
                 state.update(step.node.digest.encode())
-                state.update(encode((step.inputs, step.shape, step.dtype)))
-            state.update(encode(self.output))
+                hash_value(state, (step.inputs, step.shape, step.dtype))
+            hash_value(state, self.output)
             found = self.__dict__["_digest"] = state.hexdigest()
         return found
 

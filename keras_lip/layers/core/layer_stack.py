@@ -1,6 +1,7 @@
 """Many blocks of one kind, run as a loop."""
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -204,13 +205,17 @@ class LayerStack(LipschitzLayer):
     def _fix_config(self, config: Config) -> Config:
         # Each block has its own step, in its weights; they get it with these.
         pairs = zip(config["layers"], next(self.blocks()).layers, strict=True)
-        return {**config, "layers": [fix_entry(*pair) for pair in pairs]}
+        with holding_values({}):
+            return {**config, "layers": [fix_entry(*pair) for pair in pairs]}
 
     def _set_fixed_weights(self, source: Any) -> None:
-        self._assign_blocks(
-            [array for layer in block.layers for array in fixed_weights(layer)]
-            for block in source.blocks()
-        )
+        blocks = []
+        for block in source.blocks():
+            # As in `freeze`, nothing is held for the next one.
+            with holding_values({}):
+                fixed = map(fixed_weights, block.layers)
+                blocks.append(list(itertools.chain.from_iterable(fixed)))
+        self._assign_blocks(blocks)
 
     def _assign_blocks(self, blocks: Iterable[list[Array]]) -> None:
         """Sets the weights of all blocks.

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.held_values import compute_once
 from keras_lip.layers.residual.base_hidden_conv2d import BaseHiddenConv2D
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
@@ -15,7 +16,6 @@ from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.layers.residual.potential_step import running_kernel
 from keras_lip.linalg import start_vector
 from keras_lip.operators import ConvolutionOperator
-from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Array
 from keras_lip.types import Config
@@ -166,25 +166,29 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         )
 
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
+        return self._scale_kernel(self.compute_step(training))
+
+    def _constrain(self) -> tuple[Tensor, Tensor, Tensor]:
+        step = self.compute_step()
+        return (*self._scale_kernel(step), step)
+
+    def _scale_kernel(self, step: Tensor) -> tuple[Tensor, Tensor]:
         kernel = running_kernel(self.kernel)
-        step = ops.cast(self.compute_step(training), kernel.dtype)
-        return kernel, kernel * step
+        return kernel, kernel * ops.cast(step, kernel.dtype)
 
     def _proven_step(self) -> float:
         """Returns the step that runs, or the longest that is proven."""
-        step = float(read_kernel(self, self.compute_step()))
+        kernel, _, step = compute_once(self)
+        step = float(read_kernel(self, step))
         if self.step is not None:
             return step
-        norm = convolution_norm_bound(
-            read_kernel(self, running_kernel(self.kernel))
-        )
+        norm = self._make_up(read_kernel(self, kernel)).constant("l2", None)
         return min(step, longest_step(norm))
 
     def _read_kernels(self, proven: bool) -> tuple[Array, Array]:
         if not proven:
             return super()._read_kernels(proven)
-        kernel = running_kernel(self.kernel)
-        back = ops.multiply(kernel, np.float32(self._proven_step()))
+        kernel, back = self._scale_kernel(np.float32(self._proven_step()))
         return read_kernel(self, kernel), read_kernel(self, back)
 
     def get_config(self) -> Config:

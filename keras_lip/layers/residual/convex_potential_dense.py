@@ -18,7 +18,6 @@ from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
 from keras_lip.program.nodes.dense import Dense
 from keras_lip.program.nodes.merges import Combine
-from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -163,12 +162,11 @@ class ConvexPotentialDense(BaseHiddenDense):
 
     def _proven_step(self) -> float:
         """Returns the step that runs, or the longest that is proven."""
-        step = float(read_kernel(self, self.compute_step()))
+        step = float(read_kernel(self, compute_once(self)))
         if self.step is not None:
             return step
-        norm = spectral_norm_bound(
-            read_kernel(self, running_kernel(self.kernel))
-        )
+        kernel = read_kernel(self, running_kernel(self.kernel))
+        norm = Dense(kernel, None).constant("l2", None)
         return min(step, longest_step(norm))
 
     def freeze(self, *inputs: Wire) -> Wire:
