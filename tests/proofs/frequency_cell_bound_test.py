@@ -1,0 +1,171 @@
+import importlib
+import math
+from unittest import mock
+
+import numpy as np
+from absl.testing import parameterized
+
+from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
+from keras_lip.proofs.frequency_cell_bound import frequency_cell_bound
+from keras_lip.proofs.kernel_gram_bound import kernel_gram_bound
+
+# `import_module`, as the package may export the function by this name.
+MODULE = importlib.import_module("keras_lip.proofs.frequency_cell_bound")
+SLACK = 1e-3
+
+
+def peaked_kernel(window, angles):
+    """A sum of turns by given angles, whose norm is the number of taps.
+
+    The series is `sum_a exp(i a (w - angles))` and its conjugate, with its only
+    peaks at `angles` and `-angles`.
+    """
+    kernel = np.zeros((1, *window, 2, 2))
+    for tap in np.ndindex(*window):
+        turn = np.dot(tap, angles)
+        cosine, sine = math.cos(turn), math.sin(turn)
+        kernel[0, *tap] = [[cosine, -sine], [sine, cosine]]
+    return kernel
+
+
+def estimate_of(value):
+    return mock.patch.object(
+        MODULE, "_estimate_largest", lambda *args: float(value)
+    )
+
+
+class FrequencyCellBoundTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.rng = np.random.default_rng(0)
+
+    def assert_bound(self, bound, exact, slack=SLACK):
+        self.assertBetween(
+            bound, exact * (1 - 1e-13), exact * (1 + 2.1 * slack)
+        )
+
+    @parameterized.parameters([(2,)], [(5,)], [(2, 2)], [(3, 3)], [(2, 4)])
+    def test_no_peak_slips_through_the_cells(self, window):
+        exact = math.prod(window) ** 2
+        for _ in range(8):
+            angles = 2 * np.pi * self.rng.random(len(window))
+            kernel = peaked_kernel(window, angles)
+            self.assert_bound(frequency_cell_bound(kernel, 0.0, SLACK), exact)
+
+    @parameterized.product(
+        window=[(2,), (3, 3)],
+        factor=[0.0, 0.5, 0.9, 0.9985, 0.9999, 1.0, 1.1, 1e3, math.nan],
+    )
+    def test_a_wrong_estimate_never_gives_a_low_bound(self, window, factor):
+        exact = math.prod(window) ** 2
+        steps, levels = MODULE._plan(SLACK)
+        finest = 2 * steps * (np.array(window) - 1) * 2**levels
+        for offset in (0.5, 0.25, 0.0):
+            # Between the centers of the finest cells.
+            angles = 2 * np.pi * (7 + offset) / finest
+            kernel = peaked_kernel(window, angles)
+            with estimate_of(factor * exact):
+                bound = frequency_cell_bound(kernel, 0.0, SLACK)
+            self.assertGreaterEqual(bound, exact * (1 - 1e-13))
+            if factor <= 1:
+                self.assert_bound(bound, exact)
+
+    @parameterized.product(offset=[1.0, 0.5, 0.0], slack=[1e-4, 1e-2, 0.3])
+    def test_plain_cosines_use_up_the_inequality(self, offset, slack):
+        kernel = np.array([offset, -1.0]).reshape(1, 2, 1, 1)
+        lower, exact = (1 - offset) ** 2, (1 + offset) ** 2
+        # The peak at `pi` is moved to where two cells meet.
+        for estimate in (0.0, exact):
+            with estimate_of(estimate):
+                bound = frequency_cell_bound(kernel, lower, slack)
+            self.assert_bound(bound, exact, slack)
+
+    def test_many_equal_peaks(self):
+        # `|1 - exp(i w)|^2` at multiples of `w`.
+        for gap in (2, 5, 9):
+            kernel = np.zeros((1, gap + 1, 1, 1))
+            kernel[0, [0, gap], 0, 0] = [1.0, -1.0]
+            self.assert_bound(frequency_cell_bound(kernel, 0.0, SLACK), 4.0)
+
+    def test_flat_spectra(self):
+        # A shift, of all eigenvalues one at all frequencies, and a channel of
+        # zeros, so that there is no bound from below.
+        kernel = np.zeros((1, 3, 3, 4, 4))
+        kernel[0, 0, 2] = np.diag([1.0, 1.0, 1.0, 0.0])
+        self.assert_bound(frequency_cell_bound(kernel, 0.0, SLACK), 1.0)
+
+    def test_rank_one(self):
+        left, right = self.rng.standard_normal((2, 20))
+        kernel = peaked_kernel((3, 3), [1.0, 2.0])
+        kernel = np.kron(kernel, np.outer(left, right))
+        exact = 81 * np.dot(left, left) * np.dot(right, right)
+        scale = 2.0 ** -math.ceil(math.log2(np.max(np.abs(kernel))))
+        bound = frequency_cell_bound(kernel * scale, 0.0, SLACK)
+        self.assert_bound(bound, exact * scale**2)
+
+    @parameterized.parameters(1e-150, 1e150)
+    def test_scales(self, scale):
+        kernel = peaked_kernel((3, 3), [1.0, 2.0])[0] * scale
+        bound = convolution_norm_bound(kernel)
+        self.assertBetween(bound / scale, 9 - 1e-12, 9 * (1 + 1.1 * SLACK))
+
+    @parameterized.parameters([(2, 3, 3, 5, 5)], [(1, 4, 70, 70)])
+    def test_random_kernels(self, shape):
+        kernel = self.rng.uniform(-1, 1, shape)
+        axes = tuple(range(1, len(shape) - 2))
+        symbols = np.fft.fftn(kernel, [200] * len(axes), axes)
+        if shape[-1] > 20:
+            exact = max(np.linalg.norm(s, 2) for s in symbols[0]) ** 2
+        else:
+            exact = np.linalg.norm(symbols, 2, axis=(-2, -1)).max() ** 2
+        lower, _ = kernel_gram_bound(kernel)
+        self.assert_bound(frequency_cell_bound(kernel, lower, SLACK), exact)
+
+    def test_most_cells_are_done_while_they_are_large(self):
+        kernel = self.rng.uniform(-1, 1, (1, 3, 3, 8, 8))
+        with mock.patch.object(
+            MODULE, "are_bounded", wraps=MODULE.are_bounded
+        ) as proofs:
+            frequency_cell_bound(kernel, 0.0, SLACK)
+        count = sum(len(call.args[0][0]) for call in proofs.call_args_list)
+        # A uniform grid takes 4901.
+        self.assertLess(count, 800)
+
+    def test_too_many_cells_cost_tightness_only(self):
+        kernel = peaked_kernel((3, 3), [1.0, 2.0])
+        with mock.patch.object(MODULE, "_MAX_FREQUENCIES", 10):
+            with estimate_of(0.0):
+                bound = frequency_cell_bound(kernel, 0.0, SLACK)
+        self.assertBetween(bound, 81 * (1 - 1e-13), 81 * 1.2)
+
+    def test_a_failure_of_lapack_leaves_no_bound(self):
+        error = np.linalg.LinAlgError("did not converge")
+        kernel = peaked_kernel((3,), [1.0])
+        with (
+            mock.patch.object(np.linalg, "eigvalsh", side_effect=error),
+            mock.patch.object(np.linalg, "cholesky", side_effect=error),
+        ):
+            bound = frequency_cell_bound(kernel, 0.0, SLACK)
+        self.assertEqual(bound, math.inf)
+
+    def test_three_axes_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "one axis or two"):
+            frequency_cell_bound(np.ones((1, 2, 2, 2, 1, 1)), 0.0, SLACK)
+
+    def test_pixels_of_extent_one_are_no_axis(self):
+        kernel = peaked_kernel((3,), [1.0])
+        wide = kernel.reshape(1, 1, 3, 1, 2, 2)
+        self.assert_bound(frequency_cell_bound(wide, 0.0, SLACK), 9.0)
+
+    @parameterized.parameters([(1,)], [(2,)], [(1, 1)], [(2, 3)])
+    def test_cells_cover_all_frequencies(self, degrees):
+        points = 12 * np.array(degrees)
+        cells = MODULE._coarsest_cells(points)
+        random = self.rng.random((500, len(degrees)))
+        for _ in range(3):
+            both = np.concatenate([cells, -cells])
+            gaps = (random * points)[:, None] - both
+            gaps = np.abs((gaps + points / 2) % points - points / 2)
+            nearest = np.min(np.sum(gaps, axis=-1), axis=-1)
+            self.assertLessEqual(np.max(nearest), 1 + 1e-9)
+            cells, points = MODULE._split(cells), 2 * points
