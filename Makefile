@@ -52,6 +52,8 @@ smoke: $(VENV)/.test
 		--units 16 --batch-sizes 8 --rounds 1
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/layers.py --batch-size 1 --rounds 1
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python benchmarks/proofs.py --smoke
 
 # Random networks, and attacks on what is certified of them, for a while.
 fuzz: $(VENV)/.test
