@@ -66,6 +66,8 @@ benchmarks: $(VENV)/.test
 		--output benchmarks/results/parametrizations_$(BACKEND).md
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/layers.py \
 		--output benchmarks/results/layers_$(BACKEND).md
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/proofs.py \
+		--output benchmarks/results/proofs.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart

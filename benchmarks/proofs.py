@@ -2,7 +2,7 @@
 
     python benchmarks/proofs.py
 
-times the bounds of dense and of convolution kernels in turn with NumPy's float64
+times the bounds of dense and of convolution kernels in turn with the float64
 singular values in the same process, and prints a table in Markdown. The
 reference of a convolution are the singular values at 16 x 16 frequencies, half
 of which are conjugate to the others: an estimate from below, and no bound.
