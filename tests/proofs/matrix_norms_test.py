@@ -234,6 +234,18 @@ class LargestEigenvalueBoundTest(parameterized.TestCase):
             bound = largest_eigenvalue_bound(gram)
         self.assertBetween(bound, exact * (1 - 1e-14), exact * (1 + 1e-9))
 
+    @parameterized.parameters(float, complex)
+    def test_the_lower_triangle_is_meant(self, dtype):
+        # Products of matrices are Hermitian up to rounding alone, by more than
+        # what is left of a nearly flat spectrum that is shifted.
+        rng = np.random.default_rng(0)
+        gram = np.eye(8, dtype=dtype)
+        gram += 1e-15 * np.triu(rng.standard_normal((8, 8)), 1)
+        if dtype is complex:
+            gram += 1e-15j * np.diag(rng.standard_normal(8))
+        bound = largest_eigenvalue_bound(gram)
+        self.assertBetween(bound, 1.0, 1 + 1e-12)
+
     def test_unknown_entries_have_no_bound(self):
         for place in [(0, 0), (4, 2), (5, 5)]:
             gram = np.eye(6)
@@ -246,6 +258,18 @@ class LargestEigenvalueBoundTest(parameterized.TestCase):
 
         with mock.patch.object(np.linalg, "cholesky", cholesky):
             self.assertEqual(largest_eigenvalue_bound(4 * np.eye(6)), math.inf)
+
+    def test_a_library_that_repairs_matrices_proves_nothing(self):
+        # As modified factorizations do, that never fail.
+        def cholesky(gram):
+            values, vectors = np.linalg.eigh(gram)
+            root = vectors * np.sqrt(np.abs(values))
+            return np.linalg.qr(root.T)[1].T * np.sign(values[-1])
+
+        gram = np.diag([5.0, 1.0, 2.0])
+        with mock.patch.object(np.linalg, "cholesky", cholesky):
+            # A guess that is exceeded is not taken for a bound.
+            self.assertGreaterEqual(largest_eigenvalue_bound(gram, 4.0), 5.0)
 
 
 class AreBoundedTest(parameterized.TestCase):
