@@ -27,20 +27,21 @@ def frequency_cell_bound(
 ) -> float:
     """Bounds the eigenvalues of `K(w)^H K(w)` at all frequencies, from above.
 
-    For a fixed vector `u`, `p(w) = |K(w) u|^2` is a trigonometric polynomial
-    of degree `d_j = size_j - 1` along axis `j`. Let it reach, at `w`, the
-    largest eigenvalue `M` of all, and let `m` be a bound on all eigenvalues
-    from below. Along any straight line from `w`, `p` is a sum of waves of
-    frequencies between `-r` and `r`, with `r |t| = sum_j d_j |t_j|` for a step
-    `t`, and has values in `[m, M]`. By the inequality of Bernstein and Szegö,
-    `q = 2 p - m - M` fulfils `q'^2 + r^2 q^2 <= r^2 (M - m)^2`: `q` is a
-    trigonometric polynomial if the slopes of the line are rational, and other
-    lines are limits of such. With `q = (M - m) cos(f)` this is `|f'| <= r`.
-    Where `r |t|` is at most `s < pi`, it follows, as in a lemma of M. Riesz,
-    that `p(w + t) >= m + (M - m) cos(s / 2)^2`.
+    For a fixed vector `u` of norm one, `p(w) = |K(w) u|^2` is a trigonometric
+    polynomial of degree `d_j = size_j - 1` along axis `j`. Let it reach, at
+    `w`, the largest eigenvalue `M` of all, and let `m` be a bound on all
+    eigenvalues from below, so that `m <= p <= M`. Along a straight line from
+    `w`, `p` is a sum of waves of frequencies between `-r` and `r`, with
+    `r |t| = sum_j d_j |t_j|` for a step `t`. If the slopes of the line are
+    rational it is, on some scale of the line, a trigonometric polynomial of
+    degree `r`. By a lemma of M. Riesz it is hence, where `r |t|` is at most
+    `pi`, nowhere below the cosine of that degree between `m` and `M`:
+    `p(w + t) >= m + (M - m) cos(r |t| / 2)^2`. (Otherwise their difference,
+    which has a double zero at `w`, had more than `2 r` zeros in a period.)
+    Other lines are limits of such, so that this holds for every `t`.
 
-    Let the frequencies be covered by cells, each the points within its `s` of a
-    center. If the eigenvalues at each center are at most
+    Let the frequencies be covered by cells, each the points with `r |t|` at
+    most `s <= pi` from a center. If the eigenvalues at each center are at most
     `m + (T - m) cos(s / 2)^2`, then `M <= T`: otherwise the cell that holds `w`
     would contradict the above. One factorization proves that of a cell, or it
     is split. Most cells are done while they are large.
@@ -60,8 +61,6 @@ def frequency_cell_bound(
 
     - Riesz, 1914, "Eine trigonometrische Interpolationsformel und einige
       Ungleichungen fuer Polynome", Jahresbericht der DMV 23, pages 354-368.
-    - Szegö, 1928, "Über einen Satz des Herrn Serge Bernstein", Schriften der
-      Königsberger Gelehrten Gesellschaft 5, pages 59-70.
     """
     groups, *window, rows, columns = kernel.shape
     window = [size for size in window if size > 1]
