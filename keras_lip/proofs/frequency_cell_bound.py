@@ -72,6 +72,10 @@ def frequency_cell_bound(
     degrees = np.array(window) - 1
     grams = FrequencyGrams(kernel.reshape(groups, *window, rows, columns))
     steps, levels = _plan(slack)
+    # Of the grid of `2 * steps * degrees` points, one in four is a center.
+    affordable = 4 * _MAX_FREQUENCIES / math.prod(degrees.tolist())
+    affordable = math.floor(affordable ** (1 / len(window)) / 2)
+    steps = min(steps, max(4, affordable))
     cells = _coarsest_cells(2 * steps * degrees)
     try:
         estimate = _estimate_largest(grams, cells, 2 * steps * degrees)

@@ -51,8 +51,10 @@ class FrequencyGrams:
         # Exact multiples of a turn, in range, so that `angles` is accurate.
         turn = math.lcm(*points.tolist())
         phases = frequencies * (turn // points) @ self._offsets % turn
-        steps, places = np.unique(phases, return_inverse=True)
-        places = places.reshape(phases.shape)
+        steps, places = np.arange(turn), phases
+        if turn > phases.size:
+            steps, places = np.unique(phases, return_inverse=True)
+            places = places.reshape(phases.shape)
         angles = [2 * math.pi * step / turn for step in steps.tolist()]
         cosines = np.array([math.cos(angle) for angle in angles])
         sines = np.array([math.sin(angle) for angle in angles])
@@ -66,8 +68,9 @@ class FrequencyGrams:
         self, frequencies: npt.NDArray[Any], points: npt.NDArray[Any]
     ) -> Iterator[npt.NDArray[Any]]:
         """Yields what `at` returns, of a part of the frequencies at a time."""
-        entries = self.groups * self.columns**2
-        chunk = max(1, ENTRIES_PER_CHUNK // max(1, entries))
+        # Of a frequency, in its matrices or in its angles.
+        entries = max(self.groups * self.columns**2, self._offsets.shape[1])
+        chunk = max(1, ENTRIES_PER_CHUNK // entries)
         for start in range(0, len(frequencies), chunk):
             yield self.at(frequencies[start : start + chunk], points)
 
