@@ -2,6 +2,7 @@ import importlib
 import math
 from unittest import mock
 
+import mpmath
 import numpy as np
 from absl.testing import parameterized
 
@@ -11,6 +12,7 @@ from keras_lip.proofs.kernel_gram_bound import kernel_gram_bound
 
 # `import_module`, as the package may export the function by this name.
 MODULE = importlib.import_module("keras_lip.proofs.frequency_cell_bound")
+GRAMS = importlib.import_module("keras_lip.proofs.frequency_grams")
 SLACK = 1e-3
 
 
@@ -79,6 +81,96 @@ class FrequencyCellBoundTest(parameterized.TestCase):
             with estimate_of(estimate):
                 bound = frequency_cell_bound(kernel, lower, slack)
             self.assert_bound(bound, exact, slack)
+
+    @parameterized.parameters(0.0, 0.5, 1.0)
+    def test_a_cell_is_proven_of_all_groups(self, factor):
+        peaked = peaked_kernel((3, 3), [1.0, 2.0])
+        for kernels in ([peaked, peaked / 3], [peaked / 3, peaked]):
+            with estimate_of(factor * 81):
+                bound = frequency_cell_bound(
+                    np.concatenate(kernels), 0.0, SLACK
+                )
+            self.assert_bound(bound, 81.0)
+
+    def test_a_low_estimate_of_a_single_channel(self):
+        # A Gram matrix of one entry, whose imaginary part is but rounding.
+        kernel = np.array([0.3, -1.1, 0.7]).reshape(1, 3, 1, 1)
+        for factor in (0.0, 0.97, 0.99):
+            with estimate_of(factor * 2.1**2):
+                bound = frequency_cell_bound(kernel, 0.0, 5e-3)
+            self.assert_bound(bound, 2.1**2, 5e-3)
+
+    def test_large_windows_take_few_cells_and_little_memory(self):
+        kernel = self.rng.standard_normal((1, 21, 21, 1, 1)) / 21
+        symbols = np.fft.fft2(kernel[0, ..., 0, 0], (400, 400))
+        at = MODULE.FrequencyGrams.at
+        sizes = []
+
+        def noted(grams, frequencies, points):
+            sizes.append(len(frequencies))
+            return at(grams, frequencies, points)
+
+        with (
+            mock.patch.object(MODULE, "_MAX_FREQUENCIES", 2**13),
+            mock.patch.object(MODULE.FrequencyGrams, "at", noted),
+        ):
+            bound = frequency_cell_bound(kernel, 0.0, SLACK)
+        exact = np.max(np.abs(symbols)) ** 2
+        self.assertBetween(bound, exact, 1.2 * exact)
+        # Two rounds, of an estimate and of a proof.
+        self.assertLess(sum(sizes), 2 * 2**13)
+        # Of each frequency there are `41**2` angles.
+        self.assertLessEqual(max(sizes) * 41**2, 2**20)
+
+    @parameterized.product(window=[(3,), (2, 3)], estimate=[0.0, 1.0])
+    def test_matrices_may_be_off_by_their_error(self, window, estimate):
+        kernel = peaked_kernel(window, [1.0, 2.0][: len(window)])
+        exact = math.prod(window) ** 2
+        error = 0.1 * exact
+        at = MODULE.FrequencyGrams.at
+
+        def off(grams, frequencies, points):
+            return at(grams, frequencies, points) - error * np.eye(2)
+
+        with (
+            mock.patch.object(GRAMS, "_gram_error_up", lambda *_: error),
+            mock.patch.object(MODULE.FrequencyGrams, "at", off),
+            estimate_of(estimate * exact),
+        ):
+            bound = frequency_cell_bound(kernel, 0.0, SLACK)
+        # The cells with a larger eigenvalue cannot be proven of the estimate.
+        self.assertBetween(bound, exact * (1 - 1e-13), 1.3 * exact)
+
+    @parameterized.product(window=[(2,), (3, 3)], lower=[0.0, 0.3])
+    def test_targets_are_rounded_down(self, window, lower):
+        kernel = peaked_kernel(window, [0.1, 0.2][: len(window)])
+        error = MODULE.FrequencyGrams(kernel).error
+        for slack in np.geomspace(1e-4, 0.1, 12):
+            steps, _ = MODULE._plan(slack)
+            proven = mock.Mock(wraps=MODULE.are_bounded)
+            with (
+                # So high that all is proven with the coarsest cells.
+                estimate_of(1.5 * math.prod(window) ** 2),
+                mock.patch.object(MODULE, "are_bounded", proven),
+            ):
+                bound = frequency_cell_bound(kernel, lower, slack)
+            with mpmath.workdps(40):
+                cosine = mpmath.cos(mpmath.pi / (2 * steps))
+                excess = (mpmath.mpf(bound) - lower) * cosine**2
+                for call in proven.call_args_list:
+                    target = mpmath.mpf(call.args[1]) + error
+                    self.assertLessEqual(target, lower + excess)
+
+    def test_windows_without_a_common_period(self):
+        # There are fewer phases than steps in a turn.
+        kernel = peaked_kernel((6, 8), [1.0, 2.0]) / 8
+        grams = MODULE.FrequencyGrams(kernel)
+        places, points = np.array([[3, 5]]), np.array([1009, 1013])
+        angles = 2 * np.pi * places[0] / points
+        exact = grams.near(0, angles)
+        np.testing.assert_allclose(
+            grams.at(places, points)[0, 0], exact, atol=1e-12
+        )
 
     def test_many_equal_peaks(self):
         # `|1 - exp(i w)|^2` at multiples of `w`.
