@@ -1,3 +1,4 @@
+import fractions
 import importlib
 import math
 from fractions import Fraction
@@ -194,6 +195,19 @@ class LargestEigenvalueBoundTest(parameterized.TestCase):
         bound = largest_eigenvalue_bound(np.eye(16, dtype=dtype), guess=5.0)
         errors = 2.0**-53 * (roundings * 16 * 4 + 4)
         self.assertBetween(bound - 5.0, errors, 1.02 * errors)
+
+    def test_errors_of_the_factor_are_relative_to_what_is_factored(self):
+        module = importlib.import_module(largest_eigenvalue_bound.__module__)
+        error = fractions.Fraction(2**40 + 4, 2**53)
+        error = error / (1 - error)
+        bound = module._factorization_error(2**40, False)
+        self.assertGreaterEqual(bound, error / (1 - error))
+
+    def test_the_rounding_of_the_shift_is_in_the_bound(self):
+        # `gamma(5)` times four, and `u` times four, are more than `24 u`, and
+        # floats that are larger than four are multiples of `8 u`.
+        bound = largest_eigenvalue_bound(np.ones((1, 1)), guess=5.0)
+        self.assertGreater(bound - 5.0, 24 * 2.0**-53)
 
     @parameterized.product(
         size=[256, 300],
