@@ -1,4 +1,3 @@
-import fractions
 import importlib
 import math
 from fractions import Fraction
@@ -196,9 +195,16 @@ class LargestEigenvalueBoundTest(parameterized.TestCase):
         errors = 2.0**-53 * (roundings * 16 * 4 + 4)
         self.assertBetween(bound - 5.0, errors, 1.02 * errors)
 
+    def test_the_largest_trace_of_a_batch_is_in_the_bound(self):
+        small, large = np.eye(16), 4.9 * np.eye(16)
+        alone = largest_eigenvalue_bound(small, guess=5.0)
+        for batch in ([small, large], [large, small]):
+            bound = largest_eigenvalue_bound(np.stack(batch), guess=5.0)
+            self.assertEqual(bound, alone)
+
     def test_errors_of_the_factor_are_relative_to_what_is_factored(self):
         module = importlib.import_module(largest_eigenvalue_bound.__module__)
-        error = fractions.Fraction(2**40 + 4, 2**53)
+        error = Fraction(2**40 + 4, 2**53)
         error = error / (1 - error)
         bound = module._factorization_error(2**40, False)
         self.assertGreaterEqual(bound, error / (1 - error))
@@ -308,6 +314,14 @@ class AreBoundedTest(parameterized.TestCase):
         # The errors of the proof are not to be swept under the bound.
         self.assertFalse(are_bounded(np.eye(32)[None], 1.0).any())
         self.assertTrue(are_bounded(np.eye(32)[None], 1 + 1e-12).all())
+
+    @parameterized.parameters(12, 40)
+    def test_a_factorization_proves_no_more_than_its_errors(self, size):
+        # It runs to completion, but its errors are those of a large trace.
+        gram = np.zeros((1, size, size))
+        gram[0, 0, 0] = 1.0
+        self.assertFalse(are_bounded(gram, 1 + 100 * 2.0**-53).any())
+        self.assertTrue(are_bounded(gram, 1 + 1e-11).all())
 
     @parameterized.parameters(0.0, -1.0, math.nan, math.inf)
     def test_numbers_that_bound_nothing(self, bound):
