@@ -186,7 +186,7 @@ def _flatten(layer: Any) -> Iterator[Any]:
     for each in layer._flatten_layers():
         yield each
         if isinstance(each, LayerStack) and each.built:
-            yield from _flatten(each._shared_block)
+            yield from _flatten(each._get_block())
 
 
 def _is_known(layer: Any, name: str) -> bool:

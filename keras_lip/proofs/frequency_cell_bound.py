@@ -84,7 +84,6 @@ def frequency_cell_bound(
     # Any target is sound.
     excess = max(estimate - lower, 2.0**-20 * estimate) * (1 + 2 * slack)
     bound = add_up(lower, excess)
-    count = 0
     for level in range(levels + 1):
         points = 2 * steps * degrees * 2**level
         # The cosine is accurate to a few units of 2**-53.
@@ -93,7 +92,6 @@ def frequency_cell_bound(
             lower, _multiply_down(_add_down(bound, -lower), cosine, cosine)
         )
         target = _add_down(target, -grams.error)
-        count += len(cells)
         if level == levels or 4 * len(cells) > _MAX_FREQUENCIES:
             for part in grams.in_chunks(cells, points):
                 target = max(target, largest_eigenvalue_bound(part, target))
@@ -109,7 +107,7 @@ def frequency_cell_bound(
         cells = _split(cells[~np.concatenate(proven)])
         if not len(cells):
             break
-    note_method(f"{count} frequency cells")
+    note_method("frequency cells")
     return bound
 
 

@@ -190,15 +190,17 @@ class LayerStack(LipschitzLayer):
         first and those of the last one at the end. Use it before the next one
         is asked for; what it is changed to is not kept.
         """
-        block = self._shared_block
+        block = self._get_block()
         stacked = [ops.convert_to_numpy(weight) for weight in self._stacked]
         for values in zip(*stacked, strict=True):
             block.set_weights(values)
             yield block
 
-    @property
-    def _shared_block(self) -> keras.Sequential:
-        """One block, of whatever weights it had last."""
+    def _get_block(self) -> keras.Sequential:
+        """Returns one block, of whatever weights it had last.
+
+        Keras would save what a property returns.
+        """
         block: keras.Sequential = self._block.layers
         return block
 
@@ -291,7 +293,7 @@ class LayerStack(LipschitzLayer):
 
     def _constrain(self) -> tuple[Tensor, ...]:
         """Returns what each block computes from its weights, stacked."""
-        block = self._shared_block
+        block = self._get_block()
         layers = find_constrained_layers(block.layers)
 
         def step(
@@ -322,14 +324,14 @@ class LayerStack(LipschitzLayer):
         """Returns what one block has held, by the identity of the layer."""
         structure = self._held_structure.layers
         values = keras.tree.pack_sequence_as(structure, slices)
-        layers = find_constrained_layers(self._shared_block.layers)
+        layers = find_constrained_layers(self._get_block().layers)
         return {
             id(layer): value
             for layer, value in zip(layers, values, strict=True)
         }
 
     def _make_step(self, training: bool, reads_held: bool = False) -> Step:
-        block = self._shared_block
+        block = self._get_block()
         count = len(block.weights)
 
         def step(
