@@ -33,26 +33,24 @@ class ConvexPotentialDense(BaseHiddenDense):
     The layer computes `x - h * s(x W + b) W^T`, where `s` is a non-decreasing
     1-Lipschitz activation. It is one step of length `h` down the gradient of a
     convex potential, and 1-Lipschitz in the l2 norm for every step of at most
-    `2 / |W|^2`. The default is `2 / max(|W|, 0.1)^2`, the longest of these that
-    is not over 200. With a kernel of zero the block is the identity, and trains
+    `2 / |W|^2`. The default is `2 / max(|W|, 0.1)^2`: the longest such step,
+    but at most 200. With a zero kernel the block is the identity. It can train
     from there if its bias is not zero.
 
-    `|W|` is then estimated by the power method: by one iteration a training
-    step, from the vector where the last one ended, which is a non-trainable
-    weight, and by 100 iterations from that vector at inference. An estimate
-    lies below the norm, so the step may be too long; `lipschitz_bound` is that
-    of the step that runs at inference, `max(1, h |W|^2 - 1)`.
-    `keras_lip.models.fix_steps` returns a model of steps that are proven short
-    enough.
+    `|W|` is then estimated by the power method. Each training step runs one
+    iteration and stores its last vector in a non-trainable weight; inference
+    runs 100 iterations from that vector. The estimate is at most `|W|`, so the
+    step may be too long: `lipschitz_bound` is `max(1, h |W|^2 - 1)` for the
+    step `h` used at inference. `keras_lip.models.fix_steps` returns a model
+    whose steps are proven to be short enough.
 
-    A `step` that is given is kept, whatever becomes of `W` (relaxed training),
-    as a non-trainable weight.
-    The layer is cheaper, as nothing is estimated, and free to leave the
-    1-Lipschitz functions: where the step is longer than `2 / |W|^2`, the bound
-    is `h |W|^2 - 1`, above one.
+    A given `step` stays fixed while `W` changes (relaxed training). It is a
+    non-trainable weight. The layer is cheaper, because it estimates nothing,
+    but it may leave the 1-Lipschitz functions: if the step is longer than `2 /
+    |W|^2`, the bound is `h |W|^2 - 1`, which is above one.
 
-    Where an entry of the kernel exceeds 1e6, a multiple of the kernel whose
-    largest entry is 1e6 runs in its place, so that nothing overflows.
+    If an entry of the kernel exceeds 1e6, the layer scales the kernel down so
+    that its largest entry is 1e6. Otherwise its computations might overflow.
 
     Args:
         hidden_units: Positive integer. Number of hidden units.
@@ -64,8 +62,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
         step: Positive float, or `None`. A given `step` stays fixed while the
-            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
-            the kernel's norm.
+            kernel changes. Defaults to `None`, for `2 / max(|W|, 0.1)^2`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
