@@ -56,7 +56,7 @@ def export(
     ends in a `CurvatureHead` is certified with the closed form alone. The
     radius is zero for ties, and if inputs or outputs are not finite.
 
-    **What is assumed** The logits `z` of the runtime differ from the exact
+    **What is assumed.** The logits `z` of the runtime differ from the exact
     logits by at most `logit_tolerance * (L |x| + max |z|)`, where `L` is the
     Lipschitz bound and `|x|` the l2 norm of the input. Twice this tolerance is
     subtracted from the margin, and the radius is multiplied by `1 - 2^-20` to
