@@ -1,4 +1,4 @@
-"""Layers by name: one spelling, and the older ones until the next release."""
+"""Layers by name, including deprecated spellings."""
 
 import sys
 import warnings
@@ -64,19 +64,19 @@ CONVOLUTIONS: Classes = {
     "svcm": SVCMConv2D,
 }
 
-# They keep the number of channels.
+# Blocks that keep the number of channels.
 RESIDUAL_BLOCKS: Classes = {
     "convex_potential": ConvexPotentialConv2D,
     "sll": SLLConv2D,
 }
 
-# The same methods, for vectors.
+# The same methods for dense layers.
 DENSE_RESIDUAL_BLOCKS: Classes = {
     "convex_potential": ConvexPotentialDense,
     "sll": SLLDense,
 }
 
-# How the first edition spelled them.
+# Deprecated spellings.
 _OLD_NAMES = {
     "absolute": "absolute_value",
     "cpl": "convex_potential",
@@ -86,19 +86,19 @@ _OLD_NAMES = {
 
 
 def get(name: str) -> type[keras.layers.Layer]:
-    """Retrieves the class of a layer by name.
+    """Returns the class of a layer by its name.
 
     Args:
-        name: A 2D convolution, or a residual block of one, by its method:
+        name: A 2D convolution or convolutional residual block, by its method:
             `"aol"`, `"bcop"`, `"cayley"`, `"convex_potential"`, `"lot"`,
             `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`. An activation:
-            `"absolute_value"`, `"full_sort"`, `"group_sort"`,
-            `"householder"`, `"max_min"` or `"relu"`. A dense layer: `"linf"`,
-            `"lipschitz"`, `"orthogonal"`, `"sandwich"` or `"unit_norm"`.
+            `"absolute_value"`, `"full_sort"`, `"group_sort"`, `"householder"`,
+            `"max_min"` or `"relu"`. A dense layer: `"linf"`, `"lipschitz"`,
+            `"orthogonal"`, `"sandwich"` or `"unit_norm"`.
 
     Returns:
-        The class. A convolution is to be called with `filters` and
-        `kernel_size`, a dense layer with `units`, an activation with nothing.
+        The class. Convolutions take the arguments `filters` and `kernel_size`,
+        dense layers take `units`, and activations need no argument.
 
     Raises:
         ValueError: If the name is unknown, listing the known ones.
@@ -115,11 +115,11 @@ def get(name: str) -> type[keras.layers.Layer]:
 
 
 def find(what: str, name: str, known: Classes) -> type[keras.layers.Layer]:
-    """Retrieves a class by name from some of the registry.
+    """Looks up a class by its name.
 
     Args:
-        what: What the name is of, for the error.
-        name: One of the names, or what the first edition called it.
+        what: Kind of the class, for the error message.
+        name: One of the names, or a deprecated spelling.
         known: Classes by name.
 
     Returns:
@@ -134,17 +134,18 @@ def find(what: str, name: str, known: Classes) -> type[keras.layers.Layer]:
 
 
 def current_name(name: str) -> str:
-    """Returns a name as it is spelled now, and warns of an older spelling.
+    """Returns the current spelling of a name, and warns of a deprecated one.
 
     Args:
-        name: Any name. One that never had another spelling is returned as it
-            is, be it known or not.
+        name: Any name. A name without a deprecated spelling is returned
+            unchanged, even if it is unknown.
     """
     if not isinstance(name, str) or name not in _OLD_NAMES:
         return name
     current = _OLD_NAMES[name]
     warnings.warn(
-        f"{name!r} is now {current!r}, and goes with the next release.",
+        f"{name!r} is now {current!r}. The old spelling will be removed in "
+        "the next release.",
         DeprecationWarning,
         stacklevel=_level_of_caller(),
     )
@@ -152,7 +153,7 @@ def current_name(name: str) -> str:
 
 
 def _level_of_caller() -> int:
-    """Returns the `stacklevel` of the first frame outside of the library."""
+    """Returns the `stacklevel` of the first frame outside the library."""
     level, frame = 1, sys._getframe(1)
     package = __name__.partition(".")[0]
     while frame.f_back is not None:

@@ -52,7 +52,7 @@ class SOCConv2D(BaseConv):
     If there are more, it drops the last output channels.
 
     A bound computed from the kernel keeps the norm of `A` below `max_norm`, for
-    images of any size and both padding modes. With the default arguments the
+    images of any size and any padding. With the default arguments the
     layer is therefore non-expansive at inference by construction, and
     orthogonal up to 2e-6. It preserves the norm of its inputs if `filters` is
     at least `channels * prod(strides)`, and the norm of gradients if `filters`
@@ -98,7 +98,7 @@ class SOCConv2D(BaseConv):
 
     Raises:
         ValueError: If an argument is out of range, a side of the window is
-            even, no bound of the activation is known, or strides do not divide
+            even, the activation has no known bound, or strides do not divide
             the sides of the image.
 
     Input shape:
@@ -169,13 +169,12 @@ class SOCConv2D(BaseConv):
         if not all(size % 2 for size in self.kernel_size):
             raise ValueError(
                 "`kernel_size` must be odd: a skew-symmetric convolution has a "
-                "tap in the middle. Received: "
-                f"kernel_size={kernel_size}"
+                f"centre tap. Received: kernel_size={kernel_size}"
             )
         if self.padding != "same":
             raise ValueError(
                 '`padding` must be "same": the powers of a convolution need '
-                "outputs of the size of its inputs. Received: "
+                "outputs of the same size as its inputs. Received: "
                 f"padding={self.padding!r}"
             )
         self._operator = ConvolutionOperator(padding_mode=self.padding_mode)
@@ -186,7 +185,7 @@ class SOCConv2D(BaseConv):
     def _add_kernel(self, channels: int, sides: Shape) -> None:
         self.downsampling.build((None, *sides, channels))
         size = max(channels * math.prod(self.strides), self.filters)
-        # It stays in float32 under mixed precision, to be held by its bound.
+        # It stays in float32 under mixed precision, so that its bound holds.
         self.free_kernel = self.add_weight(
             name="free_kernel",
             shape=(*self.kernel_size, size, size),
@@ -220,7 +219,7 @@ class SOCConv2D(BaseConv):
         return outputs[..., : self.filters]
 
     def _pad_channels(self, images: Tensor) -> Tensor:
-        """Appends channels of zeros, up to those of the generator."""
+        """Appends zero channels, up to the channels of the generator."""
         missing = self.free_kernel.shape[-1] - images.shape[-1]
         if not missing:
             return images

@@ -100,7 +100,7 @@ class LayerStack(LipschitzLayer):
       `jax.lax.scan`
     """
 
-    guarantee = "that of its blocks"
+    guarantee = "the guarantee of its blocks"
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class LayerStack(LipschitzLayer):
                 )
         if not listed:
             raise ValueError(
-                "`layers` must hold at least one layer. Received: "
+                "`layers` must contain at least one layer. Received: "
                 f"layers={layers!r}"
             )
         if kwargs.get("dtype") is None:
@@ -388,7 +388,7 @@ def _find_dtype(layers: list[keras.layers.Layer]) -> Any:
 
 
 def _find_norms(layers: list[keras.layers.Layer]) -> tuple[str, ...]:
-    """Returns the norms that all layers have a bound in."""
+    """Returns the norms in which all layers have a bound."""
     known = [find_norms(layer) for layer in layers]
     norms = tuple(norm for norm in NORMS if all(norm in each for each in known))
     if not norms:

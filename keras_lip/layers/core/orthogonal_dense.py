@@ -16,13 +16,13 @@ class OrthogonalDense(ParametrizedDense):
 
     The layer computes `activation(dot(inputs, kernel) + bias)`, where every
     singular value of `kernel` is one. Without activation it is 1-Lipschitz in
-    the l2 norm, and it preserves the norm of the gradient unless it widens its
-    input.
+    the l2 norm. It preserves the norm of the gradient if `units` is at most the
+    input dimension.
 
     With `"cayley"`, `"exponential"` and `"qr"` the kernel is orthogonal for
-    every free kernel. With `"bjorck"` and `"cholesky"` singular values of zero
-    stay zero, so that the free kernel must have full rank; without it the layer
-    is 1-Lipschitz all the same.
+    every free kernel. With `"bjorck"` and `"cholesky"` the free kernel must
+    have full rank, because singular values of zero stay zero. Without full rank
+    the layer is still 1-Lipschitz.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -42,8 +42,8 @@ class OrthogonalDense(ParametrizedDense):
 
     Raises:
         ValueError: If `units` is not a positive integer, if the parametrization
-            is unknown or not orthogonal, or if no bound of the activation is
-            known.
+            is unknown or not orthogonal, or if the activation has no known
+            bound.
 
     Input shape:
         `(batch_size, ..., input_dim)`.

@@ -1,4 +1,4 @@
-"""What convolutional blocks with one hidden layer share."""
+"""The base class of convolutional blocks with one hidden layer."""
 
 import abc
 import dataclasses
@@ -32,14 +32,16 @@ from keras_lip.validation import check_positive_integer
 class BaseHiddenConv2D(BaseHiddenBlock):
     """Computes `x - adjoint(back, s(convolve(kernel, x) + b))`.
 
-    Subclasses say what the kernel of the way back is: that of the way there,
-    with one factor for all hidden channels, or one for each.
+    Subclasses define `back`: the kernel times one factor for all hidden
+    channels, or times one factor for each hidden channel.
 
     Args:
         hidden_filters: Positive integer. Number of hidden channels.
-        kernel_size: Positive integer, or a pair of them.
-        padding: `"same"` or `"valid"`, of the convolution to hidden channels.
-        padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
+        kernel_size: Positive integer, or a pair.
+        padding: `"same"` or `"valid"`. Padding of the convolution to the hidden
+            channels.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
@@ -89,7 +91,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
 
     @abc.abstractmethod
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
-        """Returns two kernels `V` and `B`; in training it may move a state.
+        """Returns two kernels `V` and `B`. In training it may update a state.
 
         The layer computes `x - adjoint(B, s(convolve(V, x) + b))`.
         """
@@ -115,11 +117,11 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         return input_shape
 
     def _read_kernels(self, proven: bool) -> tuple[Array, Array]:
-        """Returns `V` and `B` on the host, as they run or as they are proven.
+        """Returns `V` and `B`, or their proven versions, on the host.
 
         Args:
-            proven: Boolean. Whether an estimated factor is to be replaced by
-                one that is proven to be non-expansive.
+            proven: Boolean. Whether to replace an estimated factor by one that
+                is proven to be non-expansive.
         """
         kernel, back = compute_once(self)[:2]
         return read_kernel(self, kernel), read_kernel(self, back)

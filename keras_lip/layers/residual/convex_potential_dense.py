@@ -68,7 +68,7 @@ class ConvexPotentialDense(BaseHiddenDense):
     Raises:
         ValueError: If `hidden_units` is not a positive integer, the activation
             is not known to be non-decreasing and 1-Lipschitz, or `step` is not
-            a positive number of the range of float32.
+            a positive finite float32 number.
 
     Input shape:
         `(batch_size, ..., input_dim)`.
@@ -131,7 +131,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         )
 
     def compute_step(self, training: bool = False) -> Tensor:
-        """Returns the step `h` that runs; in training, moves the vector on."""
+        """Returns the step `h`. In training it updates the vector."""
         if self.step is not None:
             return ops.convert_to_tensor(self.fixed_step)
         return estimate_step(
@@ -158,7 +158,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         return input_shape
 
     def _proven_step(self) -> float:
-        """Returns the step that runs, or the longest that is proven."""
+        """Returns the step at inference, or a shorter one that is proven."""
         step = float(read_kernel(self, compute_once(self)))
         if self.step is not None:
             return step
