@@ -11,7 +11,7 @@ from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.types import State
 from keras_lip.types import Tensor
 
-# Share of the largest diagonal entry of the Gram matrix that is added to its
+# Fraction of the largest diagonal entry of the Gram matrix that is added to the
 # diagonal.
 _RIDGE = 1e-6
 
@@ -20,13 +20,14 @@ _RIDGE = 1e-6
 class Cholesky(Parametrization):
     """Orthogonalizes a matrix by a Cholesky factor of its Gram matrix, twice.
 
-    With `W^T W + r I = L L^T`, the image `W L^{-T}` has singular values of
-    `s / sqrt(s^2 + r)`, which are below one for every ridge `r` and near one
-    where `s` is well above `sqrt(r)`. A second pass brings the others there:
-    after it, singular values of a thousandth of the largest are one to 1e-6.
-    Those of zero stay zero, or whatever rounding makes of them below one: the
-    image of a matrix whose columns depend on each other is not orthogonal.
-    `Cayley`, `Exponential` and `QR` give an orthogonal image of any matrix.
+    With `W^T W + r I = L L^T`, the image `W L^{-T}` has singular values of `s /
+    sqrt(s^2 + r)`, which are below one for every ridge `r`, and close to one if
+    `s` is much larger than `sqrt(r)`. A second pass improves the small ones:
+    after it, singular values that are a thousandth of the largest are one up to
+    1e-6. Singular values of zero stay zero, or become arbitrary values below
+    one by rounding: if the columns of the matrix are linearly dependent, the
+    result is not orthogonal. `Cayley`, `Exponential` and `QR` give an
+    orthogonal result for any matrix.
 
     Reference:
 
@@ -53,6 +54,6 @@ def _orthogonalize(matrix: Tensor) -> Tensor:
     ridge = _RIDGE * ops.maximum(largest, 1e-6)[..., None, None]
     identity = ops.eye(columns, dtype=matrix.dtype)
     factor = ops.cholesky(gram + ridge * identity)
-    # X L^T = W is solved as L X^T = W^T.
+    # Solves X L^T = W as L X^T = W^T.
     image = ops.solve_triangular(factor, transpose(matrix), lower=True)
     return transpose(image)
