@@ -1,4 +1,4 @@
-"""Convolutions, with gradients that are fast in loops as well.
+"""Convolutions with fast gradients, also in loops.
 
 This is one of the few files that branch on the backend.
 """
@@ -22,11 +22,11 @@ def convolve(
 ) -> Tensor:
     """Computes `keras.ops.conv` of images of shape `(*image, channels)`.
 
-    XLA brings the convolutions of a program into the form that its routines for
-    CPUs take, but for those in the body of a loop: there the gradients of a
-    convolution, which JAX writes with their axes swapped, run about ten times
-    slower (JAX 0.10). In loops on CPUs they are therefore written in that form,
-    at the price of derivatives in forward mode (`jax.jvp`).
+    XLA converts convolutions to the form of its CPU routines, but not in the
+    body of a loop. JAX writes gradients of convolutions with swapped axes, so
+    in a loop they run about ten times slower (JAX 0.10). In loops on CPUs this
+    function writes them in the fast form. It then has no forward-mode
+    derivatives (`jax.jvp`).
 
     Args:
         inputs: Tensor of shape `(batch_size, *image, channels)`.
@@ -43,7 +43,8 @@ def convolve(
             inputs = pad_zeros(inputs, [(0, 0), *widths, (0, 0)])
         return _convolve_in_loop(inputs, kernel)
     if keras.backend.backend() == "tensorflow" and inputs.shape[0] == 0:
-        # TensorFlow (2.21, on CPUs) would return images as large as the inputs.
+        # TensorFlow (2.21, on CPUs) would return images of the same size as the
+        # inputs.
         image = _output_sides(inputs, kernel, strides, padding, dilation_rate)
         return ops.zeros((0, *image, kernel.shape[-1]), dtype=inputs.dtype)
     return ops.conv(
@@ -89,7 +90,7 @@ def _convolve_in_loop(inputs, kernel):  # type: ignore[no-untyped-def]
             pad_zeros(upstream, [(0, 0), *widths, (0, 0)]),
             ops.swapaxes(flipped, -2, -1),
         )
-        # The samples are the channels here, and the channels the samples.
+        # Samples and channels are swapped here.
         kernel_grad = _convolve_valid(
             ops.transpose(inputs, (last, *image, 0)),
             ops.transpose(upstream, (*image, 0, last)),

@@ -1,4 +1,4 @@
-"""Padding of images, with zeros or periodically, and cropping.
+"""Zero padding, periodic padding and cropping of images.
 
 This is one of the few files that branch on the backend.
 """
@@ -10,21 +10,20 @@ from keras import ops
 from keras_lip.traces import is_compiling
 from keras_lip.types import Tensor
 
-# How many pixels to add, or to cut off, before and after, for each axis of the
-# image.
+# Numbers of pixels to add or crop before and after, for each image axis.
 Padding = Sequence[tuple[int, int]]
 
 
 def pad_zeros(tensor: Tensor, widths: Sequence[Sequence[int]]) -> Tensor:
-    """Computes `keras.ops.pad`, in one graph with what follows.
+    """Computes `keras.ops.pad`, without breaking PyTorch's compiled graph.
 
-    Keras makes an operation, with a name that is new, of every call of
-    `keras.ops.pad`. PyTorch's compiler follows that, but cuts its graph at the
-    call of the next layer.
+    Every call of `keras.ops.pad` creates an operation with a new name.
+    PyTorch's compiler can trace this, but breaks the graph at the call of the
+    next layer.
 
     Args:
         tensor: Tensor.
-        widths: Pairs, one for each axis: how many zeros to add before and
+        widths: Pairs, one for each axis: numbers of zeros to add before and
             after.
 
     Returns:
@@ -34,13 +33,13 @@ def pad_zeros(tensor: Tensor, widths: Sequence[Sequence[int]]) -> Tensor:
         return ops.pad(tensor, widths)
     import torch
 
-    # The last axis comes first.
+    # PyTorch takes the last axis first.
     flat = [width for pair in reversed(widths) for width in pair]
     return torch.nn.functional.pad(tensor, flat)
 
 
 def pad_circular(images: Tensor, padding: Padding) -> Tensor:
-    """Continues images periodically.
+    """Pads images periodically.
 
     Args:
         images: Tensor of shape `(batch_size, *image, channels)`.
@@ -61,8 +60,8 @@ def pad_circular(images: Tensor, padding: Padding) -> Tensor:
                 f"shape {tuple(images.shape)}. Use a smaller kernel, or "
                 '`padding_mode="zeros"`.'
             )
-        # Slices and no `ops.split`: Keras has PyTorch read from a tensor where
-        # to split, so that compilers and `torch.export` know no sizes.
+        # Use slices instead of `ops.split`: with `ops.split`, PyTorch reads the
+        # sizes from a tensor, so compilers and `torch.export` do not know them.
         pieces = [images]
         if before:
             pieces.insert(0, _slice(images, axis, -before, None))
@@ -74,7 +73,7 @@ def pad_circular(images: Tensor, padding: Padding) -> Tensor:
 
 
 def crop_images(images: Tensor, cropping: Padding) -> Tensor:
-    """Cuts the borders of images off.
+    """Crops the borders of images.
 
     Args:
         images: Tensor of shape `(batch_size, *image, channels)`.
