@@ -1,4 +1,4 @@
-"""The contract of the nodes of a program: what is known of one operation."""
+"""The base class of the nodes of a program."""
 
 import abc
 import dataclasses
@@ -21,7 +21,7 @@ from keras_lip.types import Array
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
-# The shape of one sample; `None` if nothing is known of it.
+# The shape of one sample, or `None` if it is unknown.
 SampleShape = tuple[int | None, ...] | None
 
 _BYTES_PER_PART = 2**18
@@ -29,18 +29,17 @@ _BYTES_PER_PART = 2**18
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Node(abc.ABC):
-    """An operation on tensors, as numbers: it holds no layer and no tensor.
+    """An operation on tensors. It contains numbers, but no layer or tensor.
 
     Subclasses are frozen dataclasses of float64 arrays, numbers, strings and
-    tuples of these. Arrays of tensors have a first axis of samples, shapes have
-    none.
+    tuples of these. Arrays of tensors have a batch axis, shapes do not.
     """
 
     norms: ClassVar[tuple[str, ...]] = NORMS
-    """The norms that a constant is known in."""
+    """The norms in which a constant is known."""
 
     depends_on_shape: ClassVar[bool] = False
-    """Whether the constant is another one for inputs of another shape."""
+    """Whether the constant depends on the shape of the inputs."""
 
     @abc.abstractmethod
     def apply(self, *inputs: Array) -> Array:
@@ -56,18 +55,18 @@ class Node(abc.ABC):
 
         Args:
             inputs: Symbolic tensors of Keras.
-            dtype: Name of the dtype that the operation computes in.
-            **kwargs: `name`, and of linear maps an `activation`, for the layer.
+            dtype: Name of the operation's compute dtype.
+            **kwargs: `name`, and for linear maps `activation`, of the layer.
         """
 
     def output_shape(self, *shapes: SampleShape) -> SampleShape:
-        """Returns the shape of the output, `None` where it is not known."""
+        """Returns the shape of the output, or `None` if it is unknown."""
         return shapes[0]
 
     def prove(self, norm: str, shape: SampleShape) -> float:
-        """Proves the Lipschitz constant of an operation of one input.
+        """Proves a Lipschitz constant of an operation with one input.
 
-        Operations of several inputs have a `propagate` of their own instead.
+        Operations with several inputs override `propagate` instead.
         """
         raise NotImplementedError
 
@@ -79,7 +78,7 @@ class Node(abc.ABC):
             shape: Shape of the input.
 
         Returns:
-            Float, from above; infinite if a number is not finite.
+            Float. An upper bound, infinite if a number is not finite.
         """
         key = (self.digest, norm, shape if self.depends_on_shape else None)
         return prove_once(key, functools.partial(self.prove, norm, shape))
@@ -92,7 +91,7 @@ class Node(abc.ABC):
         return multiply_up(bound, self.constant(norm, shapes[0]))
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
-        """Encloses the output. By default the operation rounds nothing."""
+        """Encloses the output. By default the operation does not round."""
         (source,) = inputs
         constant = self.constant("l2", source.value.shape[1:])
         outputs = source.with_value(self.apply(source.value), constant)
@@ -100,7 +99,7 @@ class Node(abc.ABC):
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the kind and of all numbers."""
+        """SHA-256 of the kind and all numbers."""
         state = hashlib.sha256(type(self).__name__.encode())
         for field in dataclasses.fields(self):
             if not field.metadata.get("is_label"):
@@ -109,14 +108,14 @@ class Node(abc.ABC):
 
     @functools.cached_property
     def is_finite(self) -> bool:
-        """Whether all numbers are."""
+        """Whether all numbers are finite."""
         return all(
             _is_finite(getattr(self, field.name))
             for field in dataclasses.fields(self)
         )
 
     def describe(self) -> str:
-        """Returns the kind, with the shapes of arrays."""
+        """Returns the kind and the shapes of arrays."""
         parts = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -128,7 +127,7 @@ class Node(abc.ABC):
 
 
 def hash_value(state: Any, value: Any) -> None:
-    """Hashes a number, string, array or tuple so that it is told apart.
+    """Hashes a number, string, array or tuple by a unique encoding.
 
     Args:
         state: A hash object of `hashlib`, which is updated.
@@ -177,7 +176,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def count_entries(shape: Shape | None) -> int:
-    """Returns how many entries a shape has, those of unknown sizes left out."""
+    """Returns the number of entries of a shape, without unknown sizes."""
     return math.prod(size or 1 for size in shape or ())
 
 

@@ -76,7 +76,7 @@ def find_freezer(layer: Any) -> Freezer | None:
 
 
 class Rules:
-    """The rules of users: bounds of layers, by exact class.
+    """Rules registered by users: bounds of layers, by exact class.
 
     Attributes:
         rules: Dict of the rules by class, and by norm.
@@ -126,7 +126,7 @@ def find_provider(layer: Any) -> str | None:
 
 
 def find_norms(layer: Any, rules: Rules = RULES) -> tuple[str, ...]:
-    """Returns the names of the norms that a layer has a bound in.
+    """Returns the names of the norms in which a layer has a bound.
 
     Args:
         layer: A layer or operation. Its weights are not read.
@@ -153,7 +153,7 @@ def find_norms(layer: Any, rules: Rules = RULES) -> tuple[str, ...]:
 
 
 def check_bounded(layer: Any, norm: str, rules: Rules = RULES) -> None:
-    """Refuses a layer for which no bound is known in a norm."""
+    """Raises an error if a layer has no known bound in a norm."""
     norms = find_norms(layer, rules)
     if check_norm(norm) not in norms:
         raise ValueError(
@@ -164,7 +164,7 @@ def check_bounded(layer: Any, norm: str, rules: Rules = RULES) -> None:
 
 
 def why_unbounded(layer: Any, rules: Rules = RULES) -> str | None:
-    """Says why no bound of a layer is known, or returns `None`."""
+    """Says why a layer has no known bound, or returns `None`."""
     for name in _replaced_methods(layer):
         return f", whose `{name}` was replaced on the instance"
     if is_hooked(layer):

@@ -1,4 +1,4 @@
-"""Products with a matrix, along the last axis."""
+"""Products with a matrix along the last axis."""
 
 import dataclasses
 import hashlib
@@ -19,10 +19,10 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dense(Linear):
-    """Computes `x @ kernel + bias`, of a kernel of shape `(inputs, outputs)`.
+    """Computes `x @ kernel + bias`, with a kernel of shape `(inputs, outputs)`.
 
-    The constant is the spectral norm of the kernel, in l-infinity the largest
-    sum of moduli of a column.
+    The constant is the spectral norm of the kernel, and in l-infinity its
+    largest absolute column sum.
     """
 
     def matvec(self, inputs: Array, kernel: Array) -> Array:
@@ -46,8 +46,8 @@ class Dense(Linear):
     def prove(self, norm: str, shape: SampleShape) -> float:
         if norm == "linf":
             return row_sum_bound(self.kernel)
-        # An adjoint, as of a residual block, has the norm of its map. It is a
-        # view of the same numbers, and hashed as they are stored.
+        # A map and its adjoint, as in a residual block, have the same norm and
+        # are views of the same numbers, which are hashed as they are stored.
         stored = self.kernel
         if not stored.flags.c_contiguous:
             stored = stored.T
