@@ -302,7 +302,7 @@ def _check_known(labels: Array, rule: _Rule, name: str = "y_true") -> None:
         wrong = labels[~known[:, 0]]
         raise ValueError(
             f"Labels must {expected}. Received: {name}={_list_rows(wrong)}, "
-            f"among {len(wrong)} invalid labels in a batch of {len(known)}"
+            f"among the {len(wrong)} wrong labels of a batch of {len(known)}"
         )
 
 

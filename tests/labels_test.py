@@ -20,7 +20,7 @@ class LossLabelsTest(LipschitzTestCase):
             ValueError,
             "Labels must be 0 and 1, or -1 and 1, and not a mixture of 0 and "
             rf"-1. Received: y_true=\[\[{float(label)}\]\], among the 2 "
-            "wrong ones of a batch of 4",
+            "wrong labels of a batch of 4",
         ):
             labels.to_signs([0, label, 1, label], np.zeros(4))
 

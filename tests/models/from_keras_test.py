@@ -295,9 +295,11 @@ class FromKerasTest(FromKerasTestCase):
 
     def test_arguments_are_checked(self):
         stock = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-        with self.assertRaisesRegex(ValueError, "cannot start a 'bcop'"):
+        with self.assertRaisesRegex(ValueError, "cannot initialize a 'bcop'"):
             from_keras(stock, "bcop")
-        with self.assertRaisesRegex(ValueError, "start a 'convex_potential'"):
+        with self.assertRaisesRegex(
+            ValueError, "initialize a 'convex_potential'"
+        ):
             from_keras(stock, "convex_potential")
         with self.assertRaisesRegex(ValueError, "Unknown convolution: 'x'"):
             from_keras(stock, "x")
