@@ -48,9 +48,9 @@ class ExportArgumentsTest(ExportTestCase):
             perturb(outputs, 1e-3)
 
         refuse(ValueError, "off by more than `logit_tol", round_logits)
-        refuse(RuntimeError, "labels are not those of its logits", relabel)
-        refuse(RuntimeError, "radii are larger than what is proven", enlarge)
-        refuse(RuntimeError, "radii are larger than what is proven", spoil)
+        refuse(RuntimeError, "labels do not match its logits", relabel)
+        refuse(RuntimeError, "radii are larger than the proven", enlarge)
+        refuse(RuntimeError, "radii are larger than the proven", spoil)
         refuse(RuntimeError, "not finite are not zero", forget)
         self.assertEqual([p.name for p in self.folder.iterdir()], ["a.onnx"])
         self.assertEqual(path.read_text(), "old")
@@ -101,7 +101,7 @@ class ExportArgumentsTest(ExportTestCase):
             (
                 certificates.certify(model, x, y, abstain_below=0.1),
                 ValueError,
-                "answers everywhere.*abstain_below=0.1",
+                "never abstains.*abstain_below=0.1",
             ),
             ("report.json", TypeError, "'report.json' of type `str`"),
         ):
