@@ -39,6 +39,19 @@ def is_compiling() -> bool:
     return bool(torch.compiler.is_compiling())
 
 
+def is_eager_torch(tensor: Tensor) -> bool:
+    """Whether PyTorch runs what is computed of a tensor, step by step.
+
+    That is neither so where its compiler reads what runs, nor of the symbolic
+    tensors that models are made of.
+    """
+    if keras.backend.backend() != "torch" or is_compiling():
+        return False
+    import torch
+
+    return isinstance(tensor, torch.Tensor)
+
+
 def constant(function: _F) -> _F:
     """Marks a function that creates a constant tensor with NumPy.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_lip.linalg.add_quotient import add_quotient
 from keras_lip.operators import LinearOperator
 from keras_lip.operators import adjoint_kernel
 from keras_lip.types import Tensor
@@ -103,7 +104,8 @@ def apply_exponential(
     """
     outputs = inputs
     for order in range(terms, start, -1):
-        outputs = inputs + operator.matvec(kernel, outputs) / order
+        powers = operator.matvec(kernel, outputs)
+        outputs = add_quotient(inputs, powers, order)
     return outputs
 
 
@@ -165,8 +167,9 @@ def _make_gradient(
         # PyTorch passes the saved tensors, and the gradient by name.
         if upstream is None:
             (upstream,) = args
-        mean = apply_exponential(operator, -kernel, upstream, terms, start=1)
-        outer = upstream + operator.matvec(-kernel, mean)
+        adjoint = -kernel
+        mean = apply_exponential(operator, adjoint, upstream, terms, start=1)
+        outer = add_quotient(upstream, operator.matvec(adjoint, mean), 1)
         return outer, mean, ops.zeros_like(kernel)
 
     return gradient
