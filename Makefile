@@ -54,6 +54,7 @@ smoke: $(VENV)/.test
 		$(BIN)/python benchmarks/layers.py --batch-size 1 --rounds 1
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/proofs.py --smoke
+		$(BIN)/python benchmarks/race.py --smoke
 
 # Random networks, and attacks on what is certified of them, for a while.
 fuzz: $(VENV)/.test

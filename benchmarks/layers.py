@@ -30,6 +30,7 @@ from timing import describe_run
 from timing import make_inference
 from timing import make_training_step
 from timing import measure
+from timing import read_device_peak
 
 import keras_lip as kl
 from keras_lip.layers.registry import CONVOLUTIONS
@@ -208,31 +209,11 @@ def measure_memory(name: str, batch_size: int, mode: str, queue: Any) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step()
     step()
-    peak = _read_device_peak()
+    peak = read_device_peak()
     if peak is None:
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = (after - before) * 1024
     queue.put(peak / 2**20)
-
-
-def _read_device_peak() -> int | None:
-    """Returns the peak memory of a GPU in bytes, or `None` on a CPU."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        statistics = jax.devices()[0].memory_stats()
-        return statistics and statistics["peak_bytes_in_use"]
-    if backend == "torch":
-        import torch
-
-        gpu = torch.cuda.is_available()
-        return torch.cuda.max_memory_allocated() if gpu else None
-    import tensorflow
-
-    if not tensorflow.config.list_physical_devices("GPU"):
-        return None
-    return tensorflow.config.experimental.get_memory_info("GPU:0")["peak"]
 
 
 def compare_memory(batch_size: int, mode: str) -> dict[str, float]:

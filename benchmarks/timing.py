@@ -72,6 +72,26 @@ def describe_run() -> str:
     )
 
 
+def read_device_peak() -> int | None:
+    """Returns the peak memory of a GPU in bytes, or `None` on a CPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        statistics = jax.devices()[0].memory_stats()
+        return statistics and statistics["peak_bytes_in_use"]
+    if backend == "torch":
+        import torch
+
+        gpu = torch.cuda.is_available()
+        return torch.cuda.max_memory_allocated() if gpu else None
+    import tensorflow
+
+    if not tensorflow.config.list_physical_devices("GPU"):
+        return None
+    return tensorflow.config.experimental.get_memory_info("GPU:0")["peak"]
+
+
 def _name_device(backend: str) -> str:
     cores = len(os.sched_getaffinity(0))
     if backend == "jax":
