@@ -180,7 +180,10 @@ def _make_orthogonium_layers() -> dict[str, Any]:
         "orthogonium SDPBasedLipschitzResBlock": SDPBasedLipschitzResBlock(
             CHANNELS, 1, KERNEL_SIZE
         ),
-        "orthogonium AdaptiveSOCConv2d": AdaptiveSOCConv2d(*shape, **circular),
+        # Three terms, multiplied out to one kernel of 7 x 7.
+        "orthogonium AdaptiveSOCConv2d, 3 terms": AdaptiveSOCConv2d(
+            *shape, **circular
+        ),
         "orthogonium legacy Cayley": Cayley(*shape, padding=KERNEL_SIZE // 2),
     }
 
