@@ -27,6 +27,7 @@ from typing import Any
 import keras
 import numpy as np
 from timing import describe_run
+from timing import keep_memory
 from timing import make_inference
 from timing import make_training_step
 from timing import measure
@@ -275,6 +276,8 @@ def main() -> None:
             f"{what}: {subject}, medians of {arguments.rounds} rounds; "
             f"{describe_run()}"
         )
+        if keep_memory():
+            title += ", freed memory kept"
         ours = make_steps(batch_size, mode, arguments.inference)
         peers = {} if arguments.inference else make_peer_steps(batch_size)
         times = measure({**ours, **peers}, arguments.rounds)

@@ -1,5 +1,6 @@
 """Training steps of several models, timed side by side in one process."""
 
+import ctypes
 import os
 import platform
 import statistics
@@ -9,6 +10,27 @@ from typing import Any
 
 import keras
 import numpy as np
+
+# Parameters of `mallopt` in glibc's `malloc.h`.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+
+
+def keep_memory() -> bool:
+    """Has the process keep the memory of tensors that are freed.
+
+    Otherwise glibc asks the system for each block over 32 MiB, which clears it
+    page by page: as long as half a convolution for a tensor of that size, and
+    several times as long beside other work. Whether a tensor is spared it
+    depends on what lies free in the heap by chance.
+
+    Returns:
+        Boolean. Whether there is a glibc that does so.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def make_training_step(layers: list[Any], x: Any, loss: Any) -> Callable:
