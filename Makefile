@@ -55,6 +55,7 @@ smoke: $(VENV)/.test
 		$(BIN)/python benchmarks/layers.py --batch-size 1 --rounds 1
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/proofs.py --smoke
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/race.py --smoke
 	$(BIN)/python benchmarks/gpu_report.py --smoke
 

@@ -45,8 +45,8 @@ def pad_zeros(tensor: Tensor, widths: Sequence[Sequence[int]]) -> Tensor:
 def pad_circular(images: Tensor, padding: Padding) -> Tensor:
     """Pads images periodically.
 
-    In eager PyTorch the padded images, and their gradient, are written once: the
-    gradient of each slice of a tensor would be as large as the whole tensor.
+    In eager PyTorch the padded images, and their gradient, are written once:
+    the gradient of each slice of a tensor would be as large as the tensor.
 
     Args:
         images: Tensor of shape `(batch_size, *image, channels)`.
