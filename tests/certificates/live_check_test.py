@@ -59,7 +59,7 @@ class LiveCheckTest(LipschitzTestCase):
         model, x = self.make_model(), self.normal(5, 2)
         outputs = self.enclose(model, x)
         with self.assertRaisesRegex(
-            ValueError, r"another shape.*Received: \(4, 2\), where \(5, 2\)"
+            ValueError, r"another shape.*Received: \(4, 2\), expected: \(5, 2\)"
         ):
             check_live(LiveModel(model), x[:4], outputs)
 
