@@ -23,6 +23,7 @@ import jax
 import keras
 import numpy as np
 from depth import make_network
+from jax_step import TrainingStep
 from timing import describe_run
 from timing import measure
 
@@ -105,72 +106,6 @@ class Sizes:
 SMOKE = Sizes(((6, 4),), 2, 1, 1, (2,), 4, 1)
 
 
-class TrainingStep:
-    """A compiled step of training, whose state stays on the device.
-
-    Args:
-        model: A built model.
-        loss: Function of labels and outputs.
-        x: Array of inputs.
-        y: Array of labels.
-        of_inputs: Boolean. Whether the inputs have a gradient too, as inside
-            of a network.
-    """
-
-    def __init__(self, model, loss, x, y, of_inputs=False):
-        optimizer = keras.optimizers.SGD(1e-4)
-        optimizer.build(model.trainable_variables)
-
-        def compute(trained, x, others, y):
-            outputs, others = model.stateless_call(
-                trained, others, x, training=True
-            )
-            return loss(y, outputs), others
-
-        differentiate = jax.value_and_grad(
-            compute, (0, 1) if of_inputs else 0, has_aux=True
-        )
-
-        def step(state, x, y):
-            trained, others, moments = state
-            (value, others), found = differentiate(trained, x, others, y)
-            slopes, upstream = found if of_inputs else (found, None)
-            trained, moments = optimizer.stateless_apply(
-                moments, slopes, trained
-            )
-            return (trained, others, moments), value, upstream
-
-        # Copies: what is given away is not the model's.
-        self.state = jax.tree.map(
-            jax.numpy.array,
-            tuple(
-                [variable.value for variable in variables]
-                for variables in (
-                    model.trainable_variables,
-                    model.non_trainable_variables,
-                    optimizer.variables,
-                )
-            ),
-        )
-        self.data = jax.device_put((x, y))
-        began = time.perf_counter()
-        lowered = jax.jit(step, donate_argnums=0).lower(self.state, *self.data)
-        self.compiled = lowered.compile()
-        self.compile_seconds = time.perf_counter() - began
-
-    @property
-    def memory(self):
-        """What the step holds beside its inputs and outputs, in MiB."""
-        analysis = self.compiled.memory_analysis()
-        return analysis.temp_size_in_bytes / 2**20 if analysis else None
-
-    def run(self, steps):
-        """Takes some steps, and waits for the last."""
-        for _ in range(steps):
-            self.state, value, _ = self.compiled(self.state, *self.data)
-        return float(value)
-
-
 def squared(_, outputs):
     """The loss of a single layer."""
     return keras.ops.mean(keras.ops.square(outputs))
@@ -187,7 +122,7 @@ def make_images(*shape):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
-def make_layer(method, side, channels):
+def make_layer(method, channels):
     """Makes a 3 x 3 convolution, or the plain one of Keras."""
     if method == "plain":
         return keras.layers.Conv2D(channels, 3, padding="same")
@@ -201,7 +136,7 @@ def compile_layer(method, side, channels, batch_size, precision):
     with PRECISIONS[precision].hold():
         shape = (batch_size, side, side, channels)
         model = keras.Sequential(
-            [keras.Input(shape[1:]), make_layer(method, side, channels)]
+            [keras.Input(shape[1:]), make_layer(method, channels)]
         )
         x = make_images(*shape)
         return TrainingStep(model, squared, x, np.zeros(()), of_inputs=True)

@@ -13,20 +13,22 @@ of PyTorch's libraries that took part in the same rounds. What a network
 computes at inference is then written down as a network of layers that this
 library bounds, compared with the original, and certified by one proof for all:
 no library is taken at its word. The first step, which compiles, is timed apart.
+Memory is the peak over what the process held before it built its network. Each
+backend takes as many threads as it does by itself.
 
 Beside the table in Markdown stands its JSON, which a later run reads with
 `--before` to print both. Rows that are missing say why.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import importlib.metadata
 import importlib.util
-import itertools
 import json
 import os
 import pathlib
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,26 +36,16 @@ import tempfile
 import keras
 import numpy as np
 import race_peers
+from race_table import EPSILONS
+from race_table import compare
+from race_table import format_table
+from race_table import summarize
 
 import keras_lip as kl
 
 BACKENDS = ("tensorflow", "jax", "torch")
 BLOCKS = ("bcop", "rko", "sll")
-EPSILONS = (0.1, 0.5, 1.58)
 WORKER = pathlib.Path(__file__).with_name("race_worker.py")
-
-COLUMNS = {
-    "seconds": ("s / epoch", "{:.2f}"),
-    "ratio": ("ratio", "{:.2f}"),
-    "first_step": ("first step, s", "{:.1f}"),
-    "memory": ("memory, MiB", "{:.0f}"),
-    "clean": ("clean, %", "{:.2f}"),
-    "certified": (f"certified at {EPSILONS[-1]}, %", "{:.2f}"),
-    "bound": ("proven bound", "{:.6f}"),
-}
-
-# Of time and memory less is better, and more of what is certified.
-BETTER = {"seconds": -1, "memory": -1, "clean": 1, "certified": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,80 +201,10 @@ def certify(path, folder):
     }
 
 
-def summarize(results):
-    """Adds medians and ratios to the results of one block."""
-    for result in results:
-        if result["obstacle"] is None:
-            result["seconds"] = statistics.median(result["epochs"])
-            result["memory"] -= result.pop("memory_before")
-            accuracies = result["certified_accuracies"]
-            result["certified"] = accuracies[str(EPSILONS[-1])]
-    done = [result for result in results if result["obstacle"] is None]
-    peers = [r for r in done if r["name"] in race_peers.PACKAGES]
-    for result in done:
-        reference = (peers or done)[0]
-        result["ratio"] = result["seconds"] / reference["seconds"]
-        result["reference"] = reference["name"]
-
-
-def compare(results):
-    """Says in what this library is ahead of each peer, and in what behind."""
-    done = [result for result in results if result["obstacle"] is None]
-    lines = []
-    for own, peer in itertools.product(done, done):
-        if own["block"] != peer["block"] or own["name"] in race_peers.PACKAGES:
-            continue
-        if peer["name"] in race_peers.PACKAGES:
-            said = _compare_two(own, peer)
-            lines.append(
-                f"- {own['block']}, {own['name']} and {peer['name']}: {said}"
-            )
-    return "\n".join(lines)
-
-
-def _compare_two(own, peer):
-    found = {"ahead": [], "behind": [], "level": []}
-    for name, sign in BETTER.items():
-        label, style = COLUMNS[name]
-        ours, theirs = style.format(own[name]), style.format(peer[name])
-        lead = sign * (own[name] - peer[name])
-        key = "ahead" if lead > 0 else "behind"
-        if ours == theirs:
-            key = "level"
-        found[key].append(f"{label} ({ours}, {theirs})")
-    return "; ".join(
-        f"{key} in {', '.join(parts)}" for key, parts in found.items() if parts
-    )
-
-
 def format_line(result):
     """Returns one contestant's progress."""
     text = result["obstacle"] or f"{sum(result['epochs']):.1f} s of training"
     return f"{result['block']}, {result['name']}: {text}"
-
-
-def format_table(results, before=()):
-    """Returns the results in Markdown, beside the seconds of an earlier run."""
-    earlier = {(row["block"], row["name"]): row for row in before}
-    header = ["block", "library", *(label for label, _ in COLUMNS.values())]
-    if before:
-        header.insert(3, "before")
-    rows = [header, ["---"] * len(header)]
-    for result in results:
-        row = [result["block"], result["name"]]
-        if result["obstacle"] is None:
-            row += [
-                style.format(result[name])
-                for name, (_, style) in COLUMNS.items()
-            ]
-        else:
-            row += [result["obstacle"]] + ["–"] * (len(COLUMNS) - 1)
-        if before:
-            old = earlier.get((result["block"], result["name"]), {})
-            seconds = old.get("seconds")
-            row.insert(3, "–" if seconds is None else f"{seconds:.2f}")
-        rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def load_mnist(data_dir, samples=None):
@@ -312,6 +234,19 @@ def make_images(number, side, seed):
         parts[f"x{ending}"] = (centers[labels] + noise).astype("float32")
         parts[f"y{ending}"] = labels.astype("int64")
     return parts
+
+
+def describe_versions():
+    """Names what is installed, and the machine's cores."""
+    found = []
+    for name in ("keras", *BACKENDS, *race_peers.PACKAGES):
+        # TensorFlow is one module, and several packages.
+        for package in (name, f"{name}-cpu"):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found.append(f"{name} {importlib.metadata.version(package)}")
+                break
+    python, cores = platform.python_version(), len(os.sched_getaffinity(0))
+    return f"{', '.join(found)}, Python {python}, {cores} cores"
 
 
 def parse_arguments(arguments=None):
@@ -367,11 +302,10 @@ def main(arguments=None):
             found = race_block(block, arguments, folder, shape)
             summarize(found)
             results += found
-    cores = len(os.sched_getaffinity(0))
     title = (
         f"SmallConvNet, {arguments.epochs} epochs of {len(data['x'])} images "
-        f"in batches of {arguments.batch_size}, Keras {keras.__version__}, "
-        f"Python {platform.python_version()}, {cores} cores; medians of epochs"
+        f"in batches of {arguments.batch_size}, medians of epochs; "
+        f"{describe_versions()}"
     )
     parts = [title, format_table(results, before), compare(results)]
     text = "\n\n".join(part for part in parts if part) + "\n"
