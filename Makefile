@@ -7,6 +7,7 @@ CHECK_BACKEND := $(or $(BACKEND),torch)
 BACKEND ?= tensorflow
 JOBS ?= 2
 MINUTES ?= 30
+GPU_MINUTES ?= 10
 ARGS ?=
 
 VENV := .venv
@@ -19,7 +20,7 @@ PACKAGES_tensorflow := tensorflow-cpu>=2.18
 PACKAGES_jax := jax>=0.5
 PACKAGES_torch := torch==2.13.0
 
-.PHONY: quickstart check test lint smoke fuzz benchmarks clean \
+.PHONY: quickstart check test lint smoke fuzz benchmarks race gpu-report clean \
 	$(addprefix test-,$(BACKENDS))
 
 quickstart: $(VENV)/.quickstart-$(BACKEND)
@@ -52,6 +53,11 @@ smoke: $(VENV)/.test
 		--units 16 --batch-sizes 8 --rounds 1
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/layers.py --batch-size 1 --rounds 1
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python benchmarks/proofs.py --smoke
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python benchmarks/race.py --smoke
+	$(BIN)/python benchmarks/gpu_report.py --smoke
 
 # Random networks, and attacks on what is certified of them, for a while.
 fuzz: $(VENV)/.test
@@ -64,6 +70,17 @@ benchmarks: $(VENV)/.test
 		--output benchmarks/results/parametrizations_$(BACKEND).md
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/layers.py \
 		--output benchmarks/results/layers_$(BACKEND).md
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/proofs.py \
+		--output benchmarks/results/proofs.md
+
+# Whole networks beside those of other libraries, about half an hour.
+race: $(VENV)/.benchmarks
+	$(BIN)/python benchmarks/race.py --output benchmarks/results/race.md $(ARGS)
+
+# Ten minutes on a GPU that JAX sees, in a Python with Keras and JAX.
+gpu-report:
+	PYTHONPATH=. $(PYTHON) benchmarks/gpu_report.py --minutes $(GPU_MINUTES) \
+		--output gpu_report.json $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart
@@ -78,6 +95,10 @@ $(VENV)/.quickstart-%: $(VENV)/.created pyproject.toml
 	@test -n "$(PACKAGES_$*)" || \
 		{ echo "BACKEND must be one of: $(BACKENDS)" >&2; exit 1; }
 	$(BIN)/pip install --quiet "$(PACKAGES_$*)" -e ".[quickstart]"
+	touch $@
+
+$(VENV)/.benchmarks: $(VENV)/.test
+	$(BIN)/pip install --quiet -e ".[benchmarks,data]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.created pyproject.toml

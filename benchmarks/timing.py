@@ -1,5 +1,6 @@
 """Training steps of several models, timed side by side in one process."""
 
+import ctypes
 import os
 import platform
 import statistics
@@ -9,6 +10,27 @@ from typing import Any
 
 import keras
 import numpy as np
+
+# Parameters of `mallopt` in glibc's `malloc.h`.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+
+
+def keep_memory() -> bool:
+    """Has the process keep the memory of tensors that are freed.
+
+    Otherwise glibc asks the system for each block over 32 MiB, which clears it
+    page by page: as long as half a convolution for a tensor of that size, and
+    several times as long beside other work. Whether a tensor is spared it
+    depends on what lies free in the heap by chance.
+
+    Returns:
+        Boolean. Whether there is a glibc that does so.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def make_training_step(layers: list[Any], x: Any, loss: Any) -> Callable:
@@ -70,6 +92,26 @@ def describe_run() -> str:
         f"{backend} {version}, Keras {keras.__version__}, "
         f"{_name_device(backend)}, Python {platform.python_version()}"
     )
+
+
+def read_device_peak() -> int | None:
+    """Returns the peak memory of a GPU in bytes, or `None` on a CPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        statistics = jax.devices()[0].memory_stats()
+        return statistics and statistics["peak_bytes_in_use"]
+    if backend == "torch":
+        import torch
+
+        gpu = torch.cuda.is_available()
+        return torch.cuda.max_memory_allocated() if gpu else None
+    import tensorflow
+
+    if not tensorflow.config.list_physical_devices("GPU"):
+        return None
+    return tensorflow.config.experimental.get_memory_info("GPU:0")["peak"]
 
 
 def _name_device(backend: str) -> str:

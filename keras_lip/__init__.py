@@ -42,7 +42,7 @@ def __dir__() -> tuple[str, ...]:
 
 
 def __getattr__(name: str) -> Any:
-    # It needs keras-tuner, which is an extra.
+    # It needs keras-tuner, an optional dependency.
     if name == "tuning":
         return importlib.import_module("keras_lip.tuning")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

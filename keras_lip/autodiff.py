@@ -1,4 +1,4 @@
-"""Gradients with respect to inputs, which `keras.ops` does not offer.
+"""Gradients with respect to inputs, which `keras.ops` does not provide.
 
 This is one of the few files that branch on the backend.
 """
@@ -14,12 +14,13 @@ def gradient(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """Differentiates the sum of a function's output.
 
     Args:
-        function: Function of one tensor, made of differentiable operations. If
-            it treats samples apart, the result is each sample's own gradient.
+        function: Function of one tensor, composed of differentiable operations.
+            If it treats samples independently, the result contains each
+            sample's gradient.
         inputs: Floating-point tensor.
 
     Returns:
-        Tensor of the shape and dtype of `inputs`.
+        Tensor of the same shape and dtype as `inputs`.
 
     Raises:
         NotImplementedError: If the backend has no automatic differentiation.

@@ -1,4 +1,4 @@
-"""Functions of variables, compiled by the backend.
+"""Compiles functions of variables.
 
 This is one of the few files that branch on the backend.
 """
@@ -13,14 +13,14 @@ import keras
 def compile_reading(
     function: Callable[[], Any], variables: Sequence[Any]
 ) -> Callable[[], Any]:
-    """Compiles a function that reads variables, at their values of each call.
+    """Compiles a function that reads the current values of variables.
 
-    On PyTorch it runs as it is, without gradients.
+    On PyTorch the function is not compiled and runs without gradients.
 
     Args:
-        function: Function without arguments. It returns tensors in any nesting
-            and assigns nothing.
-        variables: All variables that it reads.
+        function: Function without arguments. It returns a nested structure of
+            tensors and assigns nothing.
+        variables: All variables that the function reads.
 
     Returns:
         Function without arguments that returns concrete tensors.

@@ -1,4 +1,4 @@
-"""Inputs of any kind, and their labels, as checked NumPy arrays."""
+"""Converts inputs and labels of any kind to validated NumPy arrays."""
 
 import reprlib
 from collections.abc import Iterable
@@ -21,20 +21,20 @@ def iterate_batches(
     """Yields batches of inputs and labels.
 
     Args:
-        model: The model that the inputs are for.
+        model: The model that receives the inputs.
         x: Array of inputs; or an iterable of batches, `inputs` or
             `(inputs, labels)`, such as a `tf.data.Dataset`, a
             `keras.utils.PyDataset` or a PyTorch `DataLoader`.
-        y: Array of labels, or `None`. Labels of an iterable come with it.
-        batch_size: Positive integer. Number of samples an array is cut into.
+        y: Array of labels, or `None` if `x` is an iterable that contains the
+            labels.
+        batch_size: Positive integer. Number of samples of a batch of an array.
 
     Yields:
         Tuples of `inputs` and `labels`, the latter `None` if there are none.
 
     Raises:
-        ValueError: If there is no sample, an input is not finite or does not
-            have the shape that the model takes, or the numbers of inputs and
-            labels differ.
+        ValueError: If there are no samples, an input is not finite or has the
+            wrong shape, or the numbers of inputs and labels differ.
     """
     start = 0
     shape = getattr(model, "input_shape", None)
@@ -66,7 +66,7 @@ def _iterate(
 ) -> Iterator[tuple[Any, Any]]:
     if isinstance(x, keras.utils.PyDataset):
         _refuse_labels(x, y)
-        # Its own iterator may shuffle and never end.
+        # The iterator of a `PyDataset` may shuffle and never end.
         yield from (_unpack(x[index]) for index in range(len(x)))
     elif hasattr(x, "__array__") or isinstance(x, list | tuple):
         inputs = _to_numpy(x)
@@ -93,8 +93,8 @@ def _iterate(
 def _refuse_labels(x: Any, y: Any) -> None:
     if y is not None:
         raise ValueError(
-            f"`y` must be `None` where `x` is a `{type(x).__name__}`, which "
-            "brings its own labels."
+            f"`y` must be `None` if `x` is a `{type(x).__name__}`, which "
+            "contains the labels."
         )
 
 
@@ -105,7 +105,7 @@ def _unpack(batch: Any) -> tuple[Any, Any]:
 
 
 def _check_inputs(inputs: Array, shape: Any) -> None:
-    """Refuses inputs that a model of one input does not take."""
+    """Raises an error for inputs that a model with one input cannot take."""
     if inputs.dtype.kind in "cmMOSU":
         raise ValueError(
             "Inputs must be real numbers. Received: an array of dtype "
@@ -145,13 +145,13 @@ def _to_numpy(array: Any, name: str = "x") -> Array:
 
 
 def check_bounds(bounds: Bounds) -> Bounds:
-    """Returns bounds as floats.
+    """Validates bounds, and returns them as floats.
 
     Args:
-        bounds: Least and greatest value of an entry of an input.
+        bounds: Pair of the smallest and largest value of an input entry.
 
     Raises:
-        ValueError: If they are not two numbers, the lesser one first.
+        ValueError: If they are not two numbers in increasing order.
     """
     try:
         low, high = check_numbers("bounds", bounds)
@@ -159,21 +159,21 @@ def check_bounds(bounds: Bounds) -> Bounds:
         low, high = 1.0, 0.0
     if low > high:
         raise ValueError(
-            "`bounds` must be the least and the greatest value of an entry of "
-            f"an input, such as `(0, 1)`. Received: bounds={bounds!r}"
+            "`bounds` must be the smallest and the largest value of an input "
+            f"entry, such as `(0, 1)`. Received: bounds={bounds!r}"
         )
     return low, high
 
 
 def check_inside(inputs: Array, bounds: Bounds) -> None:
-    """Refuses inputs that are out of bounds.
+    """Raises an error for inputs outside bounds.
 
     Args:
         inputs: Array.
-        bounds: Least and greatest value of an entry.
+        bounds: Pair of the smallest and largest value of an entry.
 
     Raises:
-        ValueError: If an entry is out of bounds.
+        ValueError: If an entry is outside the bounds.
     """
     if np.min(inputs) < bounds[0] or np.max(inputs) > bounds[1]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files completely or not at all."""
 
 import json
 import os
@@ -11,15 +11,14 @@ from typing import Any
 def replace_file(
     path: pathlib.Path, write: Callable[[pathlib.Path], Any]
 ) -> None:
-    """Writes a file beside its place and moves it there when it is whole.
+    """Writes a temporary file, and moves it to `path` when it is complete.
 
-    Until then an older file stays as it is.
+    Until then an older file is not changed.
 
     Args:
-        path: Where the file shall be.
-        write: Function that writes to the path it is given, which has the
-            suffix of `path`. It is called only if the folder can be written
-            to.
+        path: Path of the file.
+        write: Function that writes to a given path, which has the same suffix
+            as `path`. It is called only if the folder is writable.
     """
     descriptor, name = tempfile.mkstemp(
         dir=path.parent, prefix="partial-", suffix="-" + path.name
@@ -37,11 +36,11 @@ def replace_file(
 def write_file(
     path: pathlib.Path, make: Callable[[], bytes], overwrite: bool
 ) -> pathlib.Path:
-    """Writes a file, whole or not at all.
+    """Writes a file completely or not at all.
 
     Args:
-        path: Where the file shall be.
-        make: Function that returns its content. It is called only if the path
+        path: Path of the file.
+        make: Function that returns the content. It is called only if the path
             can be written to.
         overwrite: Boolean. Whether an existing file may be replaced.
 
@@ -62,13 +61,13 @@ def write_file(
     except OSError as error:
         raise ValueError(
             f"The file cannot be written to {str(path)!r}: {error}. Pass a "
-            "path in an existing folder that can be written to."
+            "path in an existing, writable folder."
         ) from error
     return path
 
 
 def write_json(path: str | pathlib.Path, content: Any) -> None:
-    """Writes a file of JSON, whole or not at all.
+    """Writes a JSON file completely or not at all.
 
     Args:
         path: Path of the file. An older file is replaced.
@@ -81,7 +80,7 @@ def write_json(path: str | pathlib.Path, content: Any) -> None:
 
 
 def write_text(path: str | pathlib.Path, content: str) -> None:
-    """Writes a text file in UTF-8, whole or not at all.
+    """Writes a UTF-8 text file completely or not at all.
 
     Args:
         path: Path of the file. An older file is replaced.

@@ -1,4 +1,4 @@
-"""Loops of a known length, compiled on TensorFlow as well.
+"""Loops of known length that are also compiled on TensorFlow.
 
 This is one of the few files that branch on the backend.
 """
@@ -14,17 +14,16 @@ from keras import ops
 def fori_loop(
     iterations: int, step: Callable[[Any, Any], Any], carry: Any
 ) -> Any:
-    """Runs a loop of a known length, through which no gradient flows.
+    """Runs a loop of known length. No gradient flows through it.
 
-    JAX compiles every loop. On TensorFlow this one is compiled outside of
-    functions as well, where `keras.ops.fori_loop` runs it operation by
-    operation.
+    JAX compiles every loop. On TensorFlow this loop is also compiled in eager
+    execution, while `keras.ops.fori_loop` runs it operation by operation.
 
     Args:
         iterations: Positive integer.
-        step: Function of `(index, carry)` that returns the next carry. A loop
-            is compiled for each function object.
-        carry: Tensors to start from, in any nesting.
+        step: Function of `(index, carry)` that returns the next carry. The loop
+            is compiled once for each function object.
+        carry: Nested structure of the initial tensors.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

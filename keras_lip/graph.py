@@ -1,7 +1,7 @@
-"""The graph of a model, walked in one place.
+"""Access to the graph of a model.
 
-Keras keeps the graph of a functional or sequential model in attributes that are
-not part of its public interface. Nothing else in this library reads them.
+Keras stores the graph of a functional or sequential model in attributes that
+are not part of its public API. Only this file reads them.
 """
 
 import contextlib
@@ -17,12 +17,13 @@ import keras
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
-# What a walk calls at each node: the operation, its symbolic outputs, and its
-# arguments with every symbolic tensor replaced by the value it stands for.
+# Function that a walk calls at each node, with the operation, its symbolic
+# outputs, and its arguments, in which values replace symbolic tensors.
 Apply = Callable[[Any, list[Tensor], tuple[Any, ...], dict[str, Any]], Any]
 
-# Keras follows a graph from its outputs with a frame for every layer, so that
-# Python's own limit of 1000 frames ends somewhat below 1000 layers.
+# Keras traverses a graph from its outputs recursively, with a frame for each
+# layer. With Python's default limit of 1000 frames this fails for a little
+# under 1000 layers.
 _FRAMES = 20_000
 
 
@@ -61,15 +62,15 @@ def run_graph(model: Any, inputs: list[Any], apply: Apply) -> list[Any]:
 
 
 def check_model(model: Any, needs_build: bool = True) -> None:
-    """Refuses what is not a `keras.Model`, or is not built.
+    """Raises an error unless `model` is a built `keras.Model`.
 
     Args:
-        model: What was received.
-        needs_build: Boolean. Whether it must be built.
+        model: The value to check.
+        needs_build: Boolean. Whether the model must be built.
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
-        ValueError: If it is not built.
+        ValueError: If the model is not built.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -88,9 +89,10 @@ def get_graph(model: Any, input_shape: Shape | None = None) -> Any:
     """Returns the graph that a built model computes, as a `keras.Function`.
 
     Args:
-        model: A built model. A graph is returned as it is.
-        input_shape: Shape, batch axis included, to trace the `call` of a
-            subclassed model on. Defaults to the shape that it was built on.
+        model: A built model. A graph is returned unchanged.
+        input_shape: Input shape with batch axis, for tracing the `call` of a
+            subclassed model. Defaults to `None`, for the shape that it was
+            built with.
     """
     if type(model) is keras.Function:
         return model
@@ -107,35 +109,35 @@ def get_graph(model: Any, input_shape: Shape | None = None) -> Any:
 
 
 def get_operation(tensor: Tensor) -> Any:
-    """Returns the layer or operation that made a symbolic tensor."""
+    """Returns the layer or operation that created a symbolic tensor."""
     return tensor._keras_history.operation
 
 
 def has_open_sizes(model: Any) -> bool:
-    """Whether a model takes inputs of several shapes, beside the batch."""
+    """Whether a model takes inputs of several shapes, except the batch axis."""
     shape = getattr(model, "input_shape", None)
     return isinstance(shape, tuple) and None in shape[1:]
 
 
 def is_hooked(layer: Any) -> bool:
-    """Whether torch runs something else around, or instead of, a layer."""
+    """Whether torch runs hooks around a layer, or something else instead."""
     names = ("_forward_hooks", "_forward_pre_hooks")
     hooks = any(getattr(layer, name, None) for name in names)
     return hooks or "forward" in vars(layer)
 
 
 def match_inputs(graph: Any, argument: Any) -> list[Any]:
-    """Puts what a model is called on in the order of the graph's inputs."""
+    """Returns the call argument of a model in the order of its inputs."""
     if isinstance(argument, dict) and not isinstance(
         graph._inputs_struct, dict
     ):
-        # Keras goes by the names of the inputs here.
+        # Keras matches a dict by the names of the inputs.
         return [argument[tensor.name] for tensor in graph.inputs]
     return keras.tree.flatten(argument)
 
 
 def _overrides_caller(model: keras.Model) -> bool:
-    # Only on torch does Keras have a `forward`, by which it calls `call`.
+    # Keras layers only have a `forward`, which runs `call`, on torch.
     return any(
         getattr(type(model), name) is not getattr(keras.Model, name)
         for name in ("__call__", "forward")
@@ -144,12 +146,12 @@ def _overrides_caller(model: keras.Model) -> bool:
 
 
 def _computes(model: keras.Model, model_class: Any) -> bool:
-    """Whether a model runs the `call` of a class of Keras, unchanged."""
+    """Whether a model uses the unchanged `call` of a Keras class."""
     return type(model).call is model_class.call and "call" not in vars(model)
 
 
 def _trace(model: keras.Model, shape: Shape | None) -> Any:
-    """Runs the `call` of a subclassed model on a symbolic tensor."""
+    """Traces the `call` of a subclassed model on a symbolic tensor."""
     shape = shape or _built_shape(model)
     inputs = keras.KerasTensor((None, *shape[1:]), dtype=model.compute_dtype)
     operations = list(model._flatten_layers(include_self=False))
@@ -167,13 +169,13 @@ def _trace(model: keras.Model, shape: Shape | None) -> Any:
     except Exception as error:
         raise _untraceable(model, str(error)) from error
     finally:
-        # The trace leaves the layers as it found them.
+        # Restores the state of the layers after the trace.
         for added, length in nodes:
             del added[length:]
 
 
 def _built_shape(model: keras.Model) -> Shape:
-    """Returns the shape of the input that a subclassed model was built on."""
+    """Returns the input shape that a subclassed model was built with."""
     if isinstance(model, keras.Function):
         shapes = [tensor.shape for tensor in model.inputs]
         shape = shapes[0] if len(shapes) == 1 else shapes
@@ -203,11 +205,11 @@ def _functional_class() -> Any:
 
 
 def trace_layer(layer: Any, shapes: list[Any], dtype: str) -> Any:
-    """Runs the `call` of a layer on symbolic tensors.
+    """Traces the `call` of a layer on symbolic tensors.
 
     Args:
         layer: A built layer.
-        shapes: The shapes of its inputs, without samples.
+        shapes: The shapes of its inputs, without batch axis.
         dtype: Name of the dtype of its inputs.
 
     Returns:
@@ -232,14 +234,14 @@ def trace_layer(layer: Any, shapes: list[Any], dtype: str) -> Any:
             outputs = keras.layers.Identity()(outputs)
         return keras.Function(inputs, outputs)
     finally:
-        # The trace leaves the layers as it found them.
+        # Restores the state of the layers after the trace.
         for added, length in nodes:
             del added[length:]
 
 
 @contextlib.contextmanager
 def deep_recursion() -> Iterator[None]:
-    """Makes a context in which Keras may trace models of many layers."""
+    """Makes a context in which Keras can trace models with many layers."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _FRAMES))
     try:

@@ -1,4 +1,4 @@
-"""What layers compute from their weights, kept while the weights stay."""
+"""A cache of values that layers compute from their weights."""
 
 import contextlib
 import contextvars
@@ -14,14 +14,14 @@ from keras_lip.traces import is_concrete
 
 
 class _Held(NamedTuple):
-    """What was computed for a layer, and the weights it was computed from."""
+    """The cached values of a layer, and the weights they were computed from."""
 
     layer: Any
     weights: list[Any]
     computed: Any
 
 
-# What was computed, by the identity of the layer.
+# Cached values, by the identity of the layer.
 Values = dict[int, _Held]
 
 _values: contextvars.ContextVar[Values | None] = contextvars.ContextVar(
@@ -38,13 +38,14 @@ _slots: contextvars.ContextVar[Slots | None] = contextvars.ContextVar(
 
 @contextlib.contextmanager
 def holding_values(values: Values) -> Iterator[None]:
-    """Makes a context in which kernels at inference are computed once.
+    """Makes a context in which inference computes kernels only once.
 
-    A live model constrains its kernels again for every batch. Where the same
-    weights are known to run, as while one model is certified, once is enough.
+    A live model computes its constrained kernels again for every batch. If the
+    weights do not change, for example while a model is certified, once is
+    enough.
 
     Args:
-        values: Dict that keeps them, empty at first.
+        values: Dict that stores the values, initially empty.
     """
     token = _values.set(values)
     try:
@@ -55,14 +56,14 @@ def holding_values(values: Values) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading_slots(slots: Slots) -> Iterator[None]:
-    """Makes a context in which layers read what was computed from variables.
+    """Makes a context in which layers read cached values from variables.
 
-    A compiled function computes in every call what it computes at all. It
-    reads variables instead, which its owner keeps up to date.
+    A compiled function would compute the values in every call. In this context
+    it reads variables instead, which their owner keeps up to date.
 
     Args:
         slots: Dict from the identity of a layer to a variable, or a tuple of
-            them, that holds what its `_constrain` returns.
+            variables, with the result of its `_constrain`.
     """
     token = _slots.set(slots)
     try:
@@ -71,22 +72,37 @@ def reading_slots(slots: Slots) -> Iterator[None]:
         _slots.reset(token)
 
 
-def compute_once(layer: Any) -> Any:
-    """Returns what inference computes from a layer's weights alone.
+def read_slot(layer: Any) -> Any:
+    """Returns what `_constrain` of a layer returned, if a variable holds it.
 
     Args:
-        layer: The layer. Its method `_constrain` computes it: a tensor, or a
-            tuple of them.
+        layer: The layer.
+
+    Returns:
+        A tensor, or a tuple of them; `None` if no variable holds it.
+    """
+    # PyTorch's compiler supports neither context variables nor `id`.
+    slots = None if is_compiling() else _slots.get()
+    if slots is None or id(layer) not in slots:
+        return None
+    return keras.tree.map_structure(ops.convert_to_tensor, slots[id(layer)])
+
+
+def compute_once(layer: Any) -> Any:
+    """Returns the values that inference computes from a layer's weights alone.
+
+    Args:
+        layer: The layer. Its method `_constrain` computes the values: a tensor
+            or a tuple of tensors.
     """
     compute = layer._constrain
-    # PyTorch's compiler knows no context variables, and no identities.
+    held_in_variables = read_slot(layer)
+    if held_in_variables is not None:
+        return held_in_variables
     values = None if is_compiling() else _values.get()
-    slots = None if is_compiling() else _slots.get()
-    if slots is not None and id(layer) in slots:
-        return keras.tree.map_structure(ops.convert_to_tensor, slots[id(layer)])
     if values is None:
         return compute()
-    # A layer that runs on other weights in turns computes for each of them.
+    # If a layer alternates between weights, it computes the values for each.
     weights = [variable.value for variable in layer.variables]
     held = values.get(id(layer))
     if held is not None and _are_same(held.weights, weights):
@@ -94,7 +110,7 @@ def compute_once(layer: Any) -> Any:
     computed = compute()
     if all(map(is_concrete, keras.tree.flatten(computed))):
         computed = keras.tree.map_structure(ops.stop_gradient, computed)
-        # The layer and its weights are kept, and with them their identities.
+        # References to the layer and its weights keep their identities valid.
         values[id(layer)] = _Held(layer, weights, computed)
     return computed
 

@@ -1,12 +1,12 @@
-"""Labels, checked and brought to one form.
+"""Validates labels and converts them to a common form.
 
-The rules are functions of an array and of what computes with it: `keras.ops`,
-for losses and metrics, or NumPy, for certificates. They say which rows of
-labels are known, and what was expected.
+The rules are functions of an array and a module: `keras.ops` for losses and
+metrics, or NumPy for certificates. They return which rows of labels are valid,
+and a description of valid labels.
 
-Losses raise where a label is unknown, or mark its row as NaN where they cannot,
-in a compiled step. Metrics never raise for one: it has a row of zeros, and is
-never right. Certificates always can raise.
+For an invalid label, losses raise an error, or set its row to NaN in a compiled
+step, where they cannot raise. Metrics never raise an error: an invalid label
+has a row of zeros and is never correct. Certificates always raise an error.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from keras_lip.types import Array
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
-# A mask of shape `(batch, 1)`, and what labels must be.
+# A mask of shape `(batch, 1)`, and a description of valid labels.
 _Rule = tuple[Any, str]
 
 
@@ -32,12 +32,13 @@ def to_signs(y_true: Any, y_pred: Tensor) -> Tensor:
         y_pred: Tensor of scores of shape `(batch,)` or `(batch, 1)`.
 
     Returns:
-        Tensor of shape `(batch, 1)`: 1 for positive labels, else -1. It is NaN
-        for other labels where no error can be raised: in a compiled step.
+        Tensor of shape `(batch, 1)`: 1 for positive labels, -1 for negative
+        labels. In a compiled step, which cannot raise an error, it is NaN for
+        other labels.
 
     Raises:
-        ValueError: If the shapes of `y_true` and `y_pred` do not match, or if a
-            label is unknown.
+        ValueError: If the shapes of `y_true` and `y_pred` do not match, or a
+            label is invalid.
     """
     labels = _to_numbers(y_true)
     shapes = [tuple(labels.shape), tuple(y_pred.shape)]
@@ -51,7 +52,7 @@ def to_signs(y_true: Any, y_pred: Tensor) -> Tensor:
 
 
 def to_sign_rows(y_true: Any, y_pred: Tensor) -> Tensor:
-    """Encodes rows of binary labels as signs, as `to_signs` does one column."""
+    """Encodes rows of binary labels as signs, like `to_signs`."""
     labels = _to_numbers(y_true)
     shape, scores_shape = tuple(labels.shape), tuple(y_pred.shape)
     if (
@@ -68,7 +69,7 @@ def to_sign_rows(y_true: Any, y_pred: Tensor) -> Tensor:
 
 
 def to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
-    """Encodes class indices as one-hot rows, and lets one-hot rows pass.
+    """Encodes class indices as one-hot rows. One-hot rows are kept.
 
     Args:
         y_true: Indices of shape `(batch,)` or `(batch, 1)`, or one-hot rows of
@@ -76,12 +77,12 @@ def to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
         y_pred: Tensor of scores of shape `(batch, classes)`.
 
     Returns:
-        Tensor of shape `(batch, classes)`. The row of a label that is no class
-        is NaN where no error can be raised: in a compiled step.
+        Tensor of shape `(batch, classes)`. In a compiled step, which cannot
+        raise an error, the row of an invalid label is NaN.
 
     Raises:
-        ValueError: If the shapes of `y_true` and `y_pred` do not match, or if a
-            label is no class.
+        ValueError: If the shapes of `y_true` and `y_pred` do not match, or a
+            label is not a class.
     """
     labels = _to_numbers(y_true)
     if len(labels.shape) != 2 or labels.shape[1] == 1:
@@ -109,14 +110,14 @@ def indices_to_one_hot(y_true: Any, y_pred: Tensor) -> Tensor:
 
 
 def to_distribution(y_true: Any, y_pred: Tensor) -> Tensor:
-    """Lets rows of class probabilities pass, as `to_one_hot` does one-hot."""
+    """Validates rows of class probabilities, like `to_one_hot`."""
     labels = _to_numbers(y_true)
     _check_rows(labels, y_pred)
     return _refuse_unknown(labels, labels, _known_distribution(labels, ops))
 
 
 def to_class_rows(y_true: Tensor, classes: int) -> Tensor:
-    """Encodes labels of a classifier as rows, also where nothing can be raised.
+    """Encodes labels of a classifier as rows, without raising for labels.
 
     Args:
         y_true: Tensor of class indices of shape `(batch_size,)` or
@@ -127,10 +128,10 @@ def to_class_rows(y_true: Tensor, classes: int) -> Tensor:
 
     Returns:
         Float32 tensor of shape `(batch_size, classes)`, or `(batch_size, 2)`
-        with one output. A label that is no class has a row of zeros.
+        with one output. The row of an invalid label is zero.
 
     Raises:
-        ValueError: If the labels have another shape.
+        ValueError: If the labels have the wrong shape.
     """
     _check_form(tuple(y_true.shape), classes)
     labels = ops.cast(y_true, "float32")
@@ -156,13 +157,13 @@ def to_sparse_labels(labels: Array, classes: int, name: str = "y") -> Array:
             indices, or of shape `(num_samples, classes)`, one-hot. With one
             output the labels are 0 and 1, or -1 and 1.
         classes: Number of outputs of the model.
-        name: Name of the argument, for the error. Defaults to `"y"`.
+        name: Name of the argument, for the error message. Defaults to `"y"`.
 
     Returns:
         Integer array of shape `(num_samples,)`.
 
     Raises:
-        ValueError: If the labels are not numbers, have another shape or are
+        ValueError: If the labels are not numbers, have the wrong shape or are
             out of range.
     """
     if not are_numbers(labels):
@@ -189,25 +190,25 @@ def are_numbers(labels: Array) -> bool:
 
 
 def wrong_dtype(labels: Array, name: str = "y_true") -> str:
-    """Returns the error of labels that are no numbers.
+    """Returns the error for labels that are not numbers.
 
     Args:
         labels: Array of labels.
         name: Name of the argument. Defaults to `"y_true"`.
     """
     return (
-        "Labels must be numbers: class indices, or one-hot rows. Make indices "
-        "of the names of classes, such as by `np.unique(names, "
+        "Labels must be numbers: class indices, or one-hot rows. Convert class "
+        "names to indices, for example with `np.unique(names, "
         f"return_inverse=True)`. Received: {name} of dtype {labels.dtype}, "
         f"such as {labels.ravel()[:1].tolist()}"
     )
 
 
 def _known_signs(labels: Any, xp: Any) -> _Rule:
-    """The rule of binary labels, of shape `(batch, columns)`."""
+    """The rule for binary labels, of shape `(batch, columns)`."""
     negative, absent = xp.equal(labels, -1), xp.equal(labels, 0)
-    # Many data sets mark an unknown label by the third number, which would be
-    # trained as a negative one.
+    # Many data sets mark missing labels with the third number, which would be
+    # trained as a negative label.
     mixed = xp.logical_and(xp.any(negative), xp.any(absent))
     either = xp.logical_or(negative, absent)
     known = xp.where(mixed, xp.logical_not(either), either)
@@ -217,7 +218,7 @@ def _known_signs(labels: Any, xp: Any) -> _Rule:
 
 
 def _known_indices(labels: Any, classes: int, xp: Any) -> _Rule:
-    """The rule of class indices, of shape `(batch, 1)`."""
+    """The rule for class indices, of shape `(batch, 1)`."""
     inside = xp.logical_and(labels >= 0, labels < classes)
     whole = xp.equal(labels, xp.floor(labels))
     expected = f"be integers from 0 to {classes - 1}"
@@ -225,18 +226,18 @@ def _known_indices(labels: Any, classes: int, xp: Any) -> _Rule:
 
 
 def _known_one_hot(labels: Any, xp: Any) -> _Rule:
-    """The rule of one-hot rows, of shape `(batch, classes)`."""
+    """The rule for one-hot rows, of shape `(batch, classes)`."""
     ones, zeros = xp.equal(labels, 1), xp.equal(labels, 0)
     known = xp.all(xp.logical_or(ones, zeros), axis=-1, keepdims=True)
-    # In float32 counts are exact up to 2^24 classes.
+    # Float32 counts are exact up to 2^24 classes.
     count = xp.sum(xp.where(ones, 1.0, 0.0), axis=-1, keepdims=True)
-    expected = "hold a single 1 in each row, and 0 elsewhere"
+    expected = "contain a single 1 in each row, and 0 elsewhere"
     return xp.logical_and(known, xp.equal(count, 1)), expected
 
 
 def _known_distribution(labels: Any, xp: Any) -> _Rule:
-    """The rule of rows of probabilities, of shape `(batch, classes)`."""
-    # Probabilities smoothed in bfloat16 miss a sum of one by up to 2^-8.
+    """The rule for rows of probabilities, of shape `(batch, classes)`."""
+    # Sums of label-smoothed bfloat16 probabilities may differ from one by 2^-8.
     error = xp.abs(xp.sum(labels, axis=-1, keepdims=True) - 1.0)
     positive = xp.all(labels >= 0, axis=-1, keepdims=True)
     expected = "be probabilities that sum to 1 in each row"
@@ -244,13 +245,13 @@ def _known_distribution(labels: Any, xp: Any) -> _Rule:
 
 
 def _read_signs(labels: Tensor) -> Tensor:
-    """Encodes labels of shape `(batch, columns)` as signs, or marks rows."""
+    """Encodes labels of shape `(batch, columns)` as signs."""
     signs = ops.where(labels > 0, 1.0, -1.0)
     return _refuse_unknown(signs, labels, _known_signs(labels, ops))
 
 
 def _hit_indices(labels: Tensor, classes: int) -> Tensor:
-    """Returns which of the classes each index is, one row for each."""
+    """Returns a boolean one-hot row for each index."""
     return ops.equal(labels, ops.arange(classes, dtype="float32"))
 
 
@@ -263,7 +264,7 @@ def _to_numbers(y_true: Any) -> Tensor:
 
 
 def _check_form(shape: Shape, classes: int, name: str = "y_true") -> None:
-    """Refuses labels of another shape than those of a classifier."""
+    """Raises an error for labels of the wrong shape."""
     if _is_column(shape) or (len(shape) == 2 and shape[1] == classes > 1):
         return
     rows = f" or `(batch_size, {classes})`" if classes > 1 else ""
@@ -286,7 +287,7 @@ def _check_rows(labels: Tensor, y_pred: Tensor) -> None:
 
 
 def _refuse_unknown(encoded: Tensor, labels: Tensor, rule: _Rule) -> Tensor:
-    """Raises if a row of labels is unknown, or marks it where it cannot."""
+    """Raises an error for invalid labels, or marks their rows with NaN."""
     known, expected = rule
     values = _read(known)
     if values is not None and not values.all():
@@ -295,18 +296,18 @@ def _refuse_unknown(encoded: Tensor, labels: Tensor, rule: _Rule) -> Tensor:
 
 
 def _check_known(labels: Array, rule: _Rule, name: str = "y_true") -> None:
-    """Raises if a row of labels is unknown."""
+    """Raises an error if a row of labels is invalid."""
     known, expected = rule
     if not known.all():
         wrong = labels[~known[:, 0]]
         raise ValueError(
             f"Labels must {expected}. Received: {name}={_list_rows(wrong)}, "
-            f"among the {len(wrong)} wrong ones of a batch of {len(known)}"
+            f"among the {len(wrong)} wrong labels of a batch of {len(known)}"
         )
 
 
 def _list_rows(rows: Any) -> str:
-    """Writes down three of the rows, cut: a thousand classes fill a screen."""
+    """Returns three of the rows as text, shortened for many classes."""
     written = (
         np.array2string(
             row,
@@ -321,18 +322,19 @@ def _list_rows(rows: Any) -> str:
 
 
 def _read(tensor: Tensor) -> Any:
-    """Returns the values of a tensor, or `None` where a step is traced."""
+    """Returns the values of a tensor, or `None` while a step is traced."""
     if keras.backend.backend() == "torch":
         import torch
 
-        # Nothing fails here, but the graph being compiled would be cut in two.
+        # Reading the values would not fail, but break the compiled graph in
+        # two.
         if torch.compiler.is_compiling():
             return None
     try:
         return np.asarray(ops.convert_to_numpy(tensor))
     except (TypeError, ValueError, RuntimeError):
-        # In turn: a tracer of JAX, a `KerasTensor`, and a symbolic tensor of
-        # TensorFlow or a tensor of PyTorch without storage.
+        # These are: a JAX tracer; a `KerasTensor`; a symbolic TensorFlow
+        # tensor, or a PyTorch tensor without storage.
         return None
 
 

@@ -1,4 +1,4 @@
-"""A model as it runs, called from the host in full precision."""
+"""Calls a model from the host in full precision."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ from keras_lip.types import Tensor
 
 
 class LiveModel:
-    """Runs and differentiates a model at inference, on arrays.
+    """Runs and differentiates a model at inference, on NumPy arrays.
 
     Args:
-        model: A built model of one input and one output. It computes in its own
-            dtype, with autocasts and reduced precisions switched off. Its
-            weights must not change after.
+        model: A built model with one input and one output. It computes in its
+            own dtype, with autocast and reduced precision disabled. Its weights
+            must not change afterwards.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -35,10 +35,10 @@ class LiveModel:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Makes a context in which the model's weights stay as they are.
+        """Makes a context in which the model's weights must not change.
 
-        The kernels that its layers constrain at inference are computed once,
-        then and whenever the model is called.
+        In this context, and in every call of the model, the constrained kernels
+        of its layers are computed only once.
         """
         with full_precision_scope(), holding_values(self._values):
             yield

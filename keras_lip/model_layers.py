@@ -1,4 +1,4 @@
-"""The layers of a model: by name, or those that it computes with."""
+"""The layers of a model, including those of nested models."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,17 +13,17 @@ from keras_lip.types import Tensor
 def named_layers(
     model: keras.Model, trainable_only: bool = False
 ) -> Iterator[tuple[str, Any]]:
-    """Yields the layers of a model, those of nested models in their place.
+    """Yields the named layers of a model, including those of nested models.
 
     Args:
         model: A model.
-        trainable_only: Boolean. Whether to leave out frozen layers, and the
-            layers of frozen models. Defaults to `False`.
+        trainable_only: Boolean. Whether to skip frozen layers, and the layers
+            of frozen models. Defaults to `False`.
 
     Yields:
-        Pairs of a name and a layer that is no model. The name of a layer of a
-        nested model is `"<model>/<layer>"`. A layer that is used several times
-        comes once.
+        Pairs of a name and a layer that is not a model. Layers of a nested
+        model are named `"<model>/<layer>"`. A layer that is used several times
+        is yielded once.
     """
     seen: set[int] = set()
     for name, layer in _walk(model, "", trainable_only):
@@ -45,11 +45,11 @@ def _walk(
 
 
 def visit_layers(layer: Any) -> list[Any]:
-    """Returns the layers and operations of a model, nested models resolved.
+    """Returns the layers and operations of a model and its nested models.
 
     Args:
-        layer: A layer, or a model; of one that is not built, the layers that it
-            lists are returned.
+        layer: A layer or a model. If the model is not built, its list of layers
+            is returned.
 
     Raises:
         ValueError: If the `call` of a subclassed model cannot be traced.

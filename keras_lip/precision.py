@@ -1,4 +1,4 @@
-"""Full precision on every backend: float32 as it is defined.
+"""Full float32 precision on every backend.
 
 This is one of the few files that branch on the backend.
 """
@@ -15,12 +15,12 @@ import keras
 
 @contextlib.contextmanager
 def full_precision_scope() -> Iterator[None]:
-    """Makes a context in which float32 products are float32 products.
+    """Makes a context in which products are computed in full float32.
 
-    On GPUs backends may round the factors to 10 bits (TF32), and JAX on other
-    accelerators to bfloat16; PyTorch may do so in a context of
-    `torch.autocast`. None of it happens inside, and what was set before is set
-    again afterwards.
+    On GPUs backends may round factors to 10 bits (TF32), JAX on other
+    accelerators may round them to bfloat16, and PyTorch may do so under
+    `torch.autocast`. The context disables all of these, and restores the
+    previous settings afterwards.
     """
     scopes = {
         "jax": _jax_full_precision,
@@ -38,15 +38,16 @@ def _jax_full_precision() -> contextlib.AbstractContextManager[Any]:
 
 
 class _SharedSwitch:
-    """Holds settings of the whole process off while any thread needs it.
+    """Changes global settings while at least one thread needs it.
 
-    The first thread that comes in sets them and the last that leaves sets them
-    back: one that leaves earlier would turn them on under the others.
+    The first thread that enters changes the settings, and the last thread that
+    leaves restores them. Otherwise a thread that leaves earlier would restore
+    them for the other threads.
 
     Args:
         read: Function without arguments that returns the settings.
-        write: Function that takes settings and makes them hold.
-        exact: The settings of full precision.
+        write: Function that applies settings.
+        exact: The settings for full precision.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ def _torch_switch() -> _SharedSwitch:
 def _torch_full_precision() -> Iterator[None]:
     import torch
 
-    # Autocasts are a matter of the thread.
+    # Autocast is a setting of the thread.
     with (
         _torch_switch().hold(),
         torch.autocast("cpu", enabled=False),
@@ -132,7 +133,7 @@ def _torch_full_precision() -> Iterator[None]:
 
 
 def is_accelerated() -> bool:
-    """Whether the backend computes on something else than the processor."""
+    """Whether the backend computes on an accelerator instead of the CPU."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

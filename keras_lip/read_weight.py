@@ -1,4 +1,4 @@
-"""Weights as they run, brought to float64 on the host."""
+"""Reads weights and kernels as float64 arrays on the host."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras_lip.types import Array
 
 
 def read_kernel(layer: Any, kernel: Any) -> Array:
-    """Returns a kernel as it runs, rounded to the layer's compute dtype."""
+    """Returns a kernel, rounded to the layer's compute dtype."""
     kernel = ops.convert_to_tensor(kernel)
     return read_weight(ops.cast(kernel, layer.compute_dtype))
 
@@ -16,7 +16,7 @@ def read_kernel(layer: Any, kernel: Any) -> Array:
 def read_weight(weight: Any) -> Array:
     """Returns a weight as float64, without rounding it."""
     weight = ops.convert_to_tensor(weight)
-    # NumPy knows no bfloat16; float32 holds every narrower number exactly.
+    # NumPy has no bfloat16. float32 represents all narrower numbers exactly.
     if "float64" not in str(weight.dtype):
         weight = ops.cast(weight, "float32")
     return ops.convert_to_numpy(weight).astype("float64")

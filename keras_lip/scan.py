@@ -1,4 +1,4 @@
-"""Loops over blocks of one shape, compiled once.
+"""Loops over blocks of the same shape, compiled once.
 
 This is one of the few files that branch on the backend.
 """
@@ -12,8 +12,8 @@ from keras import ops
 
 from keras_lip.types import Tensor
 
-# Takes the carry, and what one turn reads; returns the next carry, and what the
-# turn writes.
+# Maps the carry and the slices read by one iteration to the next carry and the
+# tensors written by it.
 Step = Callable[[Tensor, list[Tensor]], tuple[Tensor, list[Tensor]]]
 
 _scanning: contextvars.ContextVar[bool] = contextvars.ContextVar(
@@ -22,7 +22,7 @@ _scanning: contextvars.ContextVar[bool] = contextvars.ContextVar(
 
 
 def is_scanning() -> bool:
-    """Whether what runs now is the step of a `scan`, on JAX."""
+    """Whether the current code is traced as the step of a `scan` on JAX."""
     return _scanning.get()
 
 
@@ -31,31 +31,31 @@ def scan(
 ) -> tuple[Tensor, list[Tensor]]:
     """Runs a step for each index of the first axis of some tensors.
 
-    Gradients pass through the loop. On JAX and TensorFlow the step is traced,
-    and compiled, once. `keras.ops.scan` does the same, but on TensorFlow it
-    writes nothing that is not of the carry's shape and XLA cannot
-    differentiate it, and on PyTorch the time of its gradient grows with the
-    square of the length.
+    Gradients flow through the loop. On JAX and TensorFlow the step is traced
+    and compiled only once. `keras.ops.scan` is not used for two reasons. On
+    TensorFlow its outputs must have the carry's shape and XLA cannot
+    differentiate it. On PyTorch the time of its gradient is quadratic in the
+    length.
 
     Args:
-        step: Function of `(carry, slices)`, where `slices` are those of `reads`
-            at one index. It returns the next carry, of the same shape and
-            dtype, and a list of tensors. JAX traces it once for each function
-            object: it must not depend on anything that changes.
-        carry: Tensor to start from.
+        step: Function of `(carry, slices)`, where `slices` are the slices of
+            `reads` at one index. It returns the next carry, of the same shape
+            and dtype, and a list of tensors. JAX traces it only once for each
+            function object, so it must not depend on anything that changes.
+        carry: The initial carry, a tensor.
         reads: List of tensors of shape `(length, ...)`, at least one.
-        writes: List of tensors like those that are to be returned, of which
-            only the shapes and dtypes count.
+        writes: List of tensors with the shapes and dtypes of the step's list.
+            Their values are not used.
 
     Returns:
-        The last carry, and a list of tensors of the shapes of `writes`: what
-        the turns wrote, stacked.
+        The last carry, and the stacked lists of tensors of all steps.
     """
     if keras.backend.backend() == "tensorflow":
         return _scan_in_tensorflow(step, carry, reads, writes)
     if keras.backend.backend() == "torch":
         return _scan_in_torch(step, carry, reads, writes)
-    # On PyTorch, whose compiler knows no context variables, this is not asked.
+    # PyTorch's compiler does not support context variables, so this is only
+    # called on JAX.
     token = _scanning.set(True)
     try:
         carry, written = ops.scan(step, carry, reads)
@@ -90,7 +90,7 @@ def _scan_in_tensorflow(
         lambda index, *_: index < length,
         turn,
         (0, carry, [make_array(tensor) for tensor in writes]),
-        # Without a limit XLA has no gradient of the loop.
+        # XLA can differentiate the loop only if `maximum_iterations` is given.
         maximum_iterations=length,
         parallel_iterations=1,
     )
@@ -101,7 +101,8 @@ def _scan_in_torch(
     step: Step, carry: Tensor, reads: list[Tensor], writes: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
     rows = []
-    # Of a tensor that is indexed, each gradient is as large as the whole.
+    # The gradient of indexing is as large as the whole tensor, so unstack it
+    # once.
     for slices in zip(*map(ops.unstack, reads), strict=True):
         carry, written = step(carry, list(slices))
         rows.append(written)

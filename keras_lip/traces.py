@@ -1,4 +1,4 @@
-"""Which of a backend's traces a tensor belongs to.
+"""Tests whether code or a tensor belongs to a trace of the backend.
 
 This is one of the few files that branch on the backend.
 """
@@ -18,7 +18,7 @@ _F = TypeVar("_F", bound=Callable[..., Tensor])
 
 
 def is_concrete(tensor: Tensor) -> bool:
-    """Whether a tensor holds values, which outlive the trace of a function."""
+    """Whether a tensor contains values, which remain valid after a trace."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -31,7 +31,7 @@ def is_concrete(tensor: Tensor) -> bool:
 
 
 def is_compiling() -> bool:
-    """Whether PyTorch's compiler, or its exporter, reads what runs now."""
+    """Whether PyTorch's compiler or exporter traces the current code."""
     if keras.backend.backend() != "torch":
         return False
     import torch
@@ -39,16 +39,29 @@ def is_compiling() -> bool:
     return bool(torch.compiler.is_compiling())
 
 
-def constant(function: _F) -> _F:
-    """Marks a function that makes a tensor out of sizes, by NumPy.
+def is_eager_torch(tensor: Tensor) -> bool:
+    """Whether PyTorch runs what is computed of a tensor, step by step.
 
-    PyTorch's compiler would run NumPy's functions in PyTorch, and knows no way
-    from there to a tensor of Keras. It calls a marked function once, and keeps
-    the tensor.
+    That is neither so where its compiler reads what runs, nor of the symbolic
+    tensors that models are made of.
+    """
+    if keras.backend.backend() != "torch" or is_compiling():
+        return False
+    import torch
+
+    return isinstance(tensor, torch.Tensor)
+
+
+def constant(function: _F) -> _F:
+    """Marks a function that creates a constant tensor with NumPy.
+
+    PyTorch's compiler replaces NumPy functions by PyTorch functions, whose
+    results cannot be converted to a Keras tensor. It calls a marked function
+    once and stores the tensor.
 
     Args:
         function: Function of integers, tuples of integers, strings and dtypes.
-            It returns one tensor, which depends on nothing else.
+            It returns one tensor that depends only on them.
     """
     if keras.backend.backend() != "torch":
         return function
@@ -56,20 +69,20 @@ def constant(function: _F) -> _F:
 
     marked = torch.compiler.assume_constant_result(function)
 
-    # The mark, which is an attribute, is not for the function around it.
+    # The mark is an attribute. The surrounding function must not have it.
     @functools.wraps(function, updated=())
     def make(*sizes: Any) -> Tensor:
-        # Of the constant itself the compiler cannot tell the type.
+        # The compiler cannot infer the type of the constant itself.
         return marked(*sizes).clone()
 
     return cast("_F", make)
 
 
 def can_move(variable: Any) -> bool:
-    """Whether what is computed now may be assigned to a variable.
+    """Whether a value computed now may be assigned to a variable.
 
-    On JAX the body of a loop, such as that of `keras.layers.RNN`, is a function
-    of its own, from which no value comes out but through what it returns.
+    On JAX the body of a loop, as in `keras.layers.RNN`, is traced as a separate
+    function. Values can leave it only as return values.
     """
     if keras.backend.backend() != "jax":
         return True
@@ -77,8 +90,8 @@ def can_move(variable: Any) -> bool:
 
 
 def _stage(tensor: Any) -> Any:
-    """Returns the innermost function that a tensor of JAX is traced for."""
-    # What is differentiated stands around what it is computed from.
+    """Returns the innermost traced function that a JAX tensor belongs to."""
+    # Gradient tracers wrap the tracers of the functions that they belong to.
     while hasattr(tensor, "primal"):
         tensor = tensor.primal
     return getattr(tensor, "_trace", None)

@@ -6,16 +6,16 @@ from typing import TypeAlias
 
 import numpy as np
 
-# What lives on the host, in NumPy.
+# A NumPy array on the host.
 Array: TypeAlias = np.ndarray[Any, Any]
 
-# A tensor of whichever backend is active. Left open so that importing the
-# library imports no backend but the active one.
+# A tensor of the active backend. It is `Any`, so that importing the library
+# imports only the active backend.
 Tensor: TypeAlias = Any
 
 Shape: TypeAlias = Sequence[int | None]
 
 Config: TypeAlias = dict[str, Any]
 
-# The tensors that a strategy asks its layer to keep, by name.
+# Tensors by name that a layer stores for its strategy.
 State: TypeAlias = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Checks of arguments, with errors that say what to pass instead."""
+"""Checks of arguments, with helpful error messages."""
 
 import math
 import numbers
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def check_positive_integer(name: str, value: Any) -> int:
-    """Returns `value` as an `int`, or says why it is not a positive integer."""
+    """Returns `value` as an `int`, and checks that it is positive."""
     if not _is_integer(value) or value < 1:
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}"
@@ -16,7 +16,7 @@ def check_positive_integer(name: str, value: Any) -> int:
 
 
 def check_integer(name: str, value: Any) -> int:
-    """Returns `value` as an `int`, or says why it is not an integer."""
+    """Returns `value` as an `int`, and checks that it is an integer."""
     if not _is_integer(value):
         raise ValueError(
             f"`{name}` must be an integer. Received: {name}={value!r}"
@@ -44,7 +44,7 @@ def check_number(
         Float.
 
     Raises:
-        ValueError: If `value` is no finite number or lies outside the limits.
+        ValueError: If `value` is not a finite number or is outside the limits.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         try:
@@ -80,7 +80,7 @@ def check_numbers(
         Tuple of floats.
 
     Raises:
-        ValueError: If a value is no finite number or too small.
+        ValueError: If a value is not a finite number or too small.
         TypeError: If the values are neither a number nor a sequence.
     """
     if isinstance(values, numbers.Real):
@@ -96,7 +96,7 @@ def check_numbers(
 
 
 def check_known(name: str, value: Any, known: Iterable[str]) -> None:
-    """Refuses a name that is not among the known ones, and lists those."""
+    """Raises an error that lists the known names if `value` is unknown."""
     known = sorted(known)
     if value not in known:
         listed = ", ".join(repr(choice) for choice in known)

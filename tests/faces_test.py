@@ -82,7 +82,9 @@ class FacesTest(LipschitzTestCase):
         with self.assertWarnsRegex(DeprecationWarning, "is now `keras_lip.exp"):
             found = keras_lip.certificates.saliency_maps
         self.assertIs(found, keras_lip.explanations.saliency_maps)
-        with self.assertWarnsRegex(DeprecationWarning, "an estimate is not"):
+        with self.assertWarnsRegex(
+            DeprecationWarning, "only a bound is proven"
+        ):
             found = keras_lip.bounds.lipschitz_lower_bound
         self.assertIs(found, keras_lip.bounds.lipschitz_estimate)
         for room in (keras_lip, keras_lip.bounds, keras_lip.certificates):

@@ -20,7 +20,7 @@ class LossLabelsTest(LipschitzTestCase):
             ValueError,
             "Labels must be 0 and 1, or -1 and 1, and not a mixture of 0 and "
             rf"-1. Received: y_true=\[\[{float(label)}\]\], among the 2 "
-            "wrong ones of a batch of 4",
+            "wrong labels of a batch of 4",
         ):
             labels.to_signs([0, label, 1, label], np.zeros(4))
 
@@ -123,7 +123,7 @@ class LossLabelsTest(LipschitzTestCase):
     )
     def test_row_that_is_not_one_hot_is_refused(self, row):
         with self.assertRaisesRegex(
-            ValueError, "Labels must hold a single 1 in each row"
+            ValueError, "Labels must contain a single 1 in each row"
         ):
             labels.to_one_hot([[0, 1, 0], row], np.zeros((2, 3)))
 
@@ -270,8 +270,8 @@ class CertificateLabelsTest(LipschitzTestCase):
         ([np.nan], 3, "be integers from 0 to 2"),
         # Another number than 1, if by less than float32 tells apart.
         ([1 + 1e-12], 3, "be integers from 0 to 2"),
-        ([[1, 1, 0]], 3, "hold a single 1 in each row"),
-        ([[0.9, 0.1, 0]], 3, "hold a single 1 in each row"),
+        ([[1, 1, 0]], 3, "contain a single 1 in each row"),
+        ([[0.9, 0.1, 0]], 3, "contain a single 1 in each row"),
         ([2, 1], 1, r"be 0 and 1, .* Received: y=\[\[2\]\], among the 1 wrong"),
         ([-1, 0, 1], 1, "be 0 and 1, .* a mixture of 0 and -1. .*among the 2"),
         (["cat"], 3, "be numbers: .* Received: y of dtype <U3, such as"),

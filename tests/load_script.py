@@ -1,4 +1,4 @@
-"""Examples and experiments as modules."""
+"""Examples, experiments and benchmarks as modules."""
 
 import importlib
 import pathlib
@@ -7,6 +7,7 @@ from unittest import mock
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 EXPERIMENTS = EXAMPLES.with_name("experiments")
+BENCHMARKS = EXAMPLES.with_name("benchmarks")
 
 
 def load_example(name):
@@ -17,6 +18,11 @@ def load_example(name):
 def load_experiment(name):
     """Imports an experiment as Python runs it: beside its neighbours."""
     return _load(EXPERIMENTS, name)
+
+
+def load_benchmark(name):
+    """Imports a benchmark as Python runs it: beside its neighbours."""
+    return _load(BENCHMARKS, name)
 
 
 def _load(folder, name):

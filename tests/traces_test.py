@@ -6,6 +6,7 @@ from keras_lip.traces import can_move
 from keras_lip.traces import constant
 from keras_lip.traces import is_compiling
 from keras_lip.traces import is_concrete
+from keras_lip.traces import is_eager_torch
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
@@ -13,6 +14,23 @@ class TracesTest(LipschitzTestCase):
     def test_numbers_are_concrete_and_variables_can_move(self):
         self.assertTrue(is_concrete(ops.ones((2,))))
         self.assertTrue(can_move(keras.Variable(np.ones(2))))
+
+    def test_eager_tensors_of_torch_are_told_from_others(self):
+        expected = keras.backend.backend() == "torch"
+        self.assertEqual(is_eager_torch(ops.ones((2,))), expected)
+        self.assertFalse(is_eager_torch(np.ones(2)))
+        self.assertFalse(is_eager_torch(keras.KerasTensor((2,))))
+        found = []
+
+        def look(x):
+            found.append(is_eager_torch(x))
+            return x
+
+        if expected:
+            import torch
+
+            torch.compile(look, backend="eager")(ops.ones((2,)))
+            self.assertEqual(found, [False])
 
     def test_traced_tensors_are_not_concrete(self):
         found = []

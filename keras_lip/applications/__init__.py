@@ -1,7 +1,6 @@
-"""Networks of the papers, ready to train.
+"""Published network architectures, ready to train.
 
-Each function returns an untrained `LipschitzSequential` or `LipschitzModel` of
-the published sizes.
+Each function returns an untrained `LipschitzSequential` or `LipschitzModel`.
 """
 
 from keras_lip.applications.bro_net import BRONet

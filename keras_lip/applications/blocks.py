@@ -1,4 +1,4 @@
-"""Networks that are a stack of residual blocks, and their published sizes."""
+"""Networks of stacked residual blocks, and their published sizes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Size:
 
     Args:
         depth: Number of convolutional blocks.
-        channels: Number of channels of each.
+        channels: Number of channels of each convolutional block.
         linear_depth: Number of dense blocks.
     """
 
@@ -44,7 +44,7 @@ _SIZES = {
 
 
 def get_size(size: Any, **changes: int | None) -> Size:
-    """Returns a published size, with the numbers that are given instead."""
+    """Returns a published size, with given numbers replaced."""
     check_known("size", size, _SIZES)
     given = {
         name: check_positive_integer(name, value)
@@ -64,16 +64,16 @@ def stack_blocks(
     scan_blocks: bool,
     name: str | None,
 ) -> LipschitzSequential:
-    """Stacks blocks on images, pools them, and stacks dense blocks.
+    """Stacks convolutional blocks, a pooling layer and dense blocks.
 
     Args:
         size: Numbers of blocks and channels.
-        make_image_block: Makes a block that takes images.
-        make_dense_block: Makes a block that takes vectors.
+        make_image_block: Function that creates a convolutional block.
+        make_dense_block: Function that creates a dense block.
         input_shape: Shape of an image.
         classes: Positive integer. Number of outputs.
         head: Name of the last layer.
-        scan_blocks: Boolean. Whether the blocks of each kind are a
+        scan_blocks: Boolean. Whether to put the blocks of each kind in a
             `LayerStack`.
         name: Name of the model, or `None`.
 
@@ -98,7 +98,7 @@ def stack_blocks(
 def _repeat(
     make_block: Callable[[], keras.layers.Layer], depth: int, scan_blocks: bool
 ) -> list[keras.layers.Layer]:
-    """Returns so many blocks, or one loop over them."""
+    """Returns `depth` blocks, or one loop over them."""
     if scan_blocks:
         return [LayerStack(make_block(), depth)]
     return [make_block() for _ in range(depth)]

@@ -1,4 +1,4 @@
-"""The networks of convex potential layers."""
+"""Networks of convex potential layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,9 +32,9 @@ def ConvexPotentialNet(
 ) -> LipschitzSequential:
     """Makes a residual network of convex potential layers (CPL).
 
-    Channels of zeros are appended to the image, `depth` convolutional blocks
-    follow, average pooling over windows of four by four that is scaled to be
-    1-Lipschitz, `linear_depth` dense blocks, and the head:
+    The network consists of zero channels appended to the image, `depth`
+    convolutional blocks, average pooling over windows of four by four that is
+    scaled to be 1-Lipschitz, `linear_depth` dense blocks, and the head:
 
     | size | `depth` | `channels` | `linear_depth` | parameters on CIFAR-10 |
     |------|---------|------------|----------------|------------------------|
@@ -43,61 +43,64 @@ def ConvexPotentialNet(
     | L    | 50      | 90         | 10             | 118 M                  |
     | XL   | 70      | 120        | 15             | 236 M                  |
 
-    The other numbers are the same in all sizes, and any of them can be given
-    instead. Table 2 of the paper is of `depth=50`, `channels=90`,
-    `linear_depth=15` and `hidden_units=4096`; section 5.4 goes to a depth of
+    The other numbers are the same in all sizes. All numbers can be given
+    explicitly. Table 2 of the paper uses `depth=50`, `channels=90`,
+    `linear_depth=15` and `hidden_units=4096`. Section 5.4 uses depths of up to
     1000 with 30 channels.
 
-    Up to the head the network is 1-Lipschitz in the l2 norm if the steps of its
-    blocks are short enough. They follow from norms that are estimated from
-    below: `keras_lip.bounds.lipschitz_bound` is of the steps that run, and
-    exceeds that of the head by one or two percent for each convolutional block
-    that is not trained yet, so that the bound of a deep network is loose.
-    `SLLNet` estimates nothing. `keras_lip.models.fix_steps` returns a model of
-    steps that are proven short enough.
+    Without its head the network is 1-Lipschitz in the l2 norm if the steps of
+    its blocks are short enough. The steps are computed from estimates of norms,
+    which may be too small. `keras_lip.bounds.lipschitz_bound` uses the steps at
+    inference. It exceeds the bound of the head by one or two percent for each
+    untrained convolutional block, so the bound of a deep network is loose.
+    `keras_lip.models.fix_steps` returns a model whose steps are proven to be
+    short enough. `SLLNet` needs no estimates.
 
-    Very deep networks train without normalization or clipping of gradients.
-    With biases of zero half of the hidden units are active at first, and each
-    block contracts: hundreds of them take all images to nearly the same point,
-    from where training does not start. With biases below zero, such as
-    `keras.initializers.Constant(-0.5)`, blocks start near the identity.
+    Very deep networks train without normalization or gradient clipping. With
+    zero biases half of the hidden units are initially active, and each block is
+    a contraction. Hundreds of blocks then map all images to nearly the same
+    point, and training does not progress. With negative biases, such as
+    `keras.initializers.Constant(-0.5)`, blocks are initially close to the
+    identity.
 
     Args:
-        size: `"S"`, `"M"`, `"L"` or `"XL"`: what the numbers are that are not
-            given. Defaults to `"S"`.
+        size: `"S"`, `"M"`, `"L"` or `"XL"`. Determines `depth`, `channels` and
+            `linear_depth` if they are not given. Defaults to `"S"`.
         input_shape: Height, width and channels of an image. Sides must be
             multiples of four. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         depth: Positive integer. Number of convolutional blocks. Defaults to
-            `None`.
-        channels: Positive integer. Number of their channels, at least those of
-            the image. Defaults to `None`.
+            `None`, for the number of `size`.
+        channels: Positive integer. Number of channels, at least the channels of
+            the image. Defaults to `None`, for the number of `size`.
         hidden_filters: Positive integer. Number of hidden channels of a
             convolutional block. Defaults to `5`.
         linear_depth: Positive integer. Number of dense blocks. Defaults to
-            `None`.
+            `None`, for the number of `size`.
         hidden_units: Positive integer. Number of hidden units of a dense block.
             Defaults to `2048`.
-        step: Float, or `None`. Step of all blocks, if it is not to follow their
-            kernels; see `keras_lip.layers.ConvexPotentialConv2D`. Defaults to
-            `None`.
+        step: Float, or `None`. A fixed step of all blocks, or `None` for steps
+            that are computed from the kernels; see
+            `keras_lip.layers.ConvexPotentialConv2D`. Defaults to `None`.
         padding_mode: `"zeros"`, as in the paper, or `"circular"`. Defaults to
             `"zeros"`.
-        head: `"unit_norm"`, as in the paper; `"truncation"`, its first version,
-            which keeps the first `classes` features; `"orthogonal"` or
-            `"curvature"`. Defaults to `"unit_norm"`.
+        head: `"unit_norm"`, as in the paper; `"truncation"`, as in the first
+            version of the paper, which keeps the first `classes` features;
+            `"orthogonal"` or `"curvature"`. Defaults to `"unit_norm"`.
         bias_initializer: Initializer of the biases of all blocks. Defaults to
             `"zeros"`.
-        scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
-            `keras_lip.layers.LayerStack`, which is compiled once however deep
-            the network is. The function is the same. Defaults to `False`.
+        scan_blocks: Boolean. Whether to run the blocks of each kind in a loop,
+            a `keras_lip.layers.LayerStack`. Only one block is then compiled,
+            for any depth. The network computes the same function. Defaults to
+            `False`.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or `input_shape` does not fit the
+            network.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""A critic of images, for Wasserstein distances."""
+"""A critic of images for Wasserstein distances."""
 
 from collections.abc import Sequence
 
@@ -23,24 +23,25 @@ def DCGANCritic(
 ) -> LipschitzModel:
     """Makes the critic of DCGAN, 1-Lipschitz and without normalization.
 
-    Four convolutions with windows of 4 x 4 and strides of two have `width`,
-    `2 * width`, `4 * width` and `8 * width` channels: each is an invertible
-    downsampling by two, and a window of 2 x 2 on the image of blocks (of 3 x 3
-    for `"soc"`, which has no even one). A dense layer of one unit, of norm one,
-    follows on all that is left of the image.
+    Four convolutions with windows of 4 x 4 and strides of two have `width`, `2
+    * width`, `4 * width` and `8 * width` channels. Each is implemented as an
+    invertible downsampling by two and a window of 2 x 2 on the blocks (3 x 3
+    for `"soc"`, which needs an odd window). The last layer is a dense layer
+    with one unit of norm one on the flattened image.
 
-    The critic is 1-Lipschitz in the l2 norm, so that the mean of its outputs on
-    one distribution, less that on another, bounds the distance of Wasserstein-1
-    between them from below, up to sampling. `keras_lip.bounds.lipschitz_bound`
-    is at most one, but for rounding and for the estimates of `"ossn"`, `"svcm"`
-    and `"convex_potential"`, which it measures: divide by it. Train it with
+    The critic is 1-Lipschitz in the l2 norm. The difference of its mean outputs
+    on two distributions is therefore a lower bound on their Wasserstein-1
+    distance, up to sampling errors. `keras_lip.bounds.lipschitz_bound` is at
+    most one, up to rounding and up to the errors of the estimates of `"ossn"`,
+    `"svcm"` and `"convex_potential"`, which the bound includes. Divide the
+    difference by this bound. Train the critic with
     `keras_lip.losses.KantorovichRubinstein`.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
             multiples of 16. Defaults to `(64, 64, 3)`.
         convolution: `"bcop"`, `"aol"`, `"bro"`, `"cayley"`, `"lot"`, `"ossn"`,
-            `"rko"`, `"soc"` or `"svcm"`, or of residual blocks
+            `"rko"`, `"soc"` or `"svcm"`, or the residual blocks
             `"convex_potential"` or `"sll"`. Defaults to `"bcop"`.
         activation: `"max_min"`, `"absolute_value"`, `"beta_abs"`,
             `"full_sort"`, `"group_sort"` (of pairs), `"householder"` or
@@ -55,7 +56,8 @@ def DCGANCritic(
         A `keras_lip.models.LipschitzModel` with one output, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or `input_shape` does not fit the
+            network.
 
     Example:
 

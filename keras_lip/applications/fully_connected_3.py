@@ -1,4 +1,4 @@
-"""The dense network that convolutional ones are compared with."""
+"""The dense network that convolutional networks are compared with."""
 
 from collections.abc import Sequence
 
@@ -22,14 +22,14 @@ def FullyConnected3(
 ) -> LipschitzModel:
     """Makes the "FC-3" network: three orthogonal dense layers and a head.
 
-    Up to the head the network is 1-Lipschitz in the l2 norm and preserves the
-    norm of gradients where layers do not widen. With the head `"orthogonal"`
-    it is 1-Lipschitz as a whole: `keras_lip.bounds.lipschitz_bound` is one but
-    for rounding.
+    Without its head the network is 1-Lipschitz in the l2 norm, and preserves
+    the norm of gradients in layers that do not increase the dimension. With the
+    head `"orthogonal"` the whole network is 1-Lipschitz:
+    `keras_lip.bounds.lipschitz_bound` is one up to rounding.
 
     Args:
-        input_shape: Shape of an input of any rank, which is flattened. Defaults
-            to `(32, 32, 3)`.
+        input_shape: Shape of an input of any rank. Inputs are flattened.
+            Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         activation: `"group_sort"` (of pairs), as in the papers,
             `"absolute_value"`, `"beta_abs"`, `"full_sort"`, `"householder"`,
@@ -46,7 +46,7 @@ def FullyConnected3(
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these.
+        ValueError: If an argument is invalid.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The inputs of applications on images."""
+"""Image inputs of applications."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +12,18 @@ from keras_lip.validation import check_positive_integer
 def check_image_shape(
     input_shape: Any, multiple: int = 1
 ) -> tuple[int, int, int]:
-    """Returns the shape of an image whose sides are multiples of a number.
+    """Returns a validated image shape.
 
     Args:
-        input_shape: What was received.
-        multiple: Positive integer that must divide both sides.
+        input_shape: The argument of the application.
+        multiple: Positive integer that must divide height and width.
 
     Returns:
         Height, width and channels.
 
     Raises:
         ValueError: If `input_shape` is not `(height, width, channels)`, or its
-            sides are not such multiples.
+            sides are not multiples of `multiple`.
     """
     if not isinstance(input_shape, Sequence) or len(input_shape) != 3:
         raise ValueError(
@@ -40,7 +40,7 @@ def check_image_shape(
         )
         raise ValueError(
             "The height and the width of `input_shape` must be multiples of "
-            f"{multiple}, by which the network divides them. Received: "
+            f"{multiple}, because the network divides them. Received: "
             f"input_shape={input_shape!r}. Pad the images to {fitting}, for "
             "instance."
         )
@@ -48,5 +48,5 @@ def check_image_shape(
 
 
 def make_image_input(input_shape: Any, multiple: int = 1) -> Tensor:
-    """Returns a symbolic input of images whose shape has been checked."""
+    """Returns a symbolic image input with a validated shape."""
     return keras.Input(check_image_shape(input_shape, multiple))

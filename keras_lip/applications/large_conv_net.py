@@ -1,4 +1,4 @@
-"""The larger of the networks that convolutions are compared on."""
+"""The larger of the two networks used to compare convolutions."""
 
 from collections.abc import Sequence
 
@@ -30,27 +30,27 @@ def LargeConvNet(
     """Makes the "Large" network: four convolutions and three dense layers.
 
     The convolutions have `width`, `width`, `2 * width` and `2 * width`
-    channels, the first and third with windows of 3 x 3. The others have windows
-    of 4 x 4 with strides of two: each is an invertible downsampling by two, and
-    a window of 2 x 2 on the image of blocks (of 3 x 3 for `"soc"`, which has no
-    even one). Two dense layers of `units` and the head follow. With explicit
-    kernels the sizes are those of Wong et al.: 1 974 762 parameters on MNIST
-    and 2 466 858 on CIFAR-10.
+    channels. The first and third have windows of 3 x 3. The others have windows
+    of 4 x 4 with strides of two, implemented as an invertible downsampling by
+    two and a window of 2 x 2 on the blocks (3 x 3 for `"soc"`, which needs an
+    odd window). Two dense layers of `units` and the head follow. With explicit
+    kernels the network has the same size as in Wong et al.: 1 974 762
+    parameters on MNIST and 2 466 858 on CIFAR-10.
 
-    The network that Trockman & Kolter call KWLarge is
+    The network KWLarge of Trockman & Kolter is
     `LargeConvNet(convolution="cayley", block_kernel_size=1)`.
 
-    Up to the head the network is 1-Lipschitz in the l2 norm, and with the head
-    `"orthogonal"` as a whole: `keras_lip.bounds.lipschitz_bound` is at most
-    one, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
-    `"convex_potential"`, which it measures.
+    Without its head the network is 1-Lipschitz in the l2 norm. With the head
+    `"orthogonal"` the whole network is: `keras_lip.bounds.lipschitz_bound` is
+    at most one, up to rounding and up to the errors of the estimates of
+    `"ossn"`, `"svcm"` and `"convex_potential"`, which the bound includes.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
             multiples of four. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"bcop"`, `"aol"`, `"bro"`, `"cayley"`, `"lot"`, `"ossn"`,
-            `"rko"`, `"soc"` or `"svcm"`, or of residual blocks
+            `"rko"`, `"soc"` or `"svcm"`, or the residual blocks
             `"convex_potential"` or `"sll"`. Defaults to `"bcop"`.
         activation: `"max_min"`, as in the papers, `"absolute_value"`,
             `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
@@ -64,8 +64,8 @@ def LargeConvNet(
             Defaults to `32`.
         units: Positive integer. Number of units of a dense layer. Defaults to
             `512`.
-        block_kernel_size: Positive integer. Side of the window on the image of
-            blocks. Defaults to `2`.
+        block_kernel_size: Positive integer. Side of the window on the blocks.
+            Defaults to `2`.
         padding_mode: `"circular"`, as in the papers, or `"zeros"`. Defaults to
             `"circular"`.
         name: Name of the model. Defaults to `None`.
@@ -74,7 +74,8 @@ def LargeConvNet(
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or `input_shape` does not fit the
+            network.
 
     Example:
 

@@ -32,10 +32,10 @@ def convolve(
 ) -> Tensor:
     """Applies a new convolution with strides of one to images.
 
-    A residual block leaves the number of channels as it is: zeros are added
-    before it, or the last channels dropped after it. It has as many hidden
-    channels as there are filters. A skew-symmetric convolution has no even
-    window, and takes the next larger one.
+    A residual block does not change the number of channels. Zero channels are
+    appended before it, or the last channels are dropped after it. It has
+    `filters` hidden channels. A skew-symmetric convolution needs an odd window,
+    so an even `kernel_size` is increased by one.
 
     Args:
         images: Symbolic tensor, channels last.
@@ -49,7 +49,7 @@ def convolve(
         Symbolic tensor.
 
     Raises:
-        ValueError: If `convolution` is not known.
+        ValueError: If `convolution` is unknown.
     """
     known = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
     layer_cls = find("convolution", convolution, known)
@@ -70,12 +70,12 @@ def convolve(
 
 
 def downsample(images: Tensor) -> Tensor:
-    """Makes channels of blocks of two by two pixels."""
+    """Turns blocks of two by two pixels into channels."""
     return InvertibleDownsampling2D(2, data_format="channels_last")(images)
 
 
 def make_activation(activation: str) -> keras.layers.Layer:
-    """Makes a 1-Lipschitz activation, or lists the known names."""
+    """Creates a 1-Lipschitz activation by its name."""
     return find("activation", activation, ACTIVATIONS)()
 
 
@@ -98,8 +98,8 @@ def make_head(
         A layer.
 
     Raises:
-        ValueError: If `head` is not known, or if `classes` or `hidden_units`
-            is no positive integer.
+        ValueError: If `head` is unknown, or `classes` or `hidden_units` is not
+            a positive integer.
     """
     check_positive_integer("classes", classes)
     check_positive_integer("hidden_units", hidden_units)

@@ -1,4 +1,4 @@
-"""The convolutional networks of skew orthogonal convolutions."""
+"""Convolutional networks of skew orthogonal convolutions."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -33,22 +33,24 @@ def LipConvNet(
     padding_mode: str = "circular",
     name: str | None = None,
 ) -> LipschitzModel:
-    """Makes a LipConvNet: five blocks, each of half the sides of the last.
+    """Makes a LipConvNet: five blocks, each of which halves the sides.
 
-    A convolution to `width` channels is followed by five blocks. In each,
-    `depth / 5 - 1` convolutions keep the channels and the size of the images,
-    invertible downsampling makes four times the channels on half the sides, a
-    convolution follows, and pooling leaves half of the channels. Windows are of
-    3 x 3, and of 1 x 1 for the last convolution. An image of 32 x 32 becomes a
-    vector of `32 * width` features, for the head.
+    A convolution to `width` channels is followed by five blocks. Each block
+    consists of `depth / 5 - 1` convolutions that keep the channels and the
+    image size, invertible downsampling to four times the channels and half the
+    sides, a convolution, and pooling to half of the channels. Windows are 3 x
+    3, and 1 x 1 for the last convolution. An image of 32 x 32 becomes a vector
+    of `32 * width` features for the head.
 
-    Up to the head the network is 1-Lipschitz in the l2 norm, and preserves the
-    norm of gradients where the convolutions are orthogonal, but for the first,
-    which widens. `keras_lip.bounds.lipschitz_bound` is at most that of the
-    head, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
-    `"convex_potential"`, which it measures. The networks of the tables are
-    `pooling="max"` with the head `"unit_norm"`, and `pooling="projection"` with
-    `"curvature"`, which is certified by its curvature.
+    Without its head the network is 1-Lipschitz in the l2 norm. With orthogonal
+    convolutions it preserves the norm of gradients, except in the first
+    convolution, which increases the dimension.
+    `keras_lip.bounds.lipschitz_bound` is at most the bound of the head, up to
+    rounding and up to the errors of the estimates of `"ossn"`, `"svcm"` and
+    `"convex_potential"`, which the bound includes. The networks of the papers'
+    tables use `pooling="max"` with the head `"unit_norm"`, and
+    `pooling="projection"` with the head `"curvature"`, which is certified by
+    its curvature.
 
     Args:
         depth: Positive multiple of five, in the paper 5 to 40. Number of
@@ -57,30 +59,31 @@ def LipConvNet(
             multiples of 32. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"soc"`, as in the paper, `"aol"`, `"bcop"`, `"bro"`,
-            `"cayley"`, `"lot"`, `"ossn"`, `"rko"` or `"svcm"`, or of residual
+            `"cayley"`, `"lot"`, `"ossn"`, `"rko"` or `"svcm"`, or the residual
             blocks `"convex_potential"` or `"sll"`. Defaults to `"soc"`.
         activation: `"max_min"`, as in the paper, `"absolute_value"`,
             `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
             `"householder"` or `"relu"`. Defaults to `"max_min"`.
-        pooling: `"max"` or `"projection"`, of two halves of the channels, or
-            `"truncation"`, by a convolution to half of the channels and an
-            activation. Defaults to `"max"`.
+        pooling: `"max"` or `"projection"`, which combine the two halves of the
+            channels, or `"truncation"`, which is a convolution to half of the
+            channels and an activation. Defaults to `"max"`.
         head: `"unit_norm"`, `"curvature"`, `"orthogonal"` or `"truncation"`.
             Defaults to `"unit_norm"`.
         width: Positive integer. Number of channels of the first convolution.
             Defaults to `32`.
-        hidden_units: Positive integer, of the head `"curvature"`. Defaults to
-            `4096`.
-        padding_mode: `"circular"`, or `"zeros"` as in the authors' code, which
-            leaves `"soc"` orthogonal, but not `"bcop"`; `"cayley"` needs the
-            former. Defaults to `"circular"`.
+        hidden_units: Positive integer. Number of hidden units of the head
+            `"curvature"`. Defaults to `4096`.
+        padding_mode: `"circular"`, or `"zeros"` as in the authors' code. With
+            `"zeros"`, `"soc"` is orthogonal, but `"bcop"` is not. `"cayley"`
+            needs `"circular"`. Defaults to `"circular"`.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or `input_shape` does not fit the
+            network.
 
     Example:
 

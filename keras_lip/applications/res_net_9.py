@@ -1,4 +1,4 @@
-"""The residual network of orthogonal convolutions."""
+"""A residual network of orthogonal convolutions."""
 
 from collections.abc import Sequence
 
@@ -30,27 +30,28 @@ def ResNet9(
     padding_mode: str = "circular",
     name: str | None = None,
 ) -> LipschitzModel:
-    """Makes a network of eight convolutions, two pairs of them residual.
+    """Makes a network of eight convolutions, with two residual pairs.
 
-    All convolutions have windows of 3 x 3. Those to `width`, `2 * width`,
-    `4 * width` and `8 * width` channels take turns with average pooling over
-    2 x 2, scaled to be 1-Lipschitz: behind the second, the third, the fourth
-    and the last. Behind the first pooling and the third two more keep the
-    channels; what goes in and what comes out of them is added up with trained
-    weights that sum to one. A dense layer of `units` and the head follow.
+    All convolutions have windows of 3 x 3. Four of them have `width`, `2 *
+    width`, `4 * width` and `8 * width` channels. Average pooling over 2 x 2,
+    scaled to be 1-Lipschitz, follows the second, the third, the fourth and the
+    last convolution. After the first and the third pooling there is a residual
+    pair of convolutions that keeps the channels; its inputs and outputs are
+    added with trainable weights that sum to one. A dense layer of `units` and
+    the head follow.
 
-    Up to the head the network is 1-Lipschitz in the l2 norm, and with the head
-    `"orthogonal"` as a whole: `keras_lip.bounds.lipschitz_bound` is at most
-    one, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
-    `"convex_potential"`, which it measures. Pooling and sums do not preserve
-    the norm of gradients.
+    Without its head the network is 1-Lipschitz in the l2 norm. With the head
+    `"orthogonal"` the whole network is: `keras_lip.bounds.lipschitz_bound` is
+    at most one, up to rounding and up to the errors of the estimates of
+    `"ossn"`, `"svcm"` and `"convex_potential"`, which the bound includes.
+    Pooling and sums do not preserve the norm of gradients.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
             multiples of 16. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"cayley"`, `"aol"`, `"bcop"`, `"bro"`, `"lot"`, `"ossn"`,
-            `"rko"`, `"soc"` or `"svcm"`, or of residual blocks
+            `"rko"`, `"soc"` or `"svcm"`, or the residual blocks
             `"convex_potential"` or `"sll"`. Defaults to `"cayley"`.
         activation: `"max_min"`, as in the paper, `"absolute_value"`,
             `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
@@ -71,7 +72,8 @@ def ResNet9(
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or `input_shape` does not fit the
+            network.
 
     Example:
 

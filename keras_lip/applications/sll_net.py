@@ -1,4 +1,4 @@
-"""The networks of SDP-based Lipschitz layers."""
+"""Networks of SDP-based Lipschitz layers."""
 
 from collections.abc import Sequence
 
@@ -25,41 +25,43 @@ def SLLNet(
 ) -> LipschitzSequential:
     """Makes a residual network of SDP-based Lipschitz layers (SLL).
 
-    The network is that of `ConvexPotentialNet`, in the same sizes, but for its
-    blocks. Up to the head it is 1-Lipschitz in the l2 norm by construction:
-    nothing is estimated, and `keras_lip.bounds.lipschitz_bound` is that of the
-    head, but for rounding.
+    The network is a `ConvexPotentialNet` of the same size with other blocks.
+    Without its head it is 1-Lipschitz in the l2 norm by construction. Nothing
+    is estimated, so `keras_lip.bounds.lipschitz_bound` is the bound of the
+    head, up to rounding.
 
     Args:
-        size: `"S"`, `"M"`, `"L"` or `"XL"`: what the numbers are that are not
-            given. Defaults to `"S"`.
+        size: `"S"`, `"M"`, `"L"` or `"XL"`. Determines `depth`, `channels` and
+            `linear_depth` if they are not given. Defaults to `"S"`.
         input_shape: Height, width and channels of an image. Sides must be
             multiples of four. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         depth: Positive integer. Number of convolutional blocks. Defaults to
-            `None`.
-        channels: Positive integer. Number of their channels, at least those of
-            the image. Defaults to `None`.
+            `None`, for the number of `size`.
+        channels: Positive integer. Number of channels, at least the channels of
+            the image. Defaults to `None`, for the number of `size`.
         hidden_filters: Positive integer. Number of hidden channels of a
             convolutional block. Defaults to `5`.
         linear_depth: Positive integer. Number of dense blocks. Defaults to
-            `None`.
+            `None`, for the number of `size`.
         hidden_units: Positive integer. Number of hidden units of a dense block.
             Defaults to `2048`.
         padding_mode: `"zeros"`, as in the authors' code, or `"circular"`.
             Defaults to `"zeros"`.
         head: `"unit_norm"`, as in the paper, `"truncation"`, `"orthogonal"` or
             `"curvature"`. Defaults to `"unit_norm"`.
-        scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
-            `keras_lip.layers.LayerStack`, which is compiled once however deep
-            the network is. The function is the same. Defaults to `False`.
+        scan_blocks: Boolean. Whether to run the blocks of each kind in a loop,
+            a `keras_lip.layers.LayerStack`. Only one block is then compiled,
+            for any depth. The network computes the same function. Defaults to
+            `False`.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or `input_shape` does not fit the
+            network.
 
     Example:
 

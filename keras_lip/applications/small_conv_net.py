@@ -1,4 +1,4 @@
-"""The smaller of the networks that convolutions are compared on."""
+"""The smaller of the two networks used to compare convolutions."""
 
 from collections.abc import Sequence
 
@@ -29,23 +29,23 @@ def SmallConvNet(
     """Makes the "Small" network: two convolutions and two dense layers.
 
     The convolutions have windows of 4 x 4 with strides of two, and `width` and
-    `2 * width` channels: each is an invertible downsampling by two, and a
-    window of 2 x 2 on the image of blocks (of 3 x 3 for `"soc"`, which has no
-    even one). A dense layer of `units` and the head follow. With explicit
-    kernels the sizes are those of Wong et al.: 166 406 parameters on MNIST and
-    214 918 on CIFAR-10.
+    `2 * width` channels. Each is implemented as an invertible downsampling by
+    two and a window of 2 x 2 on the blocks (3 x 3 for `"soc"`, which needs an
+    odd window). A dense layer of `units` and the head follow. With explicit
+    kernels the network has the same size as in Wong et al.: 166 406 parameters
+    on MNIST and 214 918 on CIFAR-10.
 
-    Up to the head the network is 1-Lipschitz in the l2 norm, and with the head
-    `"orthogonal"` as a whole: `keras_lip.bounds.lipschitz_bound` is at most
-    one, but for rounding and for the estimates of `"ossn"`, `"svcm"` and
-    `"convex_potential"`, which it measures.
+    Without its head the network is 1-Lipschitz in the l2 norm. With the head
+    `"orthogonal"` the whole network is: `keras_lip.bounds.lipschitz_bound` is
+    at most one, up to rounding and up to the errors of the estimates of
+    `"ossn"`, `"svcm"` and `"convex_potential"`, which the bound includes.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
             multiples of four. Defaults to `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         convolution: `"bcop"`, `"aol"`, `"bro"`, `"cayley"`, `"lot"`, `"ossn"`,
-            `"rko"`, `"soc"` or `"svcm"`, or of residual blocks
+            `"rko"`, `"soc"` or `"svcm"`, or the residual blocks
             `"convex_potential"` or `"sll"`. Defaults to `"bcop"`.
         activation: `"max_min"`, as in the paper, `"absolute_value"`,
             `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
@@ -66,7 +66,8 @@ def SmallConvNet(
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or `input_shape` does not fit the
+            network.
 
     Example:
 

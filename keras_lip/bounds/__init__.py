@@ -1,4 +1,4 @@
-"""Proven Lipschitz constants of models, and estimates from below."""
+"""Proven Lipschitz bounds of models, and lower estimates."""
 
 import warnings
 from typing import Any
@@ -22,8 +22,8 @@ def __getattr__(name: str) -> Any:
     if name == "lipschitz_lower_bound":
         warnings.warn(
             "`keras_lip.bounds.lipschitz_lower_bound` is now "
-            "`keras_lip.bounds.lipschitz_estimate`, and goes with the next "
-            "release: a bound is proven, an estimate is not.",
+            "`keras_lip.bounds.lipschitz_estimate`, because only a bound is "
+            "proven. The old name will be removed in the next release.",
             DeprecationWarning,
             stacklevel=2,
         )

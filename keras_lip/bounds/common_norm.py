@@ -1,4 +1,4 @@
-"""The norm that all layers of a model have a bound in."""
+"""The norm in which all layers of a model have a bound."""
 
 from typing import Any
 
@@ -9,23 +9,24 @@ from keras_lip.proofs.norms import check_norm
 
 
 def common_norm(model: Any, norm: str | None = None) -> str:
-    """Returns the norm that a model is bounded in.
+    """Returns the norm in which a model is bounded.
 
     Args:
-        model: A layer, or a model; of one that is not built, the layers that it
-            lists are asked. No weight is looked at.
-        norm: `"l2"`, `"linf"`, or `None` for the norm that the guarantees of
-            all layers hold in, l2 where they hold in both.
+        model: A layer or a model. If the model is not built, its list of layers
+            is used. No weights are read.
+        norm: `"l2"`, `"linf"`, or `None` for the norm in which all layers have
+            a bound, or l2 if they have bounds in both.
 
     Returns:
         `"l2"` or `"linf"`.
 
     Raises:
-        ValueError: If no bound of a layer is known, naming it; if none is known
-            in `norm`; or if there is no norm that all layers have a bound in.
+        ValueError: If no bound is known for a layer, which the message names;
+            if none is known in `norm`; or if there is no norm in which all
+            layers have a bound.
     """
     wanted = NORMS if norm is None else (check_norm(norm),)
-    # The layers that leave a norm out, by norm.
+    # The layers without a bound in a norm, by norm.
     without: dict[str, Any] = {}
     for layer in visit_layers(model):
         known = find_norms(layer)

@@ -1,4 +1,4 @@
-"""The pairs of inputs that a function drives furthest apart."""
+"""Searches for pairs of inputs whose outputs are far apart."""
 
 from collections.abc import Callable
 
@@ -18,26 +18,27 @@ def largest_stretch(
     epsilon: float = 2.0**-23,
     dtype: str = "float64",
 ) -> float:
-    """Estimates a Lipschitz constant, from below, by gradient ascent.
+    """Computes a lower estimate of a Lipschitz constant by gradient ascent.
 
-    Partners of the inputs, at a fixed distance, are moved to where the outputs
-    part. For a linear function in l2 this is the power method.
+    Each input gets a partner at a fixed distance. Gradient ascent moves the
+    partner to increase the distance of the outputs. For a linear function in l2
+    this is the power method.
 
     Args:
-        function: Function of a batch that treats samples one by one.
+        function: Function of a batch that treats samples independently.
         pull_back: Function of inputs and weights that returns the gradients of
             the weighted sum of outputs.
         x: Array of inputs.
-        directions: Array of the same shape. Where to look first.
-        length: Float. Distance of the partners.
+        directions: Array of the same shape. Initial directions of the partners.
+        length: Float. Distance between an input and its partner.
         steps: Positive integer.
-        norm: `"l2"` or `"linf"`, of inputs and outputs.
+        norm: `"l2"` or `"linf"`. Norm of inputs and outputs.
         epsilon: Float. Relative precision of the function.
         dtype: Name of the dtype that the function rounds its inputs to.
 
     Returns:
-        Float. The largest stretch found, less what a few roundings of the
-        outputs may have added to it.
+        Float. The largest stretch found, minus a bound on the rounding errors
+        of the outputs.
     """
     x = x.astype(dtype).astype("float64")
     before = function(x)
@@ -45,7 +46,7 @@ def largest_stretch(
     best = 0.0
     for _ in range(steps):
         directions = _normalize(directions, norm)
-        # The distance that is really taken, in the function's precision.
+        # The actual distance in the function's precision.
         partners = (x + directions * length).astype(dtype).astype("float64")
         images = function(partners)
         change = images - before
@@ -59,7 +60,7 @@ def largest_stretch(
 
 
 def _normalize(directions: Array, norm: str) -> Array:
-    """Returns the inputs of norm one that the gradients point to."""
+    """Returns the steepest ascent directions, with norm one."""
     if norm == "linf":
         return np.sign(directions)
     scale = np.maximum(_norms(directions, norm), 1e-30)
@@ -67,7 +68,7 @@ def _normalize(directions: Array, norm: str) -> Array:
 
 
 def _ascend(change: Array, norm: str) -> Array:
-    """Returns weights of the outputs along which their norm grows."""
+    """Returns weights of the outputs whose weighted sum increases the norm."""
     if norm == "l2":
         return change
     flat = change.reshape(len(change), -1)

@@ -7,19 +7,20 @@ from keras_lip.program import freeze
 
 
 def lipschitz_bound(model: keras.Model, norm: str | None = None) -> float:
-    """Bounds a model's Lipschitz constant from above.
+    """Returns a proven upper bound on a model's Lipschitz constant.
 
-    Every layer is measured on the weights that now run, in float64 and rounded
-    up; branches are joined as the graph joins them. The bound is that of the
-    model at inference, on inputs of the shape that it is built for.
+    The bound of every layer is computed from its current weights, in float64,
+    and rounded up. The bounds of layers are combined along the graph. The bound
+    holds for the model at inference, for inputs of the shape that it is built
+    for.
 
     Args:
         model: A built functional, sequential or subclassed model with one input
-            and one output; it may nest other models. The `call` of a subclassed
-            model is traced on symbolic tensors.
-        norm: `"l2"` or `"linf"`, of one sample, input and output alike.
-            Defaults to the norm that the guarantees of all layers hold in,
-            l2 where they hold in both.
+            and one output; it may contain other models. The `call` of a
+            subclassed model is traced on symbolic tensors.
+        norm: `"l2"` or `"linf"`. Norm of one sample, for both inputs and
+            outputs. Defaults to `None`, for the norm in which all layers have a
+            bound, or l2 if they have bounds in both.
 
     Returns:
         Float. `|f(x) - f(y)| <= lipschitz_bound(model) * |x - y|` for all
@@ -28,8 +29,8 @@ def lipschitz_bound(model: keras.Model, norm: str | None = None) -> float:
     Raises:
         TypeError: If `model` is not a `keras.Model`.
         ValueError: If the model is not built, has several inputs or outputs,
-            takes integers, holds a layer for which no bound is known, or mixes
-            layers with guarantees in different norms.
+            takes integers, contains a layer without a known bound, or mixes
+            layers with bounds in different norms.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Estimates, from below, of Lipschitz constants of models."""
+"""Lower estimates of Lipschitz constants of models."""
 
 import math
 from typing import Any
@@ -12,7 +12,8 @@ from keras_lip.live_model import LiveModel
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 
-# Up to this many outputs the whole Jacobian is computed, one row at a time.
+# Maximal number of outputs for which the whole Jacobian is computed, row by
+# row.
 _MAX_JACOBIAN_ROWS = 64
 
 # Keras multiplies float64 matrices in float32, except on TensorFlow.
@@ -27,31 +28,31 @@ _EPSILONS = {
 def lipschitz_estimate(
     model: keras.Model, inputs: Any, steps: int = 20, seed: int = 0
 ) -> float:
-    """Estimates a model's Lipschitz constant from below.
+    """Returns a lower estimate of a model's Lipschitz constant.
 
-    Two ways are tried from every given input: the spectral norm of the Jacobian
-    (of models with at most 64 outputs), and a search for a pair of inputs that
-    the model drives far apart, by gradient ascent. The largest value found is
-    returned. It proves nothing about robustness; it shows how much of
-    `keras_lip.bounds.lipschitz_bound` is attained, and that a claimed bound is
-    false if it lies below.
+    For every given input, two methods are used: the spectral norm of the
+    Jacobian (for models with at most 64 outputs), and a search by gradient
+    ascent for a pair of inputs whose outputs are far apart. The largest value
+    is returned. The estimate proves nothing about robustness. It shows how
+    tight `keras_lip.bounds.lipschitz_bound` is, and a claimed bound that is
+    smaller must be false.
 
     Args:
         model: A model with one input and one output, run at inference.
-        inputs: Array of shape `(num_samples, *input_shape)`. Where to look.
+        inputs: Array of shape `(num_samples, *input_shape)`. Starting points of
+            the search.
         steps: Positive integer. Number of ascent steps of the search. Defaults
             to `20`.
         seed: Integer. Seed of the first search directions. Defaults to `0`.
 
     Returns:
-        Float. An estimate, in the l2 norm, that exceeds the true constant by
-        rounding errors only (about 1e-6 of it in float32).
+        Float. A lower estimate in the l2 norm, up to rounding errors (about
+        1e-6 relative in float32).
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
-        ValueError: If it has several outputs, if `steps` is not
-            positive, or if `inputs` holds no sample or something else than
-            finite numbers.
+        ValueError: If the model has several outputs, `steps` is not positive,
+            or `inputs` is empty or not finite.
 
     Reference:
 
@@ -62,16 +63,16 @@ def lipschitz_estimate(
     graph_outputs = keras.tree.flatten(getattr(model, "outputs", None))
     if len(graph_outputs) > 1:
         raise ValueError(
-            f"Model '{model.name}' must have one output. Make a model of one: "
-            "`keras.Model(model.inputs, model.outputs[0])`. Received: "
+            f"Model '{model.name}' must have one output. Make a model with one "
+            "output: `keras.Model(model.inputs, model.outputs[0])`. Received: "
             f"{len(graph_outputs)} outputs"
         )
     steps = check_positive_integer("steps", steps)
     points = np.asarray(inputs)
     if len(points) == 0 or not np.isfinite(points).all():
         raise ValueError(
-            "`inputs` must hold at least one sample and only finite numbers. "
-            f"Received: an array of shape {points.shape}"
+            "`inputs` must contain at least one sample and only finite "
+            f"numbers. Received: an array of shape {points.shape}"
         )
     live = LiveModel(model)
     directions = np.random.default_rng(seed).normal(size=points.shape)

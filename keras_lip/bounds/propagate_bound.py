@@ -1,4 +1,4 @@
-"""Bounds of single layers, and the rules of users."""
+"""Bounds of single layers, and rules registered by users."""
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ _Rule = TypeVar("_Rule", bound=Callable[[Any, Any], float])
 class PropagateBound:
     """Bounds a layer's output, given the bounds of its inputs.
 
-    A layer of Keras is known by its exact class: a subclass may compute
-    anything. A layer of your own has a bound if it implements
-    `lipschitz_bound()`, which holds in the norms that its attribute `norms`
-    lists, or in l2 if there is none; if it is a `keras_lip.layers.
-    LipschitzLayer` that implements `freeze`; or if a rule is registered for
-    exactly its class. Called as a function of:
+    A rule for a Keras layer applies to its exact class, because a subclass may
+    compute anything. Your own layer has a bound if it implements
+    `lipschitz_bound()`, which holds in the norms of its attribute `norms`, or
+    in l2 if there is none; if it is a `keras_lip.layers. LipschitzLayer` that
+    implements `freeze`; or if a rule is registered for exactly its class. Call
+    it with these arguments:
 
     Args:
         layer: A built layer.
@@ -35,7 +35,8 @@ class PropagateBound:
         It is infinite if a weight is not finite.
 
     Raises:
-        ValueError: If no bound is known in this norm, naming the layer.
+        ValueError: If no bound is known in this norm. The message names the
+            layer.
 
     Example:
 
@@ -51,18 +52,18 @@ class PropagateBound:
     ) -> Callable[[_Rule], _Rule]:
         """Registers a rule for exactly the given classes.
 
-        A rule is asked for the bound of outputs when inputs move by one each.
-        What the layer computes is read from its `call`, if that is made of
-        layers and operations that are known; if it is not, the layer is
-        bounded, but a model that holds it is not certified.
+        The rule is called with input bounds of one. The layer's computation is
+        read from its `call`, if that consists of known layers and operations.
+        Otherwise the layer has a bound, but a model that contains it cannot be
+        certified.
 
         Args:
             *classes: Classes of layers. Their subclasses are not included.
-            norms: Names of the norms that the rule holds in, `"l2"` and
+            norms: Sequence of the norms in which the rule holds, of `"l2"` and
                 `"linf"`.
 
         Returns:
-            A decorator of functions of `(layer, inputs)` that return a float.
+            A decorator of functions `(layer, inputs)` that return a float.
 
         Raises:
             TypeError: If an argument is not a class.

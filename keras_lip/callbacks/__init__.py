@@ -1,4 +1,4 @@
-"""Schedules for training, and what to log of a network."""
+"""Callbacks that schedule hyperparameters and log properties of a network."""
 
 from keras_lip.callbacks.bjorck_scheduler import BjorckScheduler
 from keras_lip.callbacks.epsilon_scheduler import EpsilonScheduler

@@ -1,4 +1,4 @@
-"""What callbacks share that set a hyperparameter by epoch."""
+"""The base class of callbacks that set a hyperparameter each epoch."""
 
 import abc
 import functools
@@ -11,21 +11,21 @@ import keras
 class BaseScheduler(keras.callbacks.Callback, abc.ABC):
     """Sets an attribute of some objects at the start of each epoch.
 
-    TensorFlow and JAX compile a number that is an attribute into the training
-    step. So the steps of the model are made anew, and compiled at their next
-    call, in an epoch that changes the value, and in no other.
+    TensorFlow and JAX compile the attribute's value into the training step. The
+    steps of the model are therefore compiled again in every epoch that changes
+    the value, and only in these epochs.
 
-    A value is checked as the constructor of the object that receives it does.
-    It depends on the number of the epoch alone, so that training resumed with
-    `fit(initial_epoch=...)` goes on where it was.
+    The value is checked like an argument of the object's constructor. It
+    depends only on the epoch, so training can be resumed with
+    `fit(initial_epoch=...)`.
 
-    Subclasses say which objects they set.
+    Subclasses define the objects in `find_targets`.
 
     Args:
         schedule: Function of the epoch, an integer from zero, that returns the
             value.
         parameter: String. Name of the attribute, as in the objects' configs.
-        log_name: String. Where the value is added to the logs of the epoch.
+        log_name: String. Key of the value in the logs of the epoch.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class BaseScheduler(keras.callbacks.Callback, abc.ABC):
 
     @abc.abstractmethod
     def find_targets(self) -> list[Any]:
-        """Returns the objects to set, or raises if the model has none.
+        """Returns the objects to set, or raises an error if there are none.
 
-        There are none to set in a model whose objects are all frozen.
+        If all objects are frozen, the result is empty.
         """
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -67,17 +67,18 @@ class BaseScheduler(keras.callbacks.Callback, abc.ABC):
 
 
 def _reset_steps(model: keras.Model) -> None:
-    """Makes a model trace its compiled functions anew, also during `fit`."""
+    """Makes a model trace its compiled functions again, also during `fit`."""
     model.predict_function = None
-    # `fit` makes the training step once, before the first epoch.
+    # `fit` creates the training step only once, before the first epoch.
     _remake(model, "train_step", model.make_train_function)
     _remake(model, "test_step", model.make_test_function)
 
 
 def _remake(model: keras.Model, name: str, make: Callable[..., Any]) -> None:
-    # JAX traces no step that equals one it has traced before, as long as that
-    # is held somewhere, be it by the traceback of an interrupted epoch. Methods
-    # of one model are equal; a partial function equals itself alone.
+    # JAX does not trace a step again while an equal function is referenced
+    # anywhere, for instance by the traceback of an interrupted epoch. Bound
+    # methods of the same model are equal, but a partial function is only equal
+    # to itself.
     own = vars(model).get(name)
     setattr(model, name, functools.partial(getattr(model, name)))
     make(force=True)

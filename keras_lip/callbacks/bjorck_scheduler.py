@@ -1,4 +1,4 @@
-"""The number of Björck's iterations by epoch."""
+"""Schedules the number of Björck iterations by epoch."""
 
 import copy
 from collections.abc import Callable
@@ -12,26 +12,26 @@ from keras_lip.parametrizations import Bjorck
 class BjorckScheduler(BaseScheduler):
     """Sets the iterations of every `Bjorck` at the start of each epoch.
 
-    Few iterations make training fast, and many at its end make the kernels
-    orthogonal to machine precision: with any number they are non-expansive.
-    All layers whose `parametrization` is a `keras_lip.parametrizations.Bjorck`
-    are set, those of nested models included. Frozen layers, and the layers of
-    frozen models, are left alone: a layer that shares an instance of `Bjorck`
-    with a frozen one is given a copy of its own.
+    Few iterations make training fast. Many iterations at the end make the
+    kernels orthogonal to machine precision. The kernels are non-expansive for
+    any number of iterations. The callback sets all layers whose
+    `parametrization` is a `keras_lip.parametrizations.Bjorck`, including layers
+    of nested models. It does not change frozen layers: a layer that shares a
+    `Bjorck` instance with a frozen layer gets its own copy.
 
-    Training and inference use the same number: validation in an epoch runs with
-    that of the epoch, and the model is left, and saved, with the last one. End
-    with as many as are to run, such as 15.
+    Training and inference use the same number of iterations. Validation uses
+    the number of its epoch, and after training the model keeps the last number.
+    End the schedule with the number to use at inference, such as 15.
 
-    Each change compiles the steps of the model anew, which takes as long as at
-    the start of training: a schedule should have few steps. The number is added
-    to the logs as `bjorck_iterations`; put the callback before those that read
-    the logs, such as `keras.callbacks.CSVLogger`.
+    Each change compiles the steps of the model again, which takes as long as at
+    the start of training. A schedule should therefore change its value rarely.
+    The number is added to the logs as `bjorck_iterations`. Put the callback
+    before callbacks that read the logs, such as `keras.callbacks.CSVLogger`.
 
     Args:
-        schedule: Function of the epoch, an integer from zero, that returns the
-            positive integer. It depends on nothing else, so that training
-            resumed with `fit(initial_epoch=...)` goes on where it was.
+        schedule: Function from the epoch, an integer from zero, to the positive
+            number of iterations. It must depend only on the epoch, so that
+            training can be resumed with `fit(initial_epoch=...)`.
 
     Raises:
         TypeError: If `schedule` is not a function.

@@ -1,4 +1,4 @@
-"""Where the gradient of the loss vanishes, layer by layer."""
+"""Measures where the gradient of the loss vanishes, layer by layer."""
 
 import math
 from collections.abc import Callable
@@ -15,14 +15,15 @@ from keras_lip.graph import run_graph
 from keras_lip.model_layers import named_layers
 from keras_lip.types import Tensor
 
-# What a walk does with a layer's output; it returns what goes on from there.
+# Function that a walk applies to a layer's output. The walk continues with its
+# result.
 _Visit = Callable[[Any, Tensor], Tensor]
 
 
 def dead_gradients(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
-    """Measures how much of the gradient at each layer's output is zero.
+    """Measures the fraction of zero gradients at each layer's output.
 
-    The model runs at inference, and its state stays as it is.
+    The model runs in inference mode, and its state does not change.
 
     Args:
         model: A built and compiled model with one input and one output.
@@ -30,10 +31,10 @@ def dead_gradients(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
         y: Array of labels.
 
     Returns:
-        Dict of the share, for each layer by name, of the entries of its output
-        (every channel, at every position, of every sample) at which the
-        gradient of the compiled loss is exactly zero. Calls of a shared layer
-        count together.
+        Dict from the name of each layer to the fraction of entries of its
+        output (over all channels, positions and samples) at which the gradient
+        of the compiled loss is exactly zero. Calls of a shared layer are
+        counted together.
 
     Raises:
         ValueError: If the model has several inputs or outputs.
@@ -42,8 +43,8 @@ def dead_gradients(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
     counts = len(graph.inputs), len(graph.outputs)
     if counts != (1, 1):
         raise ValueError(
-            "Dead gradients are measured of models with one input and one "
-            f"output. Received: {counts[0]} inputs, {counts[1]} outputs"
+            "Dead gradients are measured only for models with one input and "
+            f"one output. Received: {counts[0]} inputs, {counts[1]} outputs"
         )
     x = ops.convert_to_tensor(x, dtype=graph.inputs[0].dtype)
     y = ops.convert_to_tensor(y)
@@ -54,7 +55,8 @@ def dead_gradients(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
         return output
 
     def compute_loss(offsets: Tensor) -> Tensor:
-        # One gradient, that of offsets added to all outputs, has them all.
+        # Offsets are added to all outputs, so one gradient contains the
+        # gradients at all layers.
         start = 0
 
         def shift(layer: Any, output: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ def dead_gradients(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
 
 
 def _run(model: Any, inputs: Any, visit: _Visit) -> list[Any]:
-    """Calls a model layer by layer, with a visit to each layer's output."""
+    """Calls a model layer by layer, and applies `visit` to each output."""
 
     def apply(
         layer: Any,
@@ -98,7 +100,7 @@ def _run(model: Any, inputs: Any, visit: _Visit) -> list[Any]:
             return value
         return keras.tree.map_structure(lambda t: visit(layer, t), value)
 
-    # A subclassed model may be called on another shape than it was built on.
+    # A subclassed model may be called with another shape than in `build`.
     shape = tuple(inputs.shape) if hasattr(inputs, "shape") else None
     graph = get_graph(model, shape)
     return run_graph(graph, match_inputs(graph, inputs), apply)

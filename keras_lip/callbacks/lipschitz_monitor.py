@@ -1,4 +1,4 @@
-"""What a Lipschitz network looks like from inside, epoch by epoch."""
+"""Logs the bound, singular values and dead gradients of a network."""
 
 from typing import Any
 
@@ -16,44 +16,45 @@ from keras_lip.read_weight import read_kernel
 class LipschitzMonitor(keras.callbacks.Callback):
     """Adds the bound, singular values and dead gradients to the logs.
 
-    At the end of each epoch the logs receive numbers of the weights as they
-    then are, for `History`, `keras.callbacks.CSVLogger`, `TensorBoard` and the
-    like. Put the monitor before those in the list of callbacks.
+    At the end of each epoch the callback adds these values of the current
+    weights to the logs, for callbacks such as `History`,
+    `keras.callbacks.CSVLogger` and `TensorBoard`. Put the monitor before them
+    in the list of callbacks.
 
-    - `lipschitz_bound`: the proven bound of the model, in the l2 norm, as of
+    - `lipschitz_bound`: the proven bound of the model in the l2 norm, from
       `keras_lip.bounds.lipschitz_bound`.
-    - `sigma_min/<layer>`, `sigma_max/<layer>`: the least and the largest
-      singular value of the kernel that runs, by a decomposition in float64 on
-      the host. There are as many singular values as the shorter side is long.
-      They are computed of layers that multiply by one matrix:
-      `keras.layers.Dense` and the densely-connected layers of
-      `keras_lip.layers`. Residual blocks, convolutions and other layers have no
-      entry: their kernel is not the matrix of the layer.
-    - `dead_gradient/<layer>`: on a sample batch, the share of the entries of
-      the layer's output at which the gradient of the compiled loss is exactly
-      zero, with the model at inference. It counts what the layers that follow,
-      and the loss, let no gradient through: put an activation in a layer of its
-      own to see in the entry of the layer before it which units it deadens.
-      A sample whose loss is flat, such as a hinge loss beyond the margin, is
-      dead in every layer.
+    - `sigma_min/<layer>`, `sigma_max/<layer>`: the smallest and largest
+      singular value of the kernel used at inference, computed in float64 on the
+      host. The number of singular values is the shorter side of the kernel.
+      They are only computed for layers that multiply by one matrix:
+      `keras.layers.Dense` and the dense layers of `keras_lip.layers`. Residual
+      blocks, convolutions and other layers have no entry, because their kernel
+      is not the matrix of the layer.
+    - `dead_gradient/<layer>`: the fraction of entries of the layer's output at
+      which the gradient of the compiled loss is exactly zero, on a sample batch
+      with the model in inference mode. An entry is dead if the following layers
+      and the loss pass no gradient to it. To see which units an activation
+      makes dead, use a separate activation layer and look at the entry of the
+      layer before it. A sample with a flat loss, such as a hinge loss beyond
+      the margin, is dead in every layer.
 
-    The layer of a nested model is named `<model>/<layer>`.
+    Layers of a nested model are named `<model>/<layer>`.
 
     Args:
-        lipschitz_bound: Boolean. Whether to measure the bound, which takes a
-            while where kernels are large. Defaults to `True`.
-        singular_values: Boolean. Whether to decompose the kernels, at a cost
-            that grows with the cube of their sides. Defaults to `True`.
-        sample_batch: Tuple of arrays `(x, y)` to measure dead gradients on, or
-            `None` not to. It takes one gradient, evaluated layer by layer and
-            without compilation. Defaults to `None`.
+        lipschitz_bound: Boolean. Whether to compute the bound, which is slow
+            for large kernels. Defaults to `True`.
+        singular_values: Boolean. Whether to compute singular values. The cost
+            is cubic in the sides of the kernels. Defaults to `True`.
+        sample_batch: Tuple of arrays `(x, y)` on which to measure dead
+            gradients, or `None` to skip them. It needs one gradient per epoch,
+            computed layer by layer and without compilation. Defaults to `None`.
 
     Raises:
-        TypeError: If `lipschitz_bound` or `singular_values` is no boolean.
-        ValueError: If `sample_batch` is no tuple of two arrays of as many
-            samples. In training, if the bound is asked for and none is known of
-            a layer, or if dead gradients are asked for of a model with several
-            inputs or outputs.
+        TypeError: If `lipschitz_bound` or `singular_values` is not a boolean.
+        ValueError: If `sample_batch` is not a tuple of two arrays with the same
+            number of samples. In training, if `lipschitz_bound` is `True` and a
+            layer has no known bound, or if `sample_batch` is given and the
+            model has several inputs or outputs.
 
     Example:
 
@@ -84,7 +85,7 @@ class LipschitzMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         if self.lipschitz_bound:
-            # A layer without a bound is known before the first epoch.
+            # Find layers without a bound before the first epoch.
             common_norm(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -105,7 +106,8 @@ class LipschitzMonitor(keras.callbacks.Callback):
 
 
 def _check_boolean(name: str, value: Any) -> None:
-    # A batch in the place of a switch would switch it on, and not be measured.
+    # A batch passed as a boolean argument would enable it, and would not be
+    # used.
     if not isinstance(value, bool):
         raise TypeError(
             f"`{name}` must be `True` or `False`. Pass data by name, as "
@@ -125,19 +127,20 @@ def _check_sample_batch(sample_batch: Any) -> None:
     x, y = (tuple(np.shape(array)) for array in sample_batch)
     if not x or not y or x[0] != y[0] or x[0] == 0:
         raise ValueError(
-            "`sample_batch` must hold as many inputs as labels, and at least "
-            f"one of each. Received: x.shape={x}, y.shape={y}"
+            "`sample_batch` must contain the same number of inputs and labels, "
+            f"at least one. Received: x.shape={x}, y.shape={y}"
         )
 
 
 def _multiplies_by_kernel(layer: Any) -> bool:
-    # A subclass of `Dense` may do anything with its kernel.
+    # A subclass of `Dense` may use its kernel differently.
     return type(layer) is keras.layers.Dense or isinstance(layer, BaseDense)
 
 
 def _singular_values(layer: Any) -> Any:
     kernel = read_kernel(layer, layer.kernel)
     if not np.isfinite(kernel).all():
-        # NumPy does not decompose it, and training that diverges goes on.
+        # NumPy raises an error for non-finite kernels, but training that
+        # diverges should continue.
         return np.full(1, np.nan)
     return np.linalg.svd(kernel, compute_uv=False)

@@ -1,4 +1,4 @@
-"""Parameters of losses by epoch."""
+"""Schedules a parameter of losses by epoch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,29 +12,31 @@ from keras_lip.losses.base_loss import BaseLoss
 class LossScheduler(BaseScheduler):
     """Sets a parameter of the compiled loss at the start of each epoch.
 
-    By default it is the `alpha` of the HKR losses: growing, it turns
-    a critic that separates the classes by a wide gap into a classifier. Others
-    are `margin`, and the `temperature` of the temperature crossentropies.
+    By default the parameter is `alpha` of the HKR losses. A growing `alpha`
+    turns a critic that separates the classes by a wide gap into a classifier.
+    Other parameters are `margin`, and `temperature` of the temperature
+    crossentropies.
 
-    Each change compiles the training and evaluation steps anew, which takes as
-    long as at the start of training: schedules of few steps are cheap, one that
-    moves at every epoch may not be. Losses of the epoch, and of its validation,
-    are those under its value. The value is added to the logs under the
-    parameter's name; put the callback before those that read the logs, such as
-    `keras.callbacks.CSVLogger`. The last one stays in the model.
+    Each change compiles the training and evaluation steps again, which takes as
+    long as at the start of training. A schedule that rarely changes is cheap,
+    but one that changes in every epoch may be slow. The losses of an epoch, and
+    of its validation, use the value of that epoch. The value is added to the
+    logs under the parameter's name. Put the callback before callbacks that read
+    the logs, such as `keras.callbacks.CSVLogger`. After training the model
+    keeps the last value.
 
     Args:
-        schedule: Function of the epoch, an integer from zero, that returns the
-            value. It depends on nothing else, so that training resumed with
-            `fit(initial_epoch=...)` goes on where it was.
-        parameter: String. Name of the parameter. It is set in every loss of
-            `keras_lip.losses` in the `compile` of the model that has it.
-            Defaults to `"alpha"`.
+        schedule: Function from the epoch, an integer from zero, to the value.
+            It must depend only on the epoch, so that training can be resumed
+            with `fit(initial_epoch=...)`.
+        parameter: String. Name of the parameter. It is set in every compiled
+            loss of `keras_lip.losses` that has it. Defaults to `"alpha"`.
 
     Raises:
-        TypeError: If `schedule` is not a function, or `parameter` no string.
+        TypeError: If `schedule` is not a function, or `parameter` is not a
+            string.
         ValueError: In training, if no loss of the model has the parameter, or
-            if the loss refuses the value.
+            the value is invalid for the loss.
 
     Example:
 
@@ -68,8 +70,8 @@ class LossScheduler(BaseScheduler):
         if not losses:
             raise ValueError(
                 f"No loss of model '{self.model.name}' has a number "
-                f"`{self.parameter}`. Compile it with a loss of "
-                "`keras_lip.losses` that has one, as an instance. Received: "
+                f"`{self.parameter}`. Compile it with an instance of a loss of "
+                "`keras_lip.losses` that has one. Received: "
                 f"loss={self.model.loss!r}"
             )
         return losses

@@ -1,4 +1,4 @@
-"""Singular value clipping in training."""
+"""Clips singular values of convolutions during training."""
 
 from typing import Any
 
@@ -10,16 +10,17 @@ from keras_lip.validation import check_positive_integer
 
 
 class SVCMClipping(keras.callbacks.Callback):
-    """Clips the singular values of every `SVCMConv2D`, each n steps.
+    """Clips the singular values of every `SVCMConv2D` every n steps.
 
     Kernels are clipped after every `every_n_steps`-th training step, and at the
-    end of training. In between the layers divide by an estimate of their norm.
-    Frozen layers, and the layers of frozen models, are left alone.
+    end of training. Between these steps the layers divide by an estimate of
+    their norm. Frozen layers are not changed.
 
     Args:
-        every_n_steps: Positive integer. Defaults to `100`.
-        rounds: Positive integer. How many times to clip and to mask what leaves
-            the window of the kernel. Defaults to `1`.
+        every_n_steps: Positive integer. Number of training steps between
+            clippings. Defaults to `100`.
+        rounds: Positive integer. Number of rounds of clipping followed by
+            cropping to the window of the kernel. Defaults to `1`.
 
     Raises:
         ValueError: If an argument is not a positive integer or, in training, if
@@ -55,8 +56,8 @@ class SVCMClipping(keras.callbacks.Callback):
         self._steps += 1
         if self._steps % self.every_n_steps == 0:
             if hasattr(self.model, "jax_state_sync"):
-                # In training on JAX the weights live outside of the model until
-                # they are asked for; those that change here go back there.
+                # On JAX, training keeps the weights outside the model. They are
+                # loaded here, and the changed ones are stored back.
                 self.model.jax_state_sync()
             self._clip()
 

@@ -1,7 +1,7 @@
-"""Proofs of robustness, and attacks that hold them to the truth.
+"""Proofs of robustness, and attacks that test them.
 
-`certify` proves a radius for every input, `audit` lists what is proven of every
-layer, and `falsify` attacks what was certified.
+`certify` proves a radius for every input, `audit` lists the proven bound of
+every layer, and `falsify` attacks a certification.
 """
 
 import warnings
@@ -48,7 +48,8 @@ def __getattr__(name: str) -> Any:
 
         warnings.warn(
             f"`keras_lip.certificates.{name}` is now "
-            f"`keras_lip.explanations.{name}`, and goes with the next release.",
+            f"`keras_lip.explanations.{name}`. The old name will be removed "
+            "in the next release.",
             DeprecationWarning,
             stacklevel=2,
         )

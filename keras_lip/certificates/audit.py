@@ -1,4 +1,4 @@
-"""Audit of a model, layer by layer."""
+"""Proves a Lipschitz bound for every layer of a model."""
 
 import math
 
@@ -19,14 +19,14 @@ from keras_lip.proofs.rounding import divide_up
 from keras_lip.types import Shape
 from keras_lip.validation import check_positive_integer
 
-# What rounding in float64 may add to an estimate.
+# Relative rounding error of an estimate in float64.
 _TOLERANCE = 1e-9
 
-# What stands for a size that is not known when the model is built.
+# Replaces sizes that are unknown when the model is built.
 _UNKNOWN_SIZE = 16
 
-# How far apart the inputs are that are compared, and the rounding errors of a
-# layer in float64, thousands of units.
+# Distance of the compared inputs, and a bound on the rounding errors of a layer
+# in float64: thousands of units in the last place.
 _LENGTH = 1e-1
 _EPSILON = 2.0**-40
 
@@ -37,34 +37,34 @@ def audit(
     steps: int | None = 10,
     input_shape: Shape | None = None,
 ) -> AuditReport:
-    """Proves a bound for every layer of a model, and checks each from below.
+    """Proves a Lipschitz bound for every layer of a model, and tests it.
 
-    The model is frozen: what it computes at inference is read once, as numbers.
-    Every layer, preprocessing included, is bounded in float64 and rounded up,
-    and the bounds are joined as the graph joins the layers. Beside each bound
-    stands an estimate from below, which comes from running the layer in float64
-    and uses nothing of the proof. A bound below an estimate would be a mistake
-    of this library: it is raised.
+    The model is frozen: its operations and weights at inference are read once.
+    The bound of every layer, including preprocessing, is computed in float64
+    and rounded up. The bounds are combined along the graph. Each bound is
+    compared with a lower estimate, which comes from running the layer in
+    float64 and does not depend on the proof. A bound below its estimate is a
+    bug in this library and raises an error.
 
     Args:
         model: A built model with one input and one output.
-        norm: `"l2"` or `"linf"`. Defaults to the norm that the guarantees of
-            all layers hold in, l2 where they hold in both.
-        steps: Positive integer. Steps of each estimate; `None` for none.
-            Defaults to `10`.
-        input_shape: Tuple, the shape of one input, for a model that leaves
-            sizes open. Defaults to bounds that hold for inputs of any size.
+        norm: `"l2"` or `"linf"`. Defaults to `None`, for the norm in which all
+            layers have a bound, or l2 if they have bounds in both.
+        steps: Positive integer, or `None`. Number of optimization steps of each
+            estimate; `None` skips the estimates. Defaults to `10`.
+        input_shape: Tuple. Shape of the inputs, for a model with unknown sizes.
+            Defaults to `None`, for bounds that hold for inputs of any size.
 
     Returns:
-        An `AuditReport`: printed, a table of layers; `to_json()`; and for
-        `certify(..., audit=report)`, which uses it as long as the model
-        computes what was audited.
+        An `AuditReport`. It prints as a table of layers and has a method
+        `to_json()`. `certify(..., audit=report)` reuses it as long as the model
+        has not changed.
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
         ValueError: If the model is not built, has several inputs or outputs,
-            holds a layer for which no bound is known, or mixes norms.
-        RuntimeError: If a bound lies below an estimate.
+            contains a layer without a known bound, or mixes norms.
+        RuntimeError: If a bound is smaller than an estimate.
 
     Example:
 
@@ -97,7 +97,7 @@ def audit_program(
         An `AuditReport`.
 
     Raises:
-        RuntimeError: If a bound lies below an estimate.
+        RuntimeError: If a bound is smaller than an estimate.
     """
     bounds = program.bounds(norm)
     magnitude = sum(
@@ -137,10 +137,10 @@ def _describe(
         estimate = _estimate(program, origin, steps, bounds.norm)
     if estimate is not None and estimate > constant * (1 + _TOLERANCE):
         raise RuntimeError(
-            f"Layer '{origin.name}' of type `{origin.kind}` stretches "
-            f"a distance by {estimate!r}, more than the bound {constant!r} "
-            f"({', '.join(methods) or 'theorem'}). This is a mistake in "
-            "the bound: do not rely on it, and report it."
+            f"Layer '{origin.name}' of type `{origin.kind}` stretches a "
+            f"distance by {estimate!r}, more than the bound {constant!r} "
+            f"({', '.join(methods) or 'theorem'}). This is a bug in the bound: "
+            "do not rely on it, and report it."
         )
     return AuditedLayer(
         name=origin.name,
@@ -169,16 +169,15 @@ def _logarithm(bounds: ProgramBounds, origin: Origin) -> float:
 def _estimate(
     program: Program, origin: Origin, steps: int, norm: str
 ) -> float | None:
-    """Estimates, from below, by how much a layer may stretch distances.
+    """Returns a lower estimate of a layer's Lipschitz constant.
 
-    What the layer computes is run in float64 on random inputs and on partners
-    that gradient ascent moves to where the outputs part. Nothing that the proof
-    of the bound computes is used, so that an estimate above the bound uncovers
-    a mistake in either.
+    The layer runs in float64 on random pairs of inputs, which gradient ascent
+    moves to increase the distance of the outputs. The estimate uses no part of
+    the proof, so an estimate above the bound reveals a bug in one of them.
 
     Returns:
-        Float; or `None` for a layer of several inputs, or one of which nothing
-        is known but its bound.
+        Float, or `None` if the layer has several inputs, or only its bound is
+        known.
     """
     if len(set(origin.inputs)) != 1:
         return None

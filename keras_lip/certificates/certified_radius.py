@@ -14,9 +14,9 @@ def certified_radius(
     batch_size: int = 256,
     norm: str | None = None,
 ) -> Any:
-    """Returns how far each input can be moved before its class may change.
+    """Returns the certified radius of each input.
 
-    See `keras_lip.certificates.certify` for what is proven and how.
+    See `keras_lip.certificates.certify` for the theorem and its assumptions.
 
     Args:
         model: A built classifier with one input and one output of shape
@@ -24,13 +24,12 @@ def certified_radius(
         x: Array of inputs, or an iterable of batches.
         batch_size: Positive integer. Number of samples evaluated at a time.
             Defaults to `256`.
-        norm: `"l2"` or `"linf"`. Defaults to the norm that the guarantees of
-            all layers hold in, l2 where they hold in both.
+        norm: `"l2"` or `"linf"`. Defaults to `None`, for the norm in which all
+            layers have a bound, or l2 if they have bounds in both.
 
     Returns:
-        Array of shape `(num_samples,)`, float64. The class predicted for
-        `x[i]` is that of every input at a distance below `radius[i]`, in this
-        norm.
+        Float64 array of shape `(num_samples,)`. Every input closer to `x[i]`
+        than `radius[i]`, in this norm, has the same predicted class.
 
     Raises:
         ValueError: If the model has no proven bound, or an input is not finite.

@@ -1,4 +1,4 @@
-"""One model's certificates, batch by batch."""
+"""Computes the certificates of a model batch by batch."""
 
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ SEMANTICS = ("real", "float64", "float32")
 
 
 class BatchCertificate(NamedTuple):
-    """Predictions of a batch with their radii, and the labels if given.
+    """The predictions and radii of a batch, and its labels if given.
 
     Attributes:
         prediction: Integer array of shape `(num_samples,)`.
         radius: Array of shape `(num_samples,)`.
-        worst_margin: Array of shape `(num_samples, 1 + num_epsilons)`: the
-            least margin at the input itself, and within each epsilon.
+        worst_margin: Array of shape `(num_samples, 1 + num_epsilons)`. Lower
+            bounds on the margin at the input itself, and within each epsilon.
         label: Integer array of shape `(num_samples,)`, or `None`.
     """
 
@@ -49,20 +49,20 @@ class BatchCertificate(NamedTuple):
 
 
 class Certifier:
-    """Certifies batches against the model as it stands when this is made.
+    """Certifies batches for the state of a model at construction.
 
     Args:
         model: A built classifier.
         norm: `"l2"`, `"linf"` or `None`, as in `audit`.
         audit: An `AuditReport` of this model, or `None` to bound it now.
-        abstain_below: Float, at least zero. Margin below which no answer is
-            given.
+        abstain_below: Non-negative float. The classifier abstains if its margin
+            is smaller.
         semantics: `"real"`, `"float64"` or `"float32"`, as in `certify`.
 
     Raises:
-        ValueError: If the model has no proven bound, or is no classifier; if
+        ValueError: If the model has no proven bound or is not a classifier; if
             the audit is of another model, other weights or another norm; if the
-            semantics are unknown, or not known in the norm.
+            semantics are unknown, or not supported in the norm.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class Certifier:
         try:
             self._prepare(audit)
         except ValueError:
-            # A bound that depends on sizes that are left open waits for data.
+            # If input sizes are unknown, the bound may need the shape of data.
             if audit is not None or not has_open_sizes(model):
                 raise
 
     def _prepare(
         self, audit: AuditReport | None, input_shape: Shape | None = None
     ) -> None:
-        """Freezes and bounds the model, for inputs of a shape."""
+        """Freezes and bounds the model for inputs of one shape."""
         model, live = self._model, LiveModel(self._model)
         if audit is not None:
             input_shape = (None, *audit.input_shape)
@@ -103,7 +103,7 @@ class Certifier:
             self.audit = audit_program(program, norm, model.name, steps=None)
         else:
             self.audit = _match_audit(audit, program, model)
-        # Where there are no bounds of pairs, this says what is missing.
+        # `bound_pairs` raises an error that says why there are no bounds.
         self.bounds = self.audit.pair_bounds or bound_pairs(
             program, program.bounds(self.audit.norm)
         )
@@ -143,7 +143,7 @@ class Certifier:
             if self.abstain_below == 0:
                 radii = np.maximum(radii, margins.radii())
             else:
-                # What holds of the class need not hold of the answer.
+                # The radius of the class may exceed the radius of the answer.
                 radii = margins.radii(self.abstain_below)
             yield BatchCertificate(
                 predict_labels(margins.logits),
@@ -154,7 +154,7 @@ class Certifier:
 
 
 def check_precision(program: Program) -> None:
-    """Refuses a program whose roundings are not accounted for.
+    """Raises an error if a program computes in less than float32.
 
     Raises:
         ValueError: If a step, or the input, is in less than float32.
@@ -169,17 +169,18 @@ def check_precision(program: Program) -> None:
         if dtype in half:
             raise ValueError(
                 "Certificates are for models that compute in float32 or "
-                f"float64. {place} computes in {dtype}: its roundings are not "
-                "accounted for. Rebuild the model under the float32 policy and "
-                "load the weights."
+                f"float64. {place} computes in {dtype}, whose rounding errors "
+                "are not bounded. Rebuild the model under the float32 policy "
+                "and load the weights."
             )
 
 
 def _check_audit(audit: AuditReport, norm: str | None) -> AuditReport:
     if not isinstance(audit, AuditReport):
         raise TypeError(
-            "`audit` must be what `keras_lip.certificates.audit` returns. "
-            f"Received: {audit!r} of type `{type(audit).__name__}`"
+            "`audit` must be an `AuditReport` of "
+            f"`keras_lip.certificates.audit`. Received: {audit!r} of type "
+            f"`{type(audit).__name__}`"
         )
     if norm is not None and norm != audit.norm:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Certification of a model on a data set."""
+"""Certifies a model on a data set."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,41 +25,42 @@ def certify(
     abstain_below: float = 0.0,
     semantics: str = "real",
 ) -> CertificationReport:
-    """Proves, for each input, a radius within which its class cannot change.
+    """Proves for each input a radius within which its class cannot change.
 
-    The model is frozen: what it computes at inference is read once, as numbers,
-    and everything is proven of these. The bound of every layer is measured in
-    float64 and rounded up; the logits of the inputs are computed in float64,
-    what they are off by is bounded, and their margins are rounded down. What is
-    proven holds of the real-valued function that these numbers define, for
-    perturbations of the input as the model receives it. The live model is run
-    on the same inputs, and refused where it answers otherwise than its
-    roundings explain.
+    The model is frozen: its operations and weights at inference are read once,
+    and all proofs use these numbers. The bound of every layer is computed in
+    float64 and rounded up. The logits are computed in float64 with bounds on
+    their rounding errors, and margins are rounded down. The certificate holds
+    for the real-valued function that the numbers define, and for perturbations
+    of the input that the model receives. The live model also runs on the
+    inputs. An error is raised if its outputs differ from the frozen program by
+    more than rounding explains.
 
-    With `L` the Lipschitz bound of the model, the radius is `|f| / L` for a
-    single output, and otherwise, over all other classes `j`, the least
-    `(f_y - f_j) / (sqrt(2) L)` or, where the last layer is linear and this is
-    larger, `(f_y - f_j) / (L_trunk |w_y - w_j|)`. In the l-infinity norm, `2`
-    stands for `sqrt(2)`, and the l1 norm for that of the weights. Ties have
-    radius zero.
+    Let `L` be the Lipschitz bound of the model. For a single output the radius
+    is `|f| / L`. Otherwise it is the minimum of `(f_y - f_j) / (sqrt(2) L)`
+    over all other classes `j`. If the last layer is linear and `(f_y - f_j) /
+    (L_trunk |w_y - w_j|)` is larger, this value is used for class `j`. In the
+    l-infinity norm, `2` replaces `sqrt(2)`, and `|w_y - w_j|` is the l1 norm.
+    The radius of a tie is zero.
 
-    A model that ends in a `CurvatureHead` is certified by the curvature of its
-    margins as well, and each radius is the largest that is proven.
+    For a model that ends in a `CurvatureHead`, the curvature of the margins
+    gives further radii, and the largest one is returned.
 
-    What holds of the real-valued function need not hold of an execution in
-    floating point, whose roundings an attacker might use. With `semantics` of
-    `"float32"` or `"float64"`, radii are those within which no execution of the
-    materialized model in that precision changes its answer, in whatever order
-    it sums: the rounding errors of every layer, at the input and anywhere
-    within the radius, are bounded and taken off the margin. That is known of
-    dense layers, of convolutions that are computed as products and sums, and of
-    what moves, sorts and adds; anything else is refused. In float32 the bounds
-    leave nothing of the radii of wide and deep networks.
+    A certificate of the real-valued function may not hold for its execution in
+    floating point, because an attacker might exploit rounding errors. With
+    `semantics="float32"` or `"float64"` the radii hold for every execution of
+    the materialized model in that precision, with any order of sums: the
+    rounding errors of every layer, at the input and anywhere within the radius,
+    are bounded and subtracted from the margin. Such bounds are known for dense
+    layers, for convolutions that are computed as sums of products, and for
+    layers that move, sort or add values. Other layers raise an error. In
+    float32 the bounds reduce the radii of wide and deep networks to zero.
 
-    With `abstain_below`, the classifier answers where its least margin is at
-    least that, and abstains elsewhere. Radii are then those within which the
-    answer stays and is given; and any two inputs with different answers, seen
-    or not, are further apart than the report's `global_radius`.
+    With `abstain_below`, the classifier answers only if its smallest margin is
+    at least that value, and abstains otherwise. Within the radius, the
+    classifier then gives the same answer and does not abstain. Any two inputs
+    with different answers, in the data or not, are further apart than the
+    report's `global_radius`.
 
     Args:
         model: A built classifier with one input and one output of logits, of
@@ -67,23 +68,24 @@ def certify(
             1 or -1 and 1.
         x: Array of inputs; or an iterable of batches `(inputs, labels)`, such
             as a `tf.data.Dataset`, a `keras.utils.PyDataset` or a PyTorch
-            `DataLoader`, in which case `y` is `None`. All are of one shape
-            where a bound depends on sizes that the model leaves open.
+            `DataLoader`, in which case `y` is `None`. All inputs must have the
+            same shape if a bound depends on sizes that the model leaves
+            unknown.
         y: Array of labels: class indices or one-hot. Defaults to `None`.
-        epsilons: Radius, or radii, to report certified accuracies at. Defaults
-            to `(36 / 255, 72 / 255, 108 / 255)`.
+        epsilons: Radius, or sequence of radii, at which to report certified
+            accuracies. Defaults to `(36 / 255, 72 / 255, 108 / 255)`.
         batch_size: Positive integer. Number of samples evaluated at a time.
             Defaults to `256`.
-        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to the norm
-            that the guarantees of all layers hold in, l2 where they hold in
-            both.
-        audit: What `keras_lip.certificates.audit` returned for this model, to
-            use its bounds again. Its hash must be that of the model as it
-            stands. Defaults to bounds that are proven now.
-        abstain_below: Float, at least zero. Margin below which no answer is
-            given. Defaults to `0.0`.
+        norm: `"l2"` or `"linf"`. Norm of the perturbations. Defaults to `None`,
+            for the norm in which all layers have a bound, or l2 if they have
+            bounds in both.
+        audit: The `AuditReport` that `keras_lip.certificates.audit` returned
+            for this model. Its bounds are reused, and its hash must match the
+            current model. Defaults to `None`, which proves the bounds now.
+        abstain_below: Non-negative float. The classifier abstains if its margin
+            is smaller. Defaults to `0.0`.
         semantics: `"real"` for the real-valued function of the weights,
-            `"float64"` or `"float32"` for the executions in that precision.
+            `"float64"` or `"float32"` for executions in that precision.
             Defaults to `"real"`.
 
     Returns:
@@ -91,12 +93,12 @@ def certify(
 
     Raises:
         ValueError: If the model is not built, has several outputs, ends in a
-            softmax or sigmoid, computes in less than float32, or holds a layer
-            of unknown bound; if an input is not finite; if labels are missing,
-            out of range or of the wrong shape; if an epsilon is negative; if
-            the live model answers otherwise than what was read from it; if
-            `audit` is of another model, or of other weights; if the roundings
-            of a layer are not accounted for by `semantics`.
+            softmax or sigmoid, computes in less than float32, or contains a
+            layer without a known bound; if an input is not finite; if labels
+            are missing, out of range or of the wrong shape; if an epsilon is
+            negative; if the outputs of the live model differ from the frozen
+            program; if `audit` is of another model or of other weights; if
+            `semantics` is not supported for a layer.
 
     Example:
 
@@ -121,7 +123,7 @@ def certify(
     if any(batch.label is None for batch in batches):
         raise ValueError(
             "Labels are needed to certify an accuracy: pass `y`, or an `x` "
-            "that yields `(inputs, labels)`. For radii alone use "
+            "that yields `(inputs, labels)`. If you only need radii, use "
             "`keras_lip.certificates.certified_radius`."
         )
     return CertificationReport(

@@ -1,4 +1,4 @@
-"""Certificates of a program as it is executed in floating point."""
+"""Certificates of the floating-point executions of a program."""
 
 import numpy as np
 
@@ -20,40 +20,38 @@ _SQRT_2 = float(np.nextafter(np.sqrt(2.0), np.inf))
 class ExecutionCertifier:
     """Certifies that no execution of a program changes its prediction.
 
-    What is executed is the program, as its materialized model writes it down,
-    in float32 or float64 throughout. Executions may sum in any order, with or
-    without fused operations, and keep or flush subnormal numbers; each sum,
-    product and comparison of numbers rounds to nearest, as IEEE 754 has it.
-    This covers dense layers and convolutions that are computed as products and
-    sums. It does not cover reduced formats such as TF32, fast algorithms such
-    as those of Strassen and Winograd, Fourier transforms, nor graphs that an
-    optimizer has rewritten by merging constants into weights. Keras on JAX and
-    PyTorch rounds float64 to float32 in products, of which `"float64"` promises
-    nothing.
+    An execution runs the operations of the program's materialized model, all in
+    float32 or all in float64. It may sum in any order, with or without fused
+    operations, and may keep or flush subnormal numbers. Each sum and product is
+    rounded to nearest, as in IEEE 754. This covers dense layers and
+    convolutions that are computed as sums of products. It does not cover
+    reduced formats such as TF32, fast algorithms such as Strassen's and
+    Winograd's, Fourier transforms, or graphs in which an optimizer has merged
+    constants into weights. Keras on JAX and PyTorch rounds float64 to float32
+    in products; `"float64"` does not cover this.
 
     **Theorem.** For every `x'` within the radius of `x` in the l2 norm, rounded
-    to the dtype where that cannot represent it, every execution predicts the
-    class of the largest of the `logits` at `x`. A radius of zero promises
-    nothing, not even at `x`.
+    to the dtype if necessary, every execution predicts the class of the largest
+    of the `logits` at `x`. A radius of zero promises nothing, not even at `x`.
 
     **Proof.** Let `f` be the real function of the program, `F` an execution,
     `y` the class, `v` the logits. `keras_lip.program.enclosure` bounds, node by
-    node, `|v - f(x)| <= c`, `|f(x') - f(x)| <= L e` and
-    `|F(x') - f(x')| <= a + b e` for `|x' - x| <= e`: a map `A` of norm `|A|`
-    takes the error `E` of its input to `|A| E` plus its own roundings,
-    `gamma | |A| |F| + |bias| |`, in which `F` is within `c + L e + a + b e` of
-    what was computed at `x`. Hence, with the constants of the margin,
-    `F_y(x') - F_j(x') >= v_y - v_j - c - L e - a - b e`, which is positive for
-    all `e < (v_y - v_j - c - a) / (L + b)`. The radius is the least over all
-    `j`, and no larger than where a partial sum might overflow.
+    node, `|v - f(x)| <= c`, `|f(x') - f(x)| <= L e` and `|F(x') - f(x')| <= a +
+    b e` for `|x' - x| <= e`: a map `A` of norm `|A|` turns the error `E` of its
+    input into at most `|A| E` plus its own rounding error `gamma | |A| |F| +
+    |bias| |`, where `F` is within `c + L e + a + b e` of the value computed at
+    `x`. With the constants of the margin it follows that `F_y(x') - F_j(x') >=
+    v_y - v_j - c - L e - a - b e`, which is positive for all `e < (v_y - v_j -
+    c - a) / (L + b)`. The radius is the minimum over all `j`. It is reduced if
+    a partial sum might overflow within it.
 
     Args:
         program: The `Program` of a classifier.
-        dtype: `"float32"` or `"float64"`, that the executions run in.
+        dtype: `"float32"` or `"float64"`. Precision of the executions.
 
     Raises:
-        ValueError: If the dtype is another one, a step computes in another one
-            or, on the first call, the roundings of a layer are not known.
+        ValueError: If the dtype is invalid, a step computes in another dtype
+            or, on the first call, the rounding errors of a layer are unknown.
 
     Reference:
 
@@ -67,11 +65,11 @@ class ExecutionCertifier:
         self._machine = Machine(get_arithmetic(dtype), sharp=True)
         self._program = program
         for step in program.steps:
-            # What is made in float32 runs in float64 as well, with its weights.
+            # A float32 program can also run in float64, with the same weights.
             if step.dtype not in ("float32", dtype):
                 origin = program.origins[step.origin]
                 raise ValueError(
-                    f"semantics={dtype!r} is not known for layer "
+                    f"semantics={dtype!r} is not supported for layer "
                     f"'{origin.name}' of type `{origin.kind}`: it computes in "
                     f"{step.dtype}. Use semantics='real'."
                 )
@@ -84,7 +82,7 @@ class ExecutionCertifier:
 
     def __call__(self, x: Array) -> Margins:
         """Bounds the margins of a batch of finite inputs."""
-        # What overflows is caught by its bounds.
+        # The error bounds detect overflow.
         with np.errstate(over="ignore", invalid="ignore"):
             *source, outputs = self._program.enclose(
                 x, self._machine, self._keep
@@ -101,10 +99,11 @@ class ExecutionCertifier:
     def _head_errors(
         self, source: Enclosure, head: Dense, labels: Array
     ) -> tuple[Array, Array]:
-        """Bounds the loss of the margins of a last layer that is linear.
+        """Bounds the loss of margins for a linear last layer.
 
-        The margin of classes `y` and `j` sees what precedes the layer through
-        `w_y - w_j`. Its own roundings are those of the two sums, no more.
+        The error of the layer's input enters the margin of classes `y` and `j`
+        through `w_y - w_j`. The layer itself only adds the rounding errors of
+        two sums.
         """
         loss, rate = _join_errors(source, 1.0)
         distances = self._distances[labels]
@@ -120,7 +119,7 @@ class ExecutionCertifier:
     def _entry_errors(
         self, source: Enclosure, head: Dense
     ) -> tuple[Array, Array]:
-        """Bounds what each logit rounds, here and in an execution."""
+        """Bounds the rounding error of each logit, here and in executions."""
         arithmetic = self._machine.arithmetic
         roundings = head.terms + 2
         moduli = head.magnitude(source.value, self._machine)
@@ -128,7 +127,7 @@ class ExecutionCertifier:
             moduli, underflow_norm(moduli, roundings, arithmetic)
         )
         columns = upward.sample_norms(head.kernel.T)
-        # Room for weights so small that they are flushed to zero.
+        # Allowance for weights so small that they are flushed to zero.
         columns = upward.add(columns, head.kernel.size * 2.0**-100)
         start, growth = source.spread[:, :, None]
         gamma = arithmetic.gamma(roundings)
@@ -143,9 +142,10 @@ class ExecutionCertifier:
 
 
 def _join_errors(outputs: Enclosure, scale: float) -> tuple[Array, Array]:
-    """Bounds the loss of a margin of jointly bounded logits, `(c + a, L + b)`.
+    """Bounds the loss `(c + a, L + b)` of a margin of jointly bounded logits.
 
-    A difference of two entries changes by `sqrt(2)` of the whole, at most.
+    A difference of two entries changes by at most `sqrt(2)` times the change of
+    the vector.
     """
     loss = upward.add(outputs.center, outputs.drift[0], outputs.error[0])
     rate = upward.add(outputs.drift[1], outputs.error[1])
@@ -162,5 +162,5 @@ def _distances_up(kernel: Array) -> Array:
             upward.sample_norms((kernel - column[:, None]).T)
             for column in kernel.T
         ]
-    # Each difference is off by a rounding.
+    # Each difference has one rounding error.
     return upward.multiply(np.stack(rows), 1 + 2.0**-50)

@@ -1,4 +1,4 @@
-"""Whether a live model answers as the program that was read from it."""
+"""Compares a live model with the program that was read from it."""
 
 import numpy as np
 
@@ -11,51 +11,51 @@ from keras_lip.types import Array
 def check_live(
     live: LiveModel, x: Array, outputs: Enclosure, start: int = 0
 ) -> Array:
-    """Refuses a model that answers otherwise than its program.
+    """Raises an error if a model's outputs differ from its program's.
 
-    Whatever was overlooked in reading the model, a `call` that was patched or a
-    constant that is stale, is then an error and no false certificate.
+    If the reader missed something, such as a patched `call` or a stale
+    constant, this gives an error instead of a false certificate.
 
     Args:
         live: The `LiveModel`.
         x: Array of inputs.
-        outputs: The `Enclosure` of the program's output at `x`, whose `error`
-            says how far an ordinary execution may be off.
-        start: Integer. Number of the first sample, for the error.
+        outputs: The `Enclosure` of the program's output at `x`. Its `error`
+            bounds the deviation of an ordinary execution.
+        start: Integer. Index of the first sample, for the error message.
 
     Returns:
-        Boolean array of shape `(num_samples,)`: where the live model overflows.
+        Boolean array of shape `(num_samples,)`. `True` where the live model
+        overflows.
 
     Raises:
-        ValueError: If an answer is off by more.
+        ValueError: If an output differs by more than its error bound.
     """
     found = live(x)
     if found.shape != outputs.value.shape:
         raise ValueError(
             "The model returns outputs of another shape than the program that "
-            f"was read from it. Received: {found.shape}, where "
-            f"{outputs.value.shape} was expected"
+            f"was read from it. Received: {found.shape}, expected: "
+            f"{outputs.value.shape}"
         )
     off, allowed = measure(found, outputs)
     wrong = off > allowed
     if np.any(wrong):
         index = int(np.argmax(wrong))
         raise ValueError(
-            "The model answers otherwise than what was read from its layers, "
-            f"by {off[index]:.3g} at sample {start + index}, where roundings "
-            f"explain {allowed[index]:.3g}. Something changes what a layer "
-            "computes without being seen: a method that was replaced, a "
-            "constant that is stale, a scope of reduced precision. Nothing is "
-            "certified."
+            "The model's outputs differ from the program that was read from "
+            f"its layers, by {off[index]:.3g} at sample {start + index}, but "
+            f"rounding explains only {allowed[index]:.3g}. Something changes a "
+            "layer's computation unnoticed: a replaced method, a stale "
+            "constant, or a scope of reduced precision. Nothing is certified."
         )
     flat = found.reshape(len(found), -1)
     return np.logical_not(np.isfinite(flat).all(axis=1))
 
 
 def measure(found: Array, outputs: Enclosure) -> tuple[Array, Array]:
-    """Returns how far answers are off, and how far they may be.
+    """Returns the deviations of outputs, and their allowed values.
 
-    What overflows, or is no number, is off by nothing: it has no radius.
+    Infinities and NaN count as no deviation, because their radius is zero.
     """
     allowed = upward.add(outputs.error[0], outputs.center)
     with np.errstate(invalid="ignore", over="ignore"):

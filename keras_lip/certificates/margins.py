@@ -1,4 +1,4 @@
-"""From logits to certified radii, in float64 and rounded down."""
+"""Converts logits to certified radii, in float64 and rounded down."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_lip.types import Array
 
-# No certificate is infinite: reports stay valid JSON.
+# Radii are at most this large, so that reports are valid JSON.
 _LARGEST = np.finfo("float64").max
 
 
@@ -27,19 +27,19 @@ def predict_labels(logits: Array) -> Array:
 
 
 class Margins(NamedTuple):
-    """The margins of a batch, and what may be lost of them.
+    """The margins of a batch, with bounds on their loss.
 
     At every input within `epsilon <= limit`, the margin of the predicted class
-    over class `j` is at least `v_y - v_j - loss_j - rate_j * epsilon`, for
-    logits `v`; or, for a single output, `|v|` less the same.
+    over class `j` is at least `v_y - v_j - loss_j - rate_j * epsilon`, where
+    `v` are the logits. For a single output, `|v|` replaces `v_y - v_j`.
 
     Attributes:
         logits: Float64 array of shape `(num_samples, classes)`, or
             `(num_samples, 1)` for a binary classifier of labels 0 and 1.
-        loss: Array of that shape, or `(num_samples, 1)` for all classes. What
-            roundings may take.
-        rate: Array of either shape. How fast the margin may shrink.
-        limit: Array of shape `(num_samples,)`. The distance up to which nothing
+        loss: Array of that shape, or `(num_samples, 1)` for all classes. Loss
+            of the margin due to rounding.
+        rate: Array of either shape. Loss of the margin per unit of distance.
+        limit: Array of shape `(num_samples,)`. Distances up to which nothing
             overflows.
     """
 
@@ -49,23 +49,23 @@ class Margins(NamedTuple):
     limit: Array
 
     def radii(self, threshold: float = 0.0) -> Array:
-        """Returns the radius within which the answer is proven constant.
+        """Returns radii within which the answers are proven constant.
 
         Args:
-            threshold: Float, at least zero. Margin below which no answer is
-                given.
+            threshold: Non-negative float. The classifier abstains if its margin
+                is smaller.
 
         Returns:
-            Array of shape `(num_samples,)`, float64, neither negative nor
-            infinite. It is zero where logits tie or are not finite, and where
-            no answer is given.
+            Float64 array of shape `(num_samples,)`, non-negative and finite. It
+            is zero where logits tie or are not finite, and where the classifier
+            abstains.
         """
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             safe = self._safe()
             if threshold > 0:
                 safe = np.nextafter(safe - threshold, -np.inf)
             radii = np.nextafter(safe / self.rate, -np.inf)
-        # A class that ties is at no distance, however slow it comes.
+        # The radius of a tie is zero, even if the rate is zero.
         radii = np.where(safe > 0, radii, 0.0)
         radii = np.where(self._others(), radii, np.inf).min(axis=1)
         radii = np.minimum(radii, self.limit)
@@ -73,14 +73,14 @@ class Margins(NamedTuple):
         return np.where(finite, np.clip(radii, 0.0, _LARGEST), 0.0)
 
     def worst_margins(self, epsilons: Sequence[float]) -> Array:
-        """Returns the least margin that is proven within each distance.
+        """Returns proven lower bounds on the margin within each distance.
 
         Args:
-            epsilons: Distances, at least zero.
+            epsilons: Non-negative distances.
 
         Returns:
-            Array of shape `(num_samples, num_epsilons)`, float64, zero where
-            the margin may be negative or is not known.
+            Float64 array of shape `(num_samples, num_epsilons)`. Zero where the
+            margin may be negative or is unknown.
         """
         worst, finite = [], np.isfinite(self.logits).all(axis=1)
         for epsilon in epsilons:
@@ -93,7 +93,7 @@ class Margins(NamedTuple):
         return np.stack(worst, axis=1)
 
     def _safe(self) -> Array:
-        """Returns the margins less their loss, from below."""
+        """Returns lower bounds on the margins minus their loss."""
         if self.logits.shape[1] == 1:
             margins = np.abs(self.logits)
         else:
@@ -103,7 +103,7 @@ class Margins(NamedTuple):
         return np.nextafter(margins - self.loss, -np.inf)
 
     def _others(self) -> Array:
-        """Returns which margins count: all but that of a class over itself."""
+        """Returns a mask of all margins except those of a class over itself."""
         classes = self.logits.shape[1]
         if classes == 1:
             return np.ones_like(self.logits, dtype=bool)
@@ -112,14 +112,14 @@ class Margins(NamedTuple):
 
 
 def pair_margins(logits: Array, pair_bounds: Array, errors: Array) -> Margins:
-    """Returns margins that shrink as fast as the constants of pairs allow.
+    """Returns margins with the constants of pairs as their rates.
 
     Args:
         logits: Array of shape `(num_samples, classes)`, float64.
         pair_bounds: Array of shape `(classes, classes)`, the proven Lipschitz
             constants of the margins; for a single output `[[L]]`.
-        errors: Array of shape `(num_samples,)`. By how much a margin may be
-            off.
+        errors: Array of shape `(num_samples,)`. Bounds on the errors of the
+            margins.
     """
     rows = predict_labels(logits) if logits.shape[1] > 1 else [0] * len(logits)
     limit = np.full(len(logits), np.inf)

@@ -1,4 +1,4 @@
-"""How fast a model's margins can shrink: one constant for each pair of classes.
+"""Lipschitz constants of a model's margins, one for each pair of classes.
 
 The margin of class `i` over class `j` is a Lipschitz function of the input.
 Its constant depends on how the model ends.
@@ -20,13 +20,14 @@ from keras_lip.program.program import Step
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
 
-# By how much a difference of two logits may move, if together they move by one.
+# Maximal change of a difference of two logits, if the vector of logits changes
+# by one.
 JOINT_FACTORS = {
     "l2": math.nextafter(math.sqrt(2.0), math.inf),
     "linf": 2.0,
 }
 
-# What the constants rest on, in words.
+# Names of the methods that prove the constants.
 METHODS = {
     "scalar": "scalar output, |f| / L",
     "curvature": "curvature head, the largest of dual, closed form and margin",
@@ -46,10 +47,10 @@ class PairBounds(NamedTuple):
             bounds the Lipschitz constant of `f_i - f_j`. For a model with one
             output it is `[[L]]`, the constant of `f`.
         lipschitz_bound: Float. The bound of the whole model.
-        trunk_bound: Float. The bound up to the last layer; that of the whole
-            model, where the last layer has several inputs.
-        kind: String, how the model ends; a key of `METHODS`.
-        norm: `"l2"` or `"linf"`, of perturbations of the input.
+        trunk_bound: Float. The bound of all layers before the last one, or of
+            the whole model if the last layer has several inputs.
+        kind: String. Type of the last layer, a key of `METHODS`.
+        norm: `"l2"` or `"linf"`. Norm of input perturbations.
     """
 
     matrix: Array
@@ -60,19 +61,19 @@ class PairBounds(NamedTuple):
 
     @property
     def method(self) -> str:
-        """What the constants rest on, in words."""
+        """Names of the methods that prove the constants."""
         return METHODS[self.kind]
 
 
 def bound_pairs(program: Program, bounds: ProgramBounds) -> PairBounds:
     """Bounds the margins between the outputs of a program.
 
-    Where the last layer is linear, with weights `w_i`, the margin `f_i - f_j`
-    has the constant `L_trunk * |w_i - w_j|`, in the norm that is dual to that
-    of the features: l2, or l1 for l-infinity. Else it is `sqrt(2) * L`, as of
-    any jointly `L`-Lipschitz logits, and `2 * L` in l-infinity. Where logits of
-    separate branches are concatenated it is the sum of the constants of the two
-    branches. The smallest one is taken.
+    If the last layer is linear with weights `w_i`, the margin `f_i - f_j` has
+    the constant `L_trunk * |w_i - w_j|`, in the dual norm of the features'
+    norm: l2, or l1 for l-infinity. For any jointly `L`-Lipschitz logits the
+    constant is `sqrt(2) * L`, or `2 * L` in l-infinity. If logits of separate
+    branches are concatenated, it is the sum of the constants of the two
+    branches. The smallest valid constant is used.
 
     Args:
         program: The `Program` of a classifier.
@@ -82,8 +83,8 @@ def bound_pairs(program: Program, bounds: ProgramBounds) -> PairBounds:
         `PairBounds`.
 
     Raises:
-        ValueError: If the output is not that of a classifier, or ends in a
-            softmax or sigmoid.
+        ValueError: If the output does not have the shape of a classifier, or
+            the model ends in a softmax or sigmoid.
 
     Reference:
 
@@ -120,7 +121,7 @@ def bound_pairs(program: Program, bounds: ProgramBounds) -> PairBounds:
     elif isinstance(node, Dense):
         pairs = _distances_up(node.kernel, norm) * trunk
         pairs = np.nextafter(pairs, math.inf)
-        # No number means no bound, so that `inf` is the honest entry.
+        # NaN means that no bound is known, so it becomes `inf`.
         pairs = np.where(np.isnan(pairs), math.inf, pairs)
         if not node.is_finite:
             pairs[:] = math.inf
@@ -130,10 +131,10 @@ def bound_pairs(program: Program, bounds: ProgramBounds) -> PairBounds:
 
 
 def _bound_branches(bounds: list[float], sizes: list[int], norm: str) -> Array:
-    """Bounds the margins between logits that come from separate branches.
+    """Bounds the margins between logits of separate branches.
 
-    Each logit moves by its own branch's constant at most: the margin between
-    classes of two branches by their sum.
+    Each logit has the Lipschitz constant of its branch, and a margin between
+    two branches has the sum of their constants.
     """
     own = np.repeat(np.array(bounds, dtype="float64"), sizes)
     index = np.repeat(np.arange(len(sizes)), sizes)
@@ -145,11 +146,11 @@ def _bound_branches(bounds: list[float], sizes: list[int], norm: str) -> Array:
 def _distances_up(kernel: Array, norm: str) -> Array:
     """Returns the distances between all columns, rounded up.
 
-    They are those of the norm that is dual to `norm`.
+    The distances are in the dual norm of `norm`.
     """
     rows, classes = kernel.shape
     distances = np.zeros((classes, classes))
-    # A sum of n terms is off by less than n + 2 roundings, in any order.
+    # A sum of n terms has fewer than n + 2 rounding errors, in any order.
     slack = 1 + (rows + 4) * 2.0**-52
     for column in range(classes):
         difference = kernel - kernel[:, column : column + 1]
@@ -173,6 +174,6 @@ def _check_logits(program: Program, last: Step | None) -> None:
     if name is not None and last is not None:
         raise ValueError(
             f"The model ends in a `{name}`, of layer "
-            f"'{program.origins[last.origin].name}'. A certificate compares "
+            f"'{program.origins[last.origin].name}'. Certificates compare "
             "logits: remove the activation, and train with a loss on logits."
         )

@@ -20,16 +20,15 @@ from keras_lip.types import Array
 class RealCertifier:
     """Certifies the real-valued function that a program computes.
 
-    Logits and features are computed in float64, and what they are off by is
-    bounded by the running error bound of the program, which is taken off the
-    margins. A program that ends in a curvature head is certified by its
-    curvature as well, in the l2 norm.
+    Logits and features are computed in float64. The program bounds their
+    rounding errors, which are subtracted from the margins. In the l2 norm, a
+    program that ends in a curvature head is also certified by its curvature.
 
     Args:
         program: The `Program` of a classifier.
         bounds: Its `PairBounds`.
-        live: The `LiveModel` that the program was read from, to hold it
-            against; or `None`.
+        live: The `LiveModel` that the program was read from, to compare its
+            outputs with the program's, or `None`.
     """
 
     def __init__(
@@ -48,18 +47,19 @@ class RealCertifier:
 
         Args:
             x: Array of inputs.
-            start: Integer. Number of the first one, for errors.
+            start: Integer. Index of the first input, for error messages.
 
         Returns:
-            Tuple of the margins, and of radii that hold whatever these say,
-            which are zero where nothing more is known.
+            Tuple of the margins, and of further radii that hold independently
+            of them. These are zero if there are no further radii.
 
         Raises:
-            ValueError: If the live model answers otherwise than the program.
+            ValueError: If the outputs of the live model differ from the
+                program's.
         """
         *features, outputs = self._program.enclose(x, LIVE_MACHINE, self._keep)
         logits = outputs.value
-        # The error of a difference of two logits, in l2.
+        # The l2 error of a difference of two logits.
         factor = 1.0 if logits.shape[1] == 1 else JOINT_FACTORS["l2"]
         errors = upward.multiply(outputs.center, factor)
         if self._live is not None:

@@ -1,4 +1,4 @@
-"""Pictures of what classifiers look at. They explain, and prove nothing."""
+"""Saliency maps of classifiers. They explain predictions, but prove nothing."""
 
 from keras_lip.explanations.saliency import Saliency
 from keras_lip.explanations.saliency_maps import saliency_maps

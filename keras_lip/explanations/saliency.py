@@ -1,4 +1,4 @@
-"""What classifiers look at, to be drawn."""
+"""Saliency maps of classifiers, and their plots."""
 
 import dataclasses
 import io
@@ -11,12 +11,12 @@ from keras_lip.files import missing_package
 from keras_lip.files import write_file
 from keras_lip.types import Array
 
-# Inches of a picture of one input, and of what stands beside and above it.
+# Sizes in inches: one input, the labels beside it, and the titles above it.
 _CELL = 0.95
 _MARGIN = 1.1
 _TITLES = 0.35
 
-# The gap between two inputs, in pictures.
+# The gap between two inputs, relative to the height of a row.
 _GAP = 0.12
 
 
@@ -24,7 +24,7 @@ _GAP = 0.12
 class Saliency:
     """Input gradients of the logits of one or two classifiers.
 
-    Made by `keras_lip.explanations.saliency_maps`.
+    `keras_lip.explanations.saliency_maps` returns it.
 
     Attributes:
         titles: Tuple of the names of the models.
@@ -42,15 +42,15 @@ class Saliency:
     prediction: Array
 
     def draw(self) -> bytes:
-        """Draws inputs and gradients side by side, as PNG.
+        """Plots inputs and gradients side by side, as PNG.
 
         Returns:
-            The bytes of the picture. Of color images it shows gradients summed
+            The bytes of the picture. For color images it shows gradients summed
             over the channels.
 
         Raises:
-            ValueError: If inputs are no images of one channel or three, with
-                channels last.
+            ValueError: If inputs are not channels-last images of one or three
+                channels.
             ImportError: If the extra `report` is not installed.
         """
         return draw_saliency(self)
@@ -58,7 +58,7 @@ class Saliency:
     def save(
         self, path: str | pathlib.Path, overwrite: bool = False
     ) -> pathlib.Path:
-        """Writes the picture to a file, whole or not at all.
+        """Writes the picture to a file, completely or not at all.
 
         Args:
             path: Path that ends in `.png`.
@@ -68,8 +68,8 @@ class Saliency:
             The path written.
 
         Raises:
-            ValueError: If the path ends in something else, exists already or
-                cannot be written to, or inputs are no images.
+            ValueError: If the path has another suffix, already exists or cannot
+                be written to, or inputs are not images.
             ImportError: If the extra `report` is not installed.
         """
         path = pathlib.Path(path)
@@ -82,7 +82,7 @@ class Saliency:
 
 
 def draw_saliency(saliency: Any) -> bytes:
-    """Draws each input, and beside it the gradients of every class.
+    """Plots each input, and beside it the gradients of every class.
 
     Args:
         saliency: A `keras_lip.explanations.saliency.Saliency`.
@@ -91,7 +91,7 @@ def draw_saliency(saliency: Any) -> bytes:
         The bytes of a PNG file.
 
     Raises:
-        ValueError: If inputs are no images.
+        ValueError: If inputs are not images.
         ImportError: If matplotlib is not installed.
     """
     try:
@@ -102,7 +102,7 @@ def draw_saliency(saliency: Any) -> bytes:
     images = _to_images(saliency.inputs)
     models, samples, classes = saliency.gradients.shape[:3]
     columns = 1 + classes
-    # A row for each model, and a gap below each input.
+    # One row for each model, and a gap below each input.
     heights = ([1.0] * models + [_GAP]) * samples
     figure = Figure(
         figsize=(_CELL * columns + _MARGIN, _CELL * sum(heights) + _TITLES),
@@ -113,7 +113,7 @@ def draw_saliency(saliency: Any) -> bytes:
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     for sample in range(samples):
         first = sample * (models + 1)
-        # The input stands once, beside the gradients of all models.
+        # The input is shown once, beside the gradients of all models.
         axes = _add_axes(figure, grid[first : first + models, 0])
         axes.imshow(images[sample], cmap="gray", interpolation="nearest")
         if sample == 0:
@@ -133,7 +133,7 @@ def draw_saliency(saliency: Any) -> bytes:
 
 
 def _draw_row(axes: list[Any], saliency: Any, model: int, sample: int) -> None:
-    """Draws the gradients of one model at one input, on a scale of theirs."""
+    """Plots the gradients of one model at one input, on a common scale."""
     gradients = saliency.gradients[model, sample]
     maps = gradients.reshape(*gradients.shape[:3], -1).sum(axis=-1)
     largest = max(float(np.abs(maps).max()), 1e-300)
@@ -170,11 +170,11 @@ def _add_axes(figure: Any, cell: Any) -> Any:
 
 
 def _to_images(inputs: Array) -> Array:
-    """Returns inputs as images that matplotlib shows, in [0, 1]."""
+    """Returns inputs as images in [0, 1] for matplotlib."""
     shape = inputs.shape[1:]
     if len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,)):
         raise ValueError(
-            "To be drawn, inputs must be images of one channel or three, with "
+            "To be plotted, inputs must be images of one or three channels, "
             f"channels last. Received: inputs of shape {shape}"
         )
     low, high = inputs.min(), inputs.max()

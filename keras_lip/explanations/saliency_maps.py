@@ -1,4 +1,4 @@
-"""Input gradients, which show what a classifier looks at."""
+"""Computes saliency maps, the input gradients of a classifier."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,30 +18,31 @@ def saliency_maps(
     classes: Sequence[int] | None = None,
     ordinary: keras.Model | None = None,
 ) -> Saliency:
-    """Differentiates the logits of a classifier by its inputs.
+    """Differentiates the logits of a classifier with respect to its inputs.
 
-    The gradient of the logit of a class says how to change an input for the
-    model to be surer of that class. Of networks that are 1-Lipschitz and
-    preserve gradients it tends to show the class, as the direction to the
-    nearest input of another class does; of ordinary networks it looks like
-    noise. It explains, and proves nothing.
+    The gradient of a class's logit shows how to change an input so that the
+    model is more confident of the class. For 1-Lipschitz networks that preserve
+    gradient norms it often resembles the class, like the direction to the
+    nearest input of another class. For ordinary networks it looks like noise.
+    Saliency maps explain predictions, but prove nothing.
 
-    Gradients are those of the model as it runs, in full precision.
+    Gradients are computed with the live model, in full precision.
 
     Args:
         model: A built classifier of logits.
-        x: Array of a few inputs, one picture each.
-        classes: Indices of the classes to differentiate. Defaults to all.
-        ordinary: A classifier of the same inputs and classes, to set beside the
-            model. It needs no Lipschitz bound. Defaults to `None`.
+        x: Array of a few inputs. Each one gets a picture.
+        classes: Indices of the classes to differentiate. Defaults to `None`,
+            for all classes.
+        ordinary: A classifier of the same inputs and classes to compare the
+            model with. It needs no Lipschitz bound. Defaults to `None`.
 
     Returns:
-        A `Saliency`, which `CertificationReport.saliency` shows in the page and
-        which draws itself: `saliency_maps(model, x).save("saliency.png")`.
+        A `Saliency`. Set it as `CertificationReport.saliency` to show it on the
+        HTML page, or save it: `saliency_maps(model, x).save("saliency.png")`.
 
     Raises:
-        ValueError: If a model does not return logits of these classes, there is
-            no input, or one is not finite.
+        ValueError: If a model does not return logits of these classes, there
+            are no inputs, or an input is not finite.
 
     Example:
 

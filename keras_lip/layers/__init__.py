@@ -1,7 +1,7 @@
-"""Layers of known Lipschitz constant: dense, convolutional, residual, pooling.
+"""Layers with a proven bound: dense, convolutional, residual, pooling.
 
-Every layer says what it guarantees, in which norm, and can be frozen, bounded
-and written down with stock Keras layers.
+The documentation of every layer states its guarantee and norm. Every layer can
+be frozen, bounded and converted to stock Keras layers.
 """
 
 from keras_lip.layers.activations.absolute_value import AbsoluteValue

@@ -1,4 +1,4 @@
-"""The constrained kernel of a layer: its state, and what is proven of it."""
+"""The constrained kernel of a layer, its state and its proven version."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from keras_lip.types import Tensor
 
 
 def frozen_kernel(layer: Any, proven: bool) -> Array:
-    """Returns a layer's kernel on the host, as it runs or as it is proven.
+    """Returns a layer's kernel at inference, or its proven kernel, on the host.
 
     Args:
         layer: A layer that has a `kernel` and a `_proven_kernel`.
-        proven: Boolean. Whether an estimated scale is to be replaced by one
-            that is proven to be non-expansive.
+        proven: Boolean. Whether to replace an estimated scale by one that is
+            proven to be non-expansive.
     """
     if proven:
         return read_kernel(layer, layer._proven_kernel())
@@ -28,28 +28,28 @@ def frozen_kernel(layer: Any, proven: bool) -> Array:
 
 
 def shrink_kernel(kernel: Tensor, norm_bound: float) -> Tensor:
-    """Divides a kernel by a proven bound on its norm, where that exceeds one.
+    """Divides a kernel by a proven bound on its norm, if that exceeds one.
 
     Args:
         kernel: Float32 tensor.
-        norm_bound: Float. A bound from above on the norm of its operator.
+        norm_bound: Float. An upper bound on the norm of its operator.
 
     Returns:
-        Float32 tensor of a norm of at most one, roundings included.
+        Float32 tensor with a norm of at most one, rounding included.
     """
     if norm_bound <= 1:
         return kernel
-    # Two units in the last place make up for the rounding of the factor and of
-    # the product; what the latter adds to the norm is far below its modulus.
+    # Two units in the last place cover the rounding of the factor and of the
+    # product.
     return ops.multiply(kernel, np.float32((1 - 2.0**-22) / norm_bound))
 
 
 def add_state(layer: keras.layers.Layer, state: State) -> dict[str, Any]:
-    """Adds non-trainable weights that start as the arrays of a state.
+    """Adds the arrays of a state as non-trainable weights.
 
     Args:
         layer: The layer, while it is being built.
-        state: What `Parametrization.initial_state` returned.
+        state: The result of `Parametrization.initial_state`.
 
     Returns:
         Dict of variables by name, to pass to the parametrization.
@@ -67,12 +67,12 @@ def add_state(layer: keras.layers.Layer, state: State) -> dict[str, Any]:
 
 
 def assign_state(variables: dict[str, Any], state: State) -> None:
-    """Moves the weights of a state on to the next one, where they can move."""
+    """Assigns the next state, if its weights can be updated."""
     if can_move_state(variables):
         for name, value in state.items():
             variables[name].assign(value)
 
 
 def can_move_state(variables: dict[str, Any]) -> bool:
-    """Whether the weights of a state can move, as `can_move` says."""
+    """Whether the weights of a state can be updated, as in `can_move`."""
     return all(map(can_move, variables.values()))

@@ -1,4 +1,4 @@
-"""The arguments that layers of images share."""
+"""Arguments that are common to layers of images."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def check_sizes(name: str, value: Any, rank: int = 2) -> tuple[int, ...]:
     if len(sizes) != rank:
         raise ValueError(
             f"`{name}` must be a positive integer, or {rank} of them: one for "
-            f"each axis of the image. Received: {name}={value!r}"
+            f"each image axis. Received: {name}={value!r}"
         )
     return tuple(check_positive_integer(name, size) for size in sizes)
 

@@ -1,4 +1,4 @@
-"""Initializers of weights: by name, config or array."""
+"""Initializers of weights, by name, config or array."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from keras_lip.types import Shape
 
 
 def get_initializer(identifier: Any) -> Any:
-    """Retrieves an initializer, as `keras.initializers.get` does.
+    """Returns an initializer, as `keras.initializers.get` does.
 
     Args:
         identifier: Name, config or instance of an initializer, a function of
@@ -26,28 +26,29 @@ def get_initializer(identifier: Any) -> Any:
 
 
 def check_initializer(initializer: Any, shape: Shape, weight: str) -> None:
-    """Refuses an initializer that makes no weight of a shape.
+    """Raises an error if an initializer cannot create a weight of a shape.
 
     Args:
-        initializer: What `get_initializer` returned.
+        initializer: The result of `get_initializer`.
         shape: Shape of the weight.
-        weight: The weight, in words, for the error.
+        weight: Description of the weight, for the error message.
 
     Raises:
-        ValueError: If it is an identity and the weight no matrix, or an array
-            of another shape.
+        ValueError: If the initializer is an identity and the weight is not a
+            matrix, or it is an array of another shape.
     """
     if isinstance(initializer, keras.initializers.Identity) and len(shape) != 2:
         raise ValueError(
-            f"An identity is a matrix, and {weight} has the shape "
-            f"{tuple(shape)}. Use another initializer, such as 'orthogonal', "
-            "or an array of that shape."
+            f"The identity initializer creates a matrix, but {weight} has the "
+            f"shape {tuple(shape)}. Use another initializer, such as "
+            "'orthogonal', or an array of that shape."
         )
     if isinstance(initializer, keras.initializers.Constant):
         given = np.shape(ops.convert_to_numpy(initializer.value))
         if given and given != tuple(shape):
             raise ValueError(
-                f"The array that {weight} starts with must have its shape, "
-                f"{tuple(shape)}. Received: an array of shape {given}. A "
-                "function of the shape can start weights of several shapes."
+                f"The initial array of {weight} must have its shape, "
+                f"{tuple(shape)}. Received: an array of shape {given}. To "
+                "initialize weights of several shapes, pass a function of the "
+                "shape."
             )

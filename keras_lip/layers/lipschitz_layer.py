@@ -1,5 +1,6 @@
-"""The contract every Lipschitz layer keeps."""
+"""The base class of Lipschitz layers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -16,34 +17,36 @@ from keras_lip.types import Shape
 
 
 class LipschitzLayer(keras.layers.Layer):
-    """A layer that says what it computes, so that it can be certified.
+    """A layer that describes its computation, so that it can be certified.
 
-    What a call computes depends on the weights alone, so what is certified is
-    what runs. `predict` and `evaluate` of this library's models keep what
-    `_constrain` returns while the weights stay; no certificate reads what is
-    kept. Subclasses are final and implement `build`, `call` and `freeze`: which
-    nodes of a `keras_lip.program.Program` the layer is at inference. Its bound
-    and its stock form follow from these.
+    A call depends only on the inputs and the weights, so the certified function
+    is the function used at inference. `predict` and `evaluate` of this
+    library's models cache the result of `_constrain` while the weights do not
+    change. Certificates never read this cache. Subclasses are final and
+    implement `build`, `call` and `freeze`. `freeze` returns the nodes of a
+    `keras_lip.program.Program` that describe the layer at inference. Its bound
+    and its stock form are derived from these nodes.
 
-    A layer of your own of which no more is known than its bound may implement
-    `lipschitz_bound` instead. A subclass that overrides anything else of a
-    layer, such as `call`, is refused wherever a bound is asked for.
+    If only a bound is known for your own layer, implement `lipschitz_bound`
+    instead. A subclass that overrides another method of a layer, such as
+    `call`, has no bound.
 
     Attributes:
-        norms: Names of the norms that the bound holds in, `"l2"` and `"linf"`.
-        guarantee: What the layer promises, in a few words.
+        norms: Names of the norms in which the bound holds, of `"l2"` and
+            `"linf"`.
+        guarantee: Short description of the layer's guarantee.
     """
 
     norms: tuple[str, ...] = ("l2",)
     guarantee: str = "non-expansive"
 
     def freeze(self, *inputs: Wire) -> Wire:
-        """Writes down what the built layer computes at inference.
+        """Describes the computation of the built layer at inference.
 
         Args:
-            *inputs: The wires that it is applied to. Where `inputs[0].proven`
-                is true, a scale that is estimated from below is replaced by one
-                that is proven to be non-expansive.
+            *inputs: The input wires. If `inputs[0].proven` is `True`, estimated
+                scales are replaced by scales that are proven to be
+                non-expansive.
 
         Returns:
             The `keras_lip.program.builder.Wire` of the output.
@@ -57,21 +60,21 @@ class LipschitzLayer(keras.layers.Layer):
         )
 
     def lipschitz_bound(self) -> float:
-        """Bounds the Lipschitz constant of the built layer as it now stands.
+        """Returns a proven bound for the built layer and its current weights.
 
-        The bound is measured on the weights that run at inference, in float64
-        and rounded up; it is not assumed to be one because the mathematics says
-        so. Of a layer of several inputs it is that of the output, if each input
+        The bound is computed from the weights used at inference, in float64,
+        and rounded up. It is never assumed to be one because of theory. For a
+        layer with several inputs, it is the bound of the output if each input
         is a 1-Lipschitz function of the model's input.
 
         Returns:
-            Float. A proven upper bound, in each of the layer's `norms` of one
-            sample.
+            Float. A proven upper bound that holds in each of the layer's
+            `norms`.
 
         Raises:
-            ValueError: If the layer is not known, or not built.
+            ValueError: If the layer is unknown or not built.
         """
-        # A subclass that claims another bound may ask for this one.
+        # A subclass that overrides the bound may call this method.
         program = freeze_layer(self, own=True)
         return max(program.bounds(norm).output for norm in self.norms)
 
@@ -79,23 +82,23 @@ class LipschitzLayer(keras.layers.Layer):
         """Returns a stock Keras model that computes the same function.
 
         Args:
-            proven: Boolean. A layer may run on a scale that it estimates from
-                below. If true, the stock model holds a scale that is proven to
-                be non-expansive instead. Defaults to `False`, for the one that
-                runs.
+            proven: Boolean. Some layers divide by an estimated norm. If `True`,
+                the stock model uses a scale that is proven to be non-expansive
+                instead. Defaults to `False`, for the scale used at inference.
 
         Returns:
-            A functional model of `keras.layers` and `keras.ops` alone.
+            A functional model that contains only `keras.layers` and
+            `keras.ops`.
 
         Raises:
-            ValueError: If the layer is not built, or the shape of the inputs is
-                not known where it counts.
+            ValueError: If the layer is not built, or a required input size is
+                unknown.
         """
         program = self._read(proven)
         if None in program.input_shapes:
             raise ValueError(
-                f"Layer '{self.name}' is not built, so that the shape of its "
-                "inputs is not known. Call it on a batch of data first."
+                f"Layer '{self.name}' is not built, so the shape of its inputs "
+                "is unknown. Call it on a batch of data first."
             )
         inputs = [
             keras.Input(shape, dtype=self.compute_dtype)
@@ -118,18 +121,18 @@ class LipschitzLayer(keras.layers.Layer):
 
         Args:
             shape: Shape of the weight. Defaults to `None`, for a scalar.
-            initializer: Initializer. Defaults to `None`, for that of Keras.
-            dtype: Dtype of the weight. Defaults to `None`, for that of the
-                layer.
-            trainable: Boolean. Whether it is trained. Defaults to `True`.
-            autocast: Boolean. Whether it is read in the dtype that the layer
-                computes in, and not in its own. Defaults to `True`.
-            **kwargs: Passed to `keras.layers.Layer.add_weight`.
+            initializer: Initializer. Defaults to `None`, for Keras's default.
+            dtype: Dtype of the weight. Defaults to `None`, for the layer's
+                dtype.
+            trainable: Boolean. Whether the weight is trainable. Defaults to
+                `True`.
+            autocast: Boolean. Whether to cast the weight to the layer's compute
+                dtype. Defaults to `True`.
+            **kwargs: Arguments of `keras.layers.Layer.add_weight`.
 
         Raises:
-            ValueError: If a weight that is read in its own dtype, to be
-                constrained, has 16 bits; or if the initializer is an identity
-                or an array of another shape.
+            ValueError: If a weight with `autocast=False` has 16 bits, or the
+                initializer does not fit the shape.
         """
         if shape is not None:
             weight = f"weight '{kwargs.get('name')}' of layer '{self.name}'"
@@ -137,8 +140,8 @@ class LipschitzLayer(keras.layers.Layer):
         narrow = keras.backend.standardize_dtype(dtype or self.variable_dtype)
         if not autocast and narrow in ("float16", "bfloat16"):
             raise ValueError(
-                f"Layer '{self.name}' of type `{type(self).__name__}` keeps "
-                "its promise with weights of at least 32 bits. Received: "
+                f"Layer '{self.name}' of type `{type(self).__name__}` needs "
+                "weights of at least 32 bits for its guarantee. Received: "
                 f"weights in {narrow}. Use `dtype='mixed_{narrow}'`, which "
                 f"computes in {narrow} and keeps weights in float32."
             )
@@ -155,11 +158,11 @@ class LipschitzLayer(keras.layers.Layer):
         """Loads the weights, as `keras.layers.Layer` does.
 
         The vector of a power iteration on images has the size of the images
-        that the layer was built for. One of another size is left out, and
-        starts afresh, so that the weights fit images of every size.
+        that the layer was built for. A vector of another size is not loaded and
+        restarts, so that the weights can be loaded for images of any size.
 
         Args:
-            store: Dict of arrays by the number of the weight.
+            store: Dict from the index of a weight to its array.
         """
         values = {key: store[key] for key in store.keys()}
         for index, weight in enumerate(self.weights[: len(values)]):
@@ -171,13 +174,13 @@ class LipschitzLayer(keras.layers.Layer):
         super().load_own_variables(values)
 
     def _constrain(self) -> Any:
-        """Returns what inference computes from the weights alone.
+        """Returns the values that inference computes from the weights alone.
 
-        It is computed once while the weights stay, see `compute_once`.
+        The result is cached while the weights do not change, see
+        `compute_once`.
 
         Returns:
-            A tensor, or a tuple of them; `None` if there is nothing of the
-            kind.
+            A tensor, a tuple of tensors, or `None` if there are no such values.
         """
         return None
 
@@ -200,31 +203,33 @@ class LipschitzLayer(keras.layers.Layer):
         return 1.0
 
     def _proven_step(self) -> float | None:
-        """Returns the step that runs, or the longest that is proven.
+        """Returns the step used at inference, or a shorter one that is proven.
 
         Returns:
-            Float, the shorter of both; or `None` for a layer without a step of
-            its own. Where there is one, the last weight is the step, or what it
-            is estimated with.
+            Float: the step at inference, or the longest step that is proven to
+            be non-expansive if that is shorter. `None` for a layer without a
+            step. In a layer with a step, the last weight is the step or the
+            vector of its estimate.
         """
         return None
 
     def _fix_config(self, config: Config) -> Config:
-        """Returns a config whose `step` is the proven one.
+        """Returns a config with the proven step.
 
-        A layer of other layers overrides it, and asks these.
+        A layer that contains other layers overrides this method and calls
+        theirs.
 
         Args:
-            config: The config of this layer, which is built.
+            config: The config of this built layer.
         """
         step = self._proven_step()
         return config if step is None else {**config, "step": step}
 
     def _set_fixed_weights(self, source: Any) -> None:
-        """Sets the weights of another layer, with its proven steps.
+        """Copies the weights of another layer, with its proven steps.
 
         Args:
-            source: The built layer of which `_fix_config` made this one.
+            source: The built layer whose `_fix_config` created this layer.
         """
         self.set_weights(fixed_weights(source))
 
@@ -232,11 +237,27 @@ class LipschitzLayer(keras.layers.Layer):
         return freeze_layer(self, proven=proven)
 
 
+def find_constrained_layers(layers: Iterable[Any]) -> list[LipschitzLayer]:
+    """Returns the layers that compute something from their weights alone.
+
+    Args:
+        layers: Layers, of this library or not, which may hold others.
+    """
+    return [
+        each
+        for layer in layers
+        for each in layer._flatten_layers()
+        if isinstance(each, LipschitzLayer)
+        and type(each)._constrain is not LipschitzLayer._constrain
+        and each.built
+    ]
+
+
 def fix_entry(entry: Config, layer: Any) -> Config:
     """Returns the entry of a layer in a config, with proven steps.
 
     Args:
-        entry: Dict that holds the `config` of the layer.
+        entry: Dict with the `config` of the layer.
         layer: The built layer, of this library or not.
     """
     if not isinstance(layer, LipschitzLayer):

@@ -1,4 +1,4 @@
-"""Layers by name: one spelling, and the older ones until the next release."""
+"""Layers by name, including deprecated spellings."""
 
 import sys
 import warnings
@@ -72,26 +72,26 @@ CONVOLUTIONS: Classes = {
     "svcm": SVCMConv2D,
 }
 
-# Of a norm that is measured, and not held at one. Networks that promise a bound
-# do not take them.
+# Convolutions whose norm is measured, not held at one. Networks that promise a
+# bound do not take them.
 MEASURED_CONVOLUTIONS: Classes = {
     "free": FreeConv2D,
     "lipschitz_residual": LipschitzResidualConv2D,
 }
 
-# They keep the number of channels.
+# Blocks that keep the number of channels.
 RESIDUAL_BLOCKS: Classes = {
     "convex_potential": ConvexPotentialConv2D,
     "sll": SLLConv2D,
 }
 
-# The same methods, for vectors.
+# The same methods for dense layers.
 DENSE_RESIDUAL_BLOCKS: Classes = {
     "convex_potential": ConvexPotentialDense,
     "sll": SLLDense,
 }
 
-# How the first edition spelled them.
+# Deprecated spellings.
 _OLD_NAMES = {
     "absolute": "absolute_value",
     "cpl": "convex_potential",
@@ -101,21 +101,21 @@ _OLD_NAMES = {
 
 
 def get(name: str) -> type[keras.layers.Layer]:
-    """Retrieves the class of a layer by name.
+    """Returns the class of a layer by its name.
 
     Args:
-        name: A 2D convolution, or a residual block of one, by its method:
+        name: A 2D convolution or convolutional residual block, by its method:
             `"aol"`, `"bcop"`, `"bro"`, `"cayley"`, `"convex_potential"`,
-            `"lot"`, `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`; of a norm
-            that is measured, and not held, `"free"` or `"lipschitz_residual"`.
-            An activation: `"absolute_value"`, `"beta_abs"`, `"full_sort"`,
-            `"group_sort"`, `"householder"`, `"max_min"` or `"relu"`. A dense
-            layer: `"linf"`, `"lipschitz"`, `"orthogonal"`, `"sandwich"` or
-            `"unit_norm"`.
+            `"lot"`, `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`; or, if its
+            norm is measured and not held at one, `"free"` or
+            `"lipschitz_residual"`. An activation: `"absolute_value"`,
+            `"beta_abs"`, `"full_sort"`, `"group_sort"`, `"householder"`,
+            `"max_min"` or `"relu"`. A dense layer: `"linf"`, `"lipschitz"`,
+            `"orthogonal"`, `"sandwich"` or `"unit_norm"`.
 
     Returns:
-        The class. A convolution is to be called with `filters` and
-        `kernel_size`, a dense layer with `units`, an activation with nothing.
+        The class. Convolutions take the arguments `filters` and `kernel_size`,
+        dense layers take `units`, and activations need no argument.
 
     Raises:
         ValueError: If the name is unknown, listing the known ones.
@@ -138,11 +138,11 @@ def get(name: str) -> type[keras.layers.Layer]:
 
 
 def find(what: str, name: str, known: Classes) -> type[keras.layers.Layer]:
-    """Retrieves a class by name from some of the registry.
+    """Looks up a class by its name.
 
     Args:
-        what: What the name is of, for the error.
-        name: One of the names, or what the first edition called it.
+        what: Kind of the class, for the error message.
+        name: One of the names, or a deprecated spelling.
         known: Classes by name.
 
     Returns:
@@ -157,17 +157,18 @@ def find(what: str, name: str, known: Classes) -> type[keras.layers.Layer]:
 
 
 def current_name(name: str) -> str:
-    """Returns a name as it is spelled now, and warns of an older spelling.
+    """Returns the current spelling of a name, and warns of a deprecated one.
 
     Args:
-        name: Any name. One that never had another spelling is returned as it
-            is, be it known or not.
+        name: Any name. A name without a deprecated spelling is returned
+            unchanged, even if it is unknown.
     """
     if not isinstance(name, str) or name not in _OLD_NAMES:
         return name
     current = _OLD_NAMES[name]
     warnings.warn(
-        f"{name!r} is now {current!r}, and goes with the next release.",
+        f"{name!r} is now {current!r}. The old spelling will be removed in "
+        "the next release.",
         DeprecationWarning,
         stacklevel=_level_of_caller(),
     )
@@ -175,7 +176,7 @@ def current_name(name: str) -> str:
 
 
 def _level_of_caller() -> int:
-    """Returns the `stacklevel` of the first frame outside of the library."""
+    """Returns the `stacklevel` of the first frame outside the library."""
     level, frame = 1, sys._getframe(1)
     package = __name__.partition(".")[0]
     while frame.f_back is not None:

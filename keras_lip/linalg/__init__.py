@@ -1,4 +1,4 @@
-"""Linear algebra on tensors of every backend: what the layers are made of."""
+"""Linear algebra on tensors of all backends, used by the layers."""
 
 from keras_lip.linalg.aol import correlation_moduli
 from keras_lip.linalg.aol import rescale_columns

@@ -11,20 +11,21 @@ from keras_lip.types import Tensor
 
 
 def correlation_moduli(kernel: Tensor, groups: int = 1) -> Tensor:
-    """Sums the moduli of the autocorrelation of a kernel over its lags.
+    """Sums the absolute autocorrelation of a kernel over its lags.
 
-    At every frequency the entries of `K^H K` are at most these, in modulus.
+    At every frequency the absolute values of the entries of `K^H K` are at most
+    these sums.
 
     Args:
         kernel: Tensor of shape `(*window, in_channels // groups, filters)`.
         groups: Positive integer. Number of groups of channels. Defaults to `1`.
 
     Returns:
-        Tensor of shape `(filters // groups, filters)`. Column `j` holds the
+        Tensor of shape `(filters // groups, filters)`. Column `j` contains the
         correlations of filter `j` with the filters of its group.
     """
     *taps, channels, filters = kernel.shape
-    # Filter `i` of every group as an image, to convolve with all filters.
+    # Filter `i` of every group is an image that is convolved with all filters.
     images = ops.reshape(kernel, (*taps, channels, groups, filters // groups))
     images = ops.swapaxes(ops.moveaxis(images, -1, 0), -2, -1)
     images = ops.reshape(images, (filters // groups, *taps, groups * channels))
@@ -43,7 +44,7 @@ def rescale_columns(matrix: Tensor, epsilon: float = 1e-12) -> Tensor:
     """Rescales each column so that the spectral norm is at most one.
 
     Column `i` of the matrix `W` is divided by `sqrt(sum_j |W^T W|_ij)`. A
-    matrix with orthonormal columns stays as it is.
+    matrix with orthonormal columns does not change.
 
     Args:
         matrix: Tensor of shape `(..., rows, columns)`.
@@ -51,7 +52,7 @@ def rescale_columns(matrix: Tensor, epsilon: float = 1e-12) -> Tensor:
             to `1e-12`.
 
     Returns:
-        Tensor of the same shape, of spectral norm at most one.
+        Tensor of the same shape, with a spectral norm of at most one.
 
     Reference:
 
@@ -68,11 +69,11 @@ def rescale_kernel(
 ) -> Tensor:
     """Rescales channels so that a convolution has a norm of at most one.
 
-    With the autocorrelation `G` of the kernel, output channel `i` is divided by
-    `sqrt(sum |G_ij|)` over all lags and all channels `j`; where the outputs
-    outnumber the inputs, it is the input channels that are. The norm is then at
-    most one for images of any size, with zero padding or circular padding.
-    Strides are taken as channels, so that only the lags that occur count.
+    Let `G` be the autocorrelation of the kernel. Output channel `i` is divided
+    by `sqrt(sum |G_ij|)` over all lags and all channels `j`. If there are more
+    outputs than inputs, the input channels are divided instead. The norm is
+    then at most one for images of any size, with zero or circular padding.
+    Strides are turned into channels, so that only lags that occur are counted.
 
     Args:
         kernel: Tensor of shape `(*window, in_channels // groups, filters)`.
@@ -90,9 +91,9 @@ def rescale_kernel(
     kernel = split_phases(scale_to_one(kernel, axis=None), strides)
     *_, channels, filters = kernel.shape
     if channels == 1 and groups == 1:
-        # PyTorch has no gradient of a convolution with a single output, whose
-        # kernel is contiguous in two layouts. A channel of zeros changes
-        # nothing.
+        # PyTorch cannot compute the gradient of a convolution with a single
+        # output, whose kernel is contiguous in two layouts. A zero channel
+        # changes nothing.
         padding = [(0, 0)] * (len(kernel.shape) - 2) + [(0, 1), (0, 0)]
         swapped = _swap_channels(pad_zeros(kernel, padding), groups)
         kernel = _swap_channels(_rescale_outputs(swapped, groups), groups)
@@ -106,7 +107,7 @@ def rescale_kernel(
 
 
 def _swap_channels(kernel: Tensor, groups: int) -> Tensor:
-    """Exchanges the inputs and the outputs of every group."""
+    """Swaps the inputs and outputs of every group."""
     *taps, channels, filters = kernel.shape
     kernel = ops.reshape(kernel, (*taps, channels, groups, filters // groups))
     kernel = ops.swapaxes(kernel, -3, -1)

@@ -1,4 +1,4 @@
-"""Kernel of two convolutions, one after the other."""
+"""Kernels of composed convolutions."""
 
 import functools
 import itertools
@@ -12,14 +12,14 @@ from keras_lip.types import Tensor
 
 
 def block_product(kernels: list[Tensor], rank: int) -> Tensor:
-    """Returns the kernel of convolutions that follow one another.
+    """Returns the kernel of a composition of convolutions.
 
-    Neighbours are composed first, and then the pairs, so that the number of
-    dependent steps is the logarithm of the number of kernels.
+    Neighbours are composed first, then pairs of pairs, so that the number of
+    sequential steps is logarithmic in the number of kernels.
 
     Args:
-        kernels: List of kernels as `block_convolution` takes them, the one that
-            comes first at its head.
+        kernels: List of kernels as in `block_convolution`, in the order of
+            application.
         rank: Positive integer. Number of axes of a window.
 
     Returns:
@@ -39,22 +39,22 @@ def block_convolution(left: Tensor, right: Tensor, rank: int) -> Tensor:
     with `p + q = n`.
 
     Args:
-        left: Kernel of the convolution that comes first, a tensor of shape
+        left: Kernel of the convolution that is applied first, a tensor of shape
             `(*window, ..., rows, inner)`. The axes between the window and the
             matrices are a batch.
-        right: Kernel of the other one, a tensor of shape `(*window, ..., inner,
-            columns)`.
+        right: Kernel of the second convolution, a tensor of shape `(*window,
+            ..., inner, columns)`.
         rank: Positive integer. Number of axes of a window.
 
     Returns:
         Tensor of shape `(*window, ..., rows, columns)`, whose window is as long
-        as both together, less one.
+        as both windows together, minus one.
 
     Reference:
 
     - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 3.1
     """
-    # As few and as large products as can be: one for each tap of the shorter.
+    # Use few, large products: one for each tap of the shorter kernel.
     left_taps, right_taps = (math.prod(k.shape[:rank]) for k in (left, right))
     short = left if left_taps <= right_taps else right
     window = short.shape[:rank]

@@ -1,6 +1,7 @@
 """Complex matrices, as pairs of tensors.
 
-Not every backend multiplies or solves with complex numbers when it compiles.
+Compiled programs of some backends cannot multiply or solve with complex
+numbers.
 """
 
 from keras import ops
@@ -13,9 +14,9 @@ from keras_lip.types import Tensor
 # The real and the imaginary parts.
 Complex = tuple[Tensor, Tensor]
 
-# The largest sum of moduli of a row, and so the largest norm of a generator.
-# The error of `(I + A)^{-1}` in float32 grows with the norm of `A`: up to here
-# it is 1e-4 at most, and from a million on `I` is lost in the sum.
+# Limit of the absolute row sums, and so of the norm, of a generator. The error
+# of `(I + A)^{-1}` in float32 grows with the norm of `A`: up to this limit it
+# is at most 1e-4, and from a million on `I` is lost in the sum.
 _LARGEST_SUM = 1024.0
 
 
@@ -34,17 +35,18 @@ def multiply(left: Complex, right: Complex) -> Complex:
 
 
 def generator_factor(*parts: Tensor, most: Tensor | float = 1.0) -> Tensor:
-    """Returns a factor that brings matrices to rows of a sum of at most 1024.
+    """Returns a factor that limits absolute row sums to 1024.
 
     Args:
-        *parts: Tensors of shape `(..., n, n)`: a matrix, or its real and its
-            imaginary part.
-        most: Positive tensor or float. The factor of a matrix that stays within
-            the limit with it. Defaults to 1.
+        *parts: Tensors of shape `(..., n, n)`: a real matrix, or the real and
+            imaginary parts of a complex matrix.
+        most: Positive tensor or float. The largest factor to return. Defaults
+            to 1.
 
     Returns:
-        Tensor of shape `(..., 1, 1)`: the largest factor up to `most` such that
-        no row of the product has moduli of a sum over 1024. It has no gradient.
+        Tensor of shape `(..., 1, 1)`: the largest factor up to `most` for which
+        the absolute row sums of the product are at most 1024. It has no
+        gradient.
     """
     sums = [ops.sum(ops.abs(part), axis=-1, keepdims=True) for part in parts]
     largest = ops.amax(sum(sums), axis=-2, keepdims=True)
@@ -53,16 +55,16 @@ def generator_factor(*parts: Tensor, most: Tensor | float = 1.0) -> Tensor:
 
 
 def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps complex matrices of any proportions to unitary ones.
+    """Maps complex matrices of any shape to unitary matrices.
 
-    The square head `U` and the tail `V` of a matrix with rows enough give
-    `A = U - U^H + V^H V`, and the image stacks `(I - A) (I + A)^{-1}` over
-    `-2 V (I + A)^{-1}`; it has orthonormal columns. A matrix with more columns
-    than rows is mapped as its conjugate transpose, to orthonormal rows. On real
-    matrices this is what `Cayley` computes.
+    Let `U` be the square head of a square or tall matrix, `V` its tail, and `A
+    = U - U^H + V^H V`. The image stacks `(I - A) (I + A)^{-1}` on top of `-2 V
+    (I + A)^{-1}`. It has orthonormal columns. A wide matrix is mapped through
+    its conjugate transpose and gets orthonormal rows. For real matrices this is
+    the map of `Cayley`.
 
-    As by `Cayley`, `U` and `V` are scaled down where the moduli of a row of
-    `U - U^H` or of `V^H V` sum to more than 1024.
+    As in `Cayley`, `U` and `V` are scaled down if the absolute values in a row
+    of `U - U^H` or of `V^H V` sum to more than 1024.
 
     Args:
         real: Tensor of shape `(..., rows, columns)`. The real parts.
@@ -103,8 +105,8 @@ def complex_cayley(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _square_tail(tail: Complex) -> tuple[Complex, Complex]:
-    """Returns the tail `V`, scaled down where it is too large, and `V^H V`."""
-    # Of a tail with entries of at most one no square overflows.
+    """Returns the tail `V`, scaled down if it is too large, and `V^H V`."""
+    # Squares of entries of at most one cannot overflow.
     moduli = ops.maximum(*map(ops.abs, tail))
     largest = ops.amax(moduli, axis=(-2, -1), keepdims=True)
     largest = ops.stop_gradient(ops.maximum(largest, 1.0))
@@ -119,13 +121,13 @@ def _square_tail(tail: Complex) -> tuple[Complex, Complex]:
 
 
 def _invert(real: Tensor, imaginary: Tensor) -> Complex:
-    """Inverts `P + i Q` where the symmetric part of `P` is at least `I`.
+    """Inverts `P + i Q`, if the symmetric part of `P` is at least `I`.
 
-    Of the real form `[[P, -Q], [Q, P]]`, block elimination inverts `P` and its
-    Schur complement `S = P + Q P^{-1} Q`. The symmetric part of `P` is that of
-    `P + i Q` on real vectors, and the inverse of `S` is a block of the whole
-    inverse: neither is larger than one, whatever `Q`. Two real systems take
-    half the time of a single one of twice the size.
+    Block elimination of the real form `[[P, -Q], [Q, P]]` inverts `P` and its
+    Schur complement `S = P + Q P^{-1} Q`. On real vectors, `P` and `P + i Q`
+    have the same symmetric part, and the inverse of `S` is a block of the whole
+    inverse. So the norms of both inverses are at most one, for any `Q`. Two
+    real systems take half the time of one system of twice the size.
     """
     ratio = ops.solve(real, imaginary)
     inverse = ops.inv(real + ops.matmul(imaginary, ratio))
@@ -135,18 +137,18 @@ def _invert(real: Tensor, imaginary: Tensor) -> Complex:
 def complex_polar(
     real: Tensor, imaginary: Tensor, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """Divides complex matrices by the inverse root of their Gram matrix.
+    """Divides complex matrices by the square root of their Gram matrix.
 
-    A matrix `V` with rows enough becomes `V (V^H V)^(-1/2)`, with orthonormal
-    columns, and one with more columns `(V V^H)^(-1/2) V`, with orthonormal
-    rows. The root is computed by the coupled Newton-Schulz iteration
+    A square or tall matrix `V` becomes `V (V^H V)^(-1/2)`, with orthonormal
+    columns, and a wide matrix becomes `(V V^H)^(-1/2) V`, with orthonormal
+    rows. The coupled Newton-Schulz iteration computes the root:
 
         T = (3 I - Z Y) / 2,   Y <- Y T,   Z <- T Z
 
-    from `Y = V^H V / s` and `Z = I`, with `s` the largest row sum of `V^H V`,
-    which is at least its norm. A singular value whose square is `s p` becomes
-    the root of `p`, with `p <- p (3 - p)^2 / 4` at each step: it grows towards
-    one from below, and stays zero if it is zero.
+    starting from `Y = V^H V / s` and `Z = I`, where `s` is the largest absolute
+    row sum of `V^H V`, which is at least its norm. A singular value whose
+    square is `s p` becomes `sqrt(p)`, and each step maps `p` to `p (3 - p)^2 /
+    4`. It increases towards one, but zero stays zero.
 
     Args:
         real: Tensor of shape `(..., rows, columns)`. The real parts.
@@ -166,13 +168,14 @@ def complex_polar(
     if rows < columns:
         image = complex_polar(*adjoint((real, imaginary)), iterations)
         return adjoint(image)
-    # Its size does not count, and its squares shall not overflow.
+    # The result does not depend on the scale. Rescale so that squares do not
+    # overflow.
     both = scale_to_one(ops.stack([real, imaginary]), axis=(0, -2, -1))
     matrix = both[0], both[1]
     gram = multiply(adjoint(matrix), matrix)
     sums = ops.sum(ops.abs(gram[0]) + ops.abs(gram[1]), axis=-1, keepdims=True)
-    # The largest entry of the matrix is one, and a row sum at least as large,
-    # unless all are zero.
+    # The largest entry of the matrix is one, so the largest row sum is at least
+    # one, unless all entries are zero.
     size = ops.maximum(ops.amax(sums, axis=-2, keepdims=True), 0.5)
     root = gram[0] / size, gram[1] / size
     diagonal = ops.eye(columns, dtype=real.dtype)

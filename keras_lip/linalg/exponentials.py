@@ -5,19 +5,20 @@ from typing import Any
 
 from keras import ops
 
+from keras_lip.linalg.add_quotient import add_quotient
 from keras_lip.operators import LinearOperator
 from keras_lip.operators import adjoint_kernel
 from keras_lip.types import Tensor
 
 
 def skew_kernel(kernel: Tensor) -> Tensor:
-    """Subtracts from a convolution its adjoint.
+    """Returns the kernel of a convolution minus its adjoint.
 
-    The adjoint of a convolution without strides has the kernel mirrored in the
-    image, with inputs and outputs exchanged. The result is skew-symmetric in
-    every bit, and stays so when it is rounded to a narrower type. With zero
-    padding or circular padding that is the same on both sides, so is the matrix
-    of the convolution, for images of any size.
+    The kernel of the adjoint of a convolution without strides is mirrored along
+    the image axes, with inputs and outputs swapped. The result is
+    skew-symmetric bit by bit, also after rounding to a narrower dtype. With
+    zero or circular padding of the same width on both sides, the matrix of the
+    convolution is also skew-symmetric, for images of any size.
 
     Args:
         kernel: Tensor of shape `(*window, channels, channels)`, with a window
@@ -33,9 +34,10 @@ def skew_kernel(kernel: Tensor) -> Tensor:
     return kernel - adjoint_kernel(kernel)
 
 
-# Taylor's polynomial of degree 12 maps the spectrum of a skew-symmetric matrix
-# of norm at most 3.379 into the unit disc (imaginary stability interval of
-# Runge-Kutta methods); up to a norm of one it is within 1e-10 of the circle.
+# The Taylor polynomial of degree 12 maps the spectrum of a skew-symmetric
+# matrix of norm at most 3.379 into the unit disc (imaginary stability interval
+# of Runge-Kutta methods). Up to a norm of one, the values are within 1e-10 of
+# the unit circle.
 _DEGREE = 12
 
 
@@ -43,22 +45,22 @@ def skew_exponential(generator: Tensor, squarings: int) -> Tensor:
     """Computes the orthogonal exponential of a skew-symmetric matrix.
 
     The matrix is halved `squarings` times, exponentiated by a Taylor polynomial
-    of degree 12, and squared as many times. A matrix of a larger norm than
-    `2^squarings` is scaled down to that first, so that the result is
-    non-expansive whatever the matrix.
+    of degree 12, and squared `squarings` times. A matrix with a norm of more
+    than `2^squarings` is first scaled down to this norm, so the result is
+    non-expansive for any matrix.
 
     Args:
         generator: Tensor of shape `(..., n, n)`, skew-symmetric.
-        squarings: Integer, at least zero.
+        squarings: Non-negative integer.
 
     Returns:
-        Tensor of the same shape, orthogonal but for roundings.
+        Tensor of the same shape, orthogonal up to rounding.
 
     Reference:
 
     - [Higham, 2005](https://doi.org/10.1137/04061101X), scaling and squaring
     """
-    # The largest sum of a row bounds the norm of a symmetric spectrum.
+    # The largest absolute row sum bounds the norm.
     norm = ops.amax(ops.sum(ops.abs(generator), axis=-1), axis=-1)
     norm = ops.stop_gradient(norm)[..., None, None]
     generator = generator / ops.maximum(norm, 2.0**squarings)
@@ -81,21 +83,20 @@ def apply_exponential(
 ) -> Tensor:
     """Applies the Taylor polynomial of an operator's exponential.
 
-    In Horner's form `x + A/1 (x + A/2 (x + ...))`, with one application of the
-    operator `A` for each term after the first.
+    It uses Horner's form `x + A/1 (x + A/2 (x + ...))`, with one application of
+    the operator `A` for each term after the first.
 
     Args:
         operator: A `LinearOperator` from a space to itself.
         kernel: Tensor. The operator's kernel, in which it is linear.
         inputs: Tensor that `operator.matvec` takes.
         terms: Non-negative integer. Degree of the polynomial.
-        start: Integer from 0 to `terms`. Where to stop on the way out of the
-            brackets: the result is the sum of `start! A^j x / (start + j)!` up
-            to `j = terms - start`, which is the exponential for 0. Defaults to
-            `0`.
+        start: Integer from 0 to `terms`. Bracket at which the evaluation stops:
+            the result is the sum of `start! A^j x / (start + j)!` for `j` up to
+            `terms - start`. For 0 this is the exponential. Defaults to `0`.
 
     Returns:
-        Tensor of the shape of the inputs.
+        Tensor of the same shape as the inputs.
 
     Reference:
 
@@ -103,7 +104,8 @@ def apply_exponential(
     """
     outputs = inputs
     for order in range(terms, start, -1):
-        outputs = inputs + operator.matvec(kernel, outputs) / order
+        powers = operator.matvec(kernel, outputs)
+        outputs = add_quotient(inputs, powers, order)
     return outputs
 
 
@@ -112,16 +114,16 @@ def apply_exponential_fast(
 ) -> Tensor:
     """Applies the exponential of a skew operator, with a fast gradient.
 
-    The outputs are those of `apply_exponential`, and so is the gradient of the
-    inputs: the exponential of `-A`. The gradient of the kernel is that of a
-    single application of the operator, to inputs averaged along the flow,
-    `u = sum A^j x / (j + 1)!`, with a gradient averaged on the way back,
-    `v = sum (-A)^j g / (j + 1)!`. This replaces the mean of products of the two
-    by the product of means; for `|A|` of one its cosine with the exact gradient
-    is over 0.999. Both means are met on the way: a training step applies the
-    operator `terms` times forward and as many times backward, and one of these
-    is differentiated by the kernel. What is kept for the way back does not grow
-    with the number of terms.
+    The outputs and the gradient of the inputs are the same as in
+    `apply_exponential`; the latter is the exponential of `-A`. The gradient of
+    the kernel is computed as if the operator were applied once, to inputs
+    averaged along the flow, `u = sum A^j x / (j + 1)!`, with an averaged
+    upstream gradient, `v = sum (-A)^j g / (j + 1)!`. This replaces the mean of
+    products by the product of means. For `|A| = 1` its cosine with the exact
+    gradient is above 0.999. Both means are computed along the way: a training
+    step applies the operator `terms` times forward and `terms` times backward,
+    and only one application is differentiated with respect to the kernel. The
+    memory for the backward pass does not grow with the number of terms.
 
     Args:
         operator: A `LinearOperator` from a space to itself, skew-symmetric with
@@ -131,7 +133,7 @@ def apply_exponential_fast(
         terms: Positive integer. Degree of the polynomial.
 
     Returns:
-        Tensor of the shape of the inputs.
+        Tensor of the same shape as the inputs.
 
     Reference:
 
@@ -145,8 +147,8 @@ def apply_exponential_fast(
         terms,
         start=1,
     )
-    # The one application that is differentiated, by the backend itself: what
-    # follows hands it `v` for its gradient.
+    # The only application that the backend differentiates. The following
+    # function gives it `v` as its upstream gradient.
     step = operator.matvec(kernel, mean)
 
     @ops.custom_gradient
@@ -162,11 +164,12 @@ def _make_gradient(
     def gradient(
         *args: Tensor, upstream: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # PyTorch passes what it saved, and the gradient by name.
+        # PyTorch passes the saved tensors, and the gradient by name.
         if upstream is None:
             (upstream,) = args
-        mean = apply_exponential(operator, -kernel, upstream, terms, start=1)
-        outer = upstream + operator.matvec(-kernel, mean)
+        adjoint = -kernel
+        mean = apply_exponential(operator, adjoint, upstream, terms, start=1)
+        outer = add_quotient(upstream, operator.matvec(adjoint, mean), 1)
         return outer, mean, ops.zeros_like(kernel)
 
     return gradient

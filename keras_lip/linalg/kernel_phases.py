@@ -1,4 +1,4 @@
-"""Strides of a convolution turned into channels of its kernel, and back."""
+"""Turns strides of a convolution into channels of its kernel, and back."""
 
 import math
 
@@ -9,11 +9,12 @@ from keras_lip.types import Tensor
 
 
 def split_phases(kernel: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """Turns a kernel with strides into one without, on the image's phases.
+    """Turns a kernel with strides into a kernel on the image's phases.
 
-    With stride `s`, tap `s * q + r` meets the pixels of phase `r` alone. It is
-    tap `q` of a convolution on the image whose channels are the phases: a
-    permutation of the image, as invertible downsampling makes.
+    With stride `s`, tap `s * q + r` only touches pixels of phase `r`. It is tap
+    `q` of a convolution without strides, on the image whose channels are the
+    phases. This image is a permutation of the original one, as in invertible
+    downsampling.
 
     Args:
         kernel: Tensor of shape `(*window, channels, filters)`.
@@ -37,12 +38,12 @@ def split_phases(kernel: Tensor, strides: tuple[int, ...]) -> Tensor:
 def merge_phases(
     kernel: Tensor, window: tuple[int, ...], strides: tuple[int, ...]
 ) -> Tensor:
-    """Undoes `split_phases`.
+    """Inverts `split_phases`.
 
     Args:
-        kernel: Tensor that `split_phases` returned.
-        window: Tuple of integers. The window of the kernel before it.
-        strides: Tuple of integers, as passed to `split_phases`.
+        kernel: The result of `split_phases`.
+        window: Tuple of integers. The window of the original kernel.
+        strides: Tuple of integers. The strides passed to `split_phases`.
 
     Returns:
         Tensor of shape `(*window, channels, filters)`.

@@ -1,4 +1,4 @@
-"""The frequency response of the kernel of a two-dimensional convolution."""
+"""The frequency response of a 2D convolution."""
 
 from typing import Any
 
@@ -13,17 +13,18 @@ from keras_lip.types import Tensor
 def kernel_spectrum(
     kernel: Tensor, sides: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Computes what a circular convolution does at each frequency.
+    """Computes the matrix of a circular convolution at each frequency.
 
     Args:
         kernel: Tensor of shape `(height, width, channels, filters)`.
-        sides: Pair of positive integers. Rows and columns of the images; a
-            longer window meets their pixels more than once.
+        sides: Pair of positive integers. Rows and columns of the images. A
+            longer window touches pixels more than once.
 
     Returns:
         Tuple of the real and the imaginary parts, tensors of shape `(rows *
         (columns // 2 + 1), channels, filters)`: a complex matrix for each
-        frequency of a real transform, which multiplies rows of channels.
+        frequency of a real Fourier transform, which multiplies row vectors of
+        channels.
     """
     height, width, channels, filters = kernel.shape
     taps = ops.reshape(kernel, (height * width, channels * filters))
@@ -41,7 +42,7 @@ def kernel_spectrum(
 def _make_waves(
     wave: str, sides: tuple[int, int], window: tuple[int, int], dtype: Any
 ) -> Tensor:
-    """Returns a wave at each tap, for each frequency."""
+    """Returns the values of a wave at each tap, for each frequency."""
     rows, columns = sides
     height, width = window
     row_turns = _turns(rows, rows, height)[:, np.newaxis, :, np.newaxis]
@@ -53,6 +54,6 @@ def _make_waves(
 
 def _turns(frequencies: int, side: int, taps: int) -> Array:
     """Returns the phase of each tap at each frequency, in turns."""
-    # `"same"` puts the first tap so many pixels before the output.
+    # With `"same"`, the first tap is this many pixels before the output.
     offsets = np.arange(taps) - (taps - 1) // 2
     return np.outer(np.arange(frequencies), offsets) % side / side

@@ -1,15 +1,15 @@
-"""Real matrices: their transposes, and linear systems."""
+"""Transposes and linear systems of real matrices."""
 
 from keras import ops
 
 from keras_lip.types import Tensor
 
-# The side up to which a matrix is inverted as a whole.
+# Matrices up to this side are inverted as a whole.
 _BLOCK = 64
 
 
 def transpose(matrix: Tensor) -> Tensor:
-    """Swaps the last two axes and leaves batch axes alone.
+    """Swaps the last two axes.
 
     Args:
         matrix: Tensor of shape `(..., rows, columns)`.
@@ -21,13 +21,13 @@ def transpose(matrix: Tensor) -> Tensor:
 
 
 def accretive_solve(right: Tensor, matrix: Tensor) -> Tensor:
-    """Solves `Z M = R` for `M = I + A + P`, skew-symmetric `A`, `P >= 0`.
+    """Solves `Z M = R` for `M = I + A + P` with skew-symmetric `A`, `P >= 0`.
 
-    The matrix is inverted by blocks, in products of matrices, which all devices
-    are good at. Pivots are not needed: the Schur complements have a symmetric
-    part of at least `I` as well, so that no inverse is larger than one. A step
-    of iterative refinement follows. The error is that of `float32` while the
-    norm of `M` is below some hundreds.
+    The matrix is inverted by blocks with matrix products, which are fast on all
+    devices. No pivoting is needed: the symmetric parts of the Schur complements
+    are also at least `I`, so the norms of all inverses are at most one. A step
+    of iterative refinement follows. The result has `float32` accuracy if the
+    norm of `M` is below a few hundred.
 
     Args:
         right: Tensor of shape `(samples, n)`, the `R`.
@@ -38,7 +38,7 @@ def accretive_solve(right: Tensor, matrix: Tensor) -> Tensor:
     """
     inverse = ops.stop_gradient(_invert(ops.stop_gradient(matrix)))
     start = ops.stop_gradient(ops.matmul(right, inverse))
-    # Linear in `R` and `M`, with the gradients of `R M^{-1}`.
+    # This is linear in `R` and `M`, and has the gradients of `R M^{-1}`.
     residual = right - ops.matmul(start, matrix)
     return start + ops.matmul(residual, inverse)
 

@@ -1,7 +1,7 @@
 """Signed distances from sets in the plane.
 
-Each function takes `keras.ops` or NumPy first, and computes with it: a layer
-and its frozen program measure by the same formulas.
+The first argument of each function is `keras.ops` or NumPy. So a layer and its
+frozen program use the same formulas.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,16 @@ Pair = tuple[Tensor, Tensor]
 def half_line_distance(
     xp: Any, x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor
 ) -> Tensor:
-    """Returns the signed distance to two half-lines from the origin.
+    """Returns the signed distance from two half-lines from the origin.
 
-    They point in the directions `(cosine, sine)` and `(cosine, -sine)`, of
-    which the sine is not negative, nor the cosine where the sine is zero. The
-    sector between them, about the positive `x`, is negative.
+    The half-lines have the directions `(cosine, sine)` and `(cosine, -sine)`.
+    The sine must not be negative, and the cosine must not be negative if the
+    sine is zero. The distance is negative in the sector between them, around
+    the positive `x` axis.
 
-    If a direction has the length `r`, of which rounding may make something else
-    than one, the result is `r` times the distance: it is continuous for every
-    direction, and `r`-Lipschitz.
+    If a direction has the length `r`, which may differ from one by rounding,
+    the result is `r` times the distance. It is continuous for every direction,
+    and `r`-Lipschitz.
 
     Reference:
 
@@ -34,7 +35,8 @@ def half_line_distance(
     y = xp.abs(y)
     along = x * cosine + y * sine
     across = y * cosine - x * sine
-    # From here the nearest point is the origin, `r |(x, y)|` away.
+    # For these points the nearest point is the origin, at the scaled distance
+    # `r |(x, y)|`.
     is_behind = xp.logical_and(along < 0, across >= 0)
     squares = xp.square(across) + xp.square(along)
     return xp.where(is_behind, _safe_sqrt(xp, squares), across)
@@ -50,16 +52,16 @@ def point_distance(
 def polygon_distance(
     xp: Any, x: Tensor, y: Tensor, u: Tensor, v: Tensor
 ) -> Tensor:
-    """Returns the distance to a closed polygon, negative inside of it.
+    """Returns the distance from a closed polygon, negative inside it.
 
-    It may intersect itself: what an even number of edges separates from
-    infinity is outside.
+    If the polygon intersects itself, a point is inside if an odd number of
+    edges separates it from infinity.
 
     Args:
         xp: `keras.ops` or NumPy.
         x: First coordinates of the points.
         y: Second coordinates.
-        u: First coordinates of the vertices, on one more axis, the last.
+        u: First coordinates of the vertices, on an additional last axis.
         v: Second coordinates.
     """
     x, y = xp.expand_dims(x, -1), xp.expand_dims(y, -1)
@@ -83,23 +85,23 @@ def polyline_distance(
     cosines: Tensor,
     sines: Tensor,
 ) -> Tensor:
-    """Returns the distance to a polyline, negative to the right of it.
+    """Returns the distance from a polyline, negative on its right.
 
-    A half-line goes from the first vertex upwards and one from the last
-    downwards, so that the polyline separates the plane. It may intersect
-    itself: to the right is what an odd number of edges separates from infinite
-    negative `x`.
+    One half-line goes upwards from the first vertex and another one downwards
+    from the last vertex, so that the polyline separates the plane. If it
+    intersects itself, a point is on the right if an odd number of edges
+    separates it from infinite negative `x`.
 
     Args:
         xp: `keras.ops` or NumPy.
         x: First coordinates of the points.
         y: Second coordinates.
-        u: First coordinates of the vertices, on one more axis, the last.
+        u: First coordinates of the vertices, on an additional last axis.
         v: Second coordinates.
         cosines: First coordinates of the directions of the two half-lines, on
             the last axis.
-        sines: Second coordinates: one that is positive and one that is
-            negative.
+        sines: Second coordinates of the directions: the first is positive, the
+            second negative.
     """
     x, y = xp.expand_dims(x, -1), xp.expand_dims(y, -1)
     above = xp.greater(v, y)
@@ -128,24 +130,25 @@ def edge_distance(
     is_above: Pair,
     length: Any,
 ) -> Tensor:
-    """Returns the distance to the nearest edge, negative inside of the curve.
+    """Returns the distance from the nearest edge, negative inside the curve.
 
     A point is inside if the line from it towards negative `x` crosses an odd
-    number of edges. Whether it does changes on the curve alone, however the
-    curve meets itself: a straight path between points of different signs
-    crosses the curve, where both distances are zero. So the signed distance is
-    1-Lipschitz because the distance is.
+    number of edges. This property can only change on the curve, even if the
+    curve intersects itself. A straight path between points of different signs
+    therefore crosses the curve, where both distances are zero. So the signed
+    distance is 1-Lipschitz, because the distance is 1-Lipschitz.
 
-    Edges are the last axis of all tensors.
+    The last axis of all tensors is the axis of edges.
 
     Args:
         xp: `keras.ops` or NumPy.
         point: Coordinates of the points, with a last axis of one.
-        start: Coordinates where each edge starts.
-        edge: The edges as vectors of any length. It is divided by, so that
-            rounding it moves the curve and leaves the slope.
-        is_above: Booleans: whether the start, and the end, of each edge lies
-            above the point. Edges that meet must agree on where they do.
+        start: Coordinates of the start of each edge.
+        edge: The edges as vectors of any length. The formula divides by their
+            length, so rounding them moves the curve but does not change the
+            slope.
+        is_above: Booleans: whether the start and the end of each edge are above
+            the point. Edges with a common vertex must agree on it.
         length: Length of each edge in units of its vector: one, or `inf` for a
             half-line.
 
@@ -159,7 +162,7 @@ def edge_distance(
     x, y = (of - at for of, at in zip(point, start, strict=True))
     u, v = edge
     squared_length = xp.square(u) + xp.square(v)
-    # An edge without length is a point.
+    # An edge of length zero is a point.
     is_point = xp.equal(squared_length, 0.0)
     along = (x * u + y * v) / xp.where(is_point, 1.0, squared_length)
     along = xp.minimum(xp.maximum(along, 0.0), length)
@@ -167,7 +170,7 @@ def edge_distance(
     distance = _safe_sqrt(xp, xp.min(squares, axis=-1))
 
     starts_above, ends_above = is_above
-    # On JAX an array does not know symbols: they come first.
+    # On JAX an array cannot be combined with a symbolic tensor on its right.
     is_right = xp.not_equal(y * u - x * v > 0, ends_above)
     crosses = xp.logical_and(xp.not_equal(starts_above, ends_above), is_right)
     return xp.prod(xp.where(crosses, -1.0, 1.0), axis=-1) * distance
@@ -182,9 +185,9 @@ DISTANCES: dict[str, Callable[..., Tensor]] = {
 
 
 def _safe_sqrt(xp: Any, squares: Tensor) -> Tensor:
-    """Returns the square roots, whose gradient at zero is zero."""
+    """Returns square roots, with a gradient of zero at zero."""
     is_zero = xp.equal(squares, 0.0)
-    # Zero is kept from the root itself: 0 * inf is no gradient.
+    # Zeros are replaced before the square root, to avoid the gradient 0 * inf.
     roots = xp.sqrt(xp.where(is_zero, 1.0, squares))
     return xp.where(is_zero, 0.0, roots)
 

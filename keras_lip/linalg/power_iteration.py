@@ -16,10 +16,10 @@ from keras_lip.types import Tensor
 
 
 def start_vector(shape: tuple[int, ...], dtype: Any = None) -> Array:
-    """Returns the vector that every power iteration of a shape starts from.
+    """Returns the start vector of all power iterations of a shape.
 
-    Any vector will do that is not orthogonal to the leading one, and no kernel
-    that is drawn at random has a leading vector orthogonal to this one.
+    Any vector works that is not orthogonal to the leading singular vector. The
+    leading vector of a random kernel is not orthogonal to this one.
 
     Args:
         shape: Shape of the vector.
@@ -32,7 +32,7 @@ def start_vector(shape: tuple[int, ...], dtype: Any = None) -> Array:
     return vector.astype(dtype or "float32")
 
 
-# The squared norm under which a float32 vector counts as zero.
+# float32 vectors with a smaller squared norm count as zero.
 _TINY = 1e-36
 
 _Carry = tuple[Tensor, Tensor]
@@ -41,32 +41,33 @@ _Carry = tuple[Tensor, Tensor]
 def power_iteration(
     operator: LinearOperator, kernel: Tensor, vector: Tensor, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """Estimates an operator's norm from below.
+    """Computes a lower estimate of an operator's norm.
 
     One iteration applies the operator and its adjoint. The estimate is
-    differentiable with respect to the kernel; the vectors are not, as is right
-    at a fixed point.
+    differentiable with respect to the kernel. The vectors are treated as
+    constants, which is correct at a fixed point.
 
     Args:
         operator: A `LinearOperator`.
         kernel: Tensor. The operator's kernel, in which it is linear.
-        vector: Tensor that `operator.matvec` takes. Where to start.
+        vector: Tensor that `operator.matvec` takes. The start vector.
         iterations: Positive integer.
 
     Returns:
-        Tuple of the estimate, a scalar tensor that never exceeds the norm but
-        for rounding, and the last vector, of norm one, to start from next time.
+        Tuple of the estimate, a scalar tensor that is at most the norm, up to
+        rounding, and the last vector, with norm one, which can be the next
+        start vector.
 
     Reference:
 
     - [Miyato et al., 2018](https://arxiv.org/abs/1802.05957), Algorithm 1.
     """
-    # The directions are those of any multiple of the kernel: of one that does
-    # not overflow when it is applied twice.
+    # The directions do not depend on the scale of the kernel, so use a scale
+    # that does not overflow if the kernel is applied twice.
     scaled = ops.stop_gradient(scale_to_one(kernel, axis=None))
     start = ops.stop_gradient(_normalize(vector))
     carry = start, scaled
-    # PyTorch's compiler warns of every cache.
+    # PyTorch's compiler warns about every cache.
     make_step = _make_step if is_compiling() else _find_step
     step = make_step(operator)
     if iterations == 1:
@@ -74,7 +75,7 @@ def power_iteration(
     else:
         carry = fori_loop(iterations, step, carry)
     vector = ops.stop_gradient(carry[0])
-    # A kernel that vanishes must not take the direction with it.
+    # Keep the direction if the kernel is zero.
     vanished = ops.sum(ops.square(vector)) < 0.5
     vector = ops.where(vanished, start, vector)
     image = operator.matvec(kernel, vector)
@@ -91,14 +92,14 @@ def _make_step(operator: LinearOperator) -> Callable[[Tensor, _Carry], _Carry]:
     return step
 
 
-# JAX compiles a loop anew for every function that it has not met, even where
-# nothing is traced. The step of an operator is therefore always the same one.
+# JAX compiles a loop again for every new function object, even in eager
+# execution. The step of an operator is therefore always the same object.
 _find_step = functools.cache(_make_step)
 
 
 def _normalize(vector: Tensor) -> Tensor:
-    # TFLite's converter takes a tensor times the inverse root of the sum of its
-    # own squares for one that is normalized along its last axis. Of another
-    # shape they are the squares of another tensor.
+    # TFLite's converter interprets a tensor times the inverse square root of
+    # the sum of its squares as a normalization along the last axis. Reshaping
+    # the tensor before the squares prevents this.
     squares = ops.square(ops.reshape(vector, (-1,)))
     return vector * ops.rsqrt(ops.sum(squares) + _TINY)

@@ -1,59 +1,60 @@
-"""Tensors scaled down: to a largest entry, a sum or a norm of one."""
+"""Rescales tensors to a largest entry, a sum or a norm of one."""
 
 from keras import ops
 
 from keras_lip.types import Tensor
 
-# What counts as zero: near the smallest normal number, under which a backend
-# may flush to zero.
+# Smaller values count as zero. Near the smallest normal number, below which a
+# backend may flush to zero.
 _TINY = 1e-37
 
-# The least number that gradients are divided by.
+# Gradients are divided by at least this number.
 _LEAST_DIVISOR = 1e-6
 
-# Squarings of the Gram matrix. Its largest eigenvalue is then exceeded by a
-# factor of `channels^(1/64)` at most, the norm by 3 % with 64 channels.
+# Squarings of the Gram matrix. The bound then exceeds its largest eigenvalue by
+# a factor of at most `channels^(1/64)`, and the norm by 3 % for 64 channels.
 _SQUARINGS = 5
 
-# Keeps roots and quotients differentiable where a kernel vanishes.
+# Keeps square roots and quotients differentiable for a zero kernel.
 _LEAST_SQUARE = 1e-20
 
-# What the roundings of float32 may take off the bound.
+# Allowance for float32 rounding errors of the bound.
 _SLACK = 1e-5
 
 
 def scale_to_one(tensor: Tensor, axis: int | tuple[int, ...] | None) -> Tensor:
     """Divides by the largest absolute value along some axes.
 
-    It goes before a computation whose result does not depend on the scale of
-    its argument, but whose squares would leave the range of float32.
+    Use it before a computation that does not depend on the scale of its
+    argument, but whose squares might leave the range of float32.
 
     Args:
         tensor: Floating-point tensor.
         axis: Integer or tuple of integers, or `None` for all axes.
 
     Returns:
-        Tensor of the same shape. Where all values are below 1e-37 they stay as
-        they are. No gradient flows through the scale, and the gradient is at
-        most 1e6 times that of the result: where all values are below 1e-6 it
-        has its direction alone.
+        Tensor of the same shape. If all values are below 1e-37, they are not
+        scaled. No gradient flows through the scale. The gradient is at most 1e6
+        times the gradient of the result: if all values are below 1e-6, it only
+        has the correct direction.
     """
     largest = ops.amax(ops.abs(tensor), axis=axis, keepdims=True)
     largest = ops.where(largest > _TINY, largest, ops.ones_like(largest))
     largest = ops.stop_gradient(largest)
-    # A gradient of 1e30 would be squared by an optimizer, to infinity.
+    # An optimizer would square a gradient of 1e30, which overflows.
     differentiated = tensor / ops.maximum(largest, _LEAST_DIVISOR)
     rest = ops.stop_gradient(tensor / largest - differentiated)
     return differentiated + rest
 
 
 def project_l1(matrix: Tensor) -> Tensor:
-    """Projects the columns of a matrix on the unit ball of the l1 norm.
+    """Projects the columns of a matrix onto the unit ball of the l1 norm.
 
-    A column inside of the ball stays as it is; of any other all magnitudes
-    shrink by one threshold, to zero at most, such that they sum to one. This is
-    the nearest point of the ball. What rounding leaves above one is divided
-    away, so that the sum exceeds one by a few roundings at most.
+    A column inside the ball does not change. For any other column, a threshold
+    is subtracted from all absolute values, which are set to zero if they become
+    negative, such that they sum to one. The result is the nearest point of the
+    ball. If rounding makes the sum exceed one, the column is divided by it, so
+    that the sum exceeds one by at most a few roundings.
 
     Args:
         matrix: Tensor of shape `(rows, columns)`.
@@ -68,7 +69,7 @@ def project_l1(matrix: Tensor) -> Tensor:
       magnitudes `m` in descending order.
     """
     magnitudes = ops.abs(matrix)
-    # Counted from the largest, so that nothing is lost where that is huge.
+    # Relative to the largest value, so that no accuracy is lost if it is large.
     largest = ops.amax(magnitudes, axis=0, keepdims=True)
     lowered = magnitudes - largest
     descending = ops.flip(ops.sort(lowered, axis=0), 0)
@@ -85,24 +86,24 @@ def project_l1(matrix: Tensor) -> Tensor:
 def limit_norm(kernel: Tensor, limit: float) -> Tensor:
     """Scales the kernel of a convolution down, to a norm of at most `limit`.
 
-    With taps `F_t`, and any positive sizes `s_t`, the squared norm of the
-    convolution is at most `(sum s_t) |sum F_t^T F_t / s_t|`, by the inequality
-    of Cauchy and Schwarz at every frequency; the sizes are the Frobenius norms
-    of the taps. The norm of that Gram matrix is at most the root of order 64 of
-    the trace of its 64th power. This takes a few products of matrices of the
-    size of a tap, no iteration and no state, and holds for images of any size,
-    with zero padding or circular padding. For 3x3 kernels it exceeds the norm
-    by a factor of 1.1, where one tap dominates, to 2, where all are random.
+    Let `F_t` be the taps and `s_t` any positive numbers. By the Cauchy-Schwarz
+    inequality at every frequency, the squared norm of the convolution is at
+    most `(sum s_t) |sum F_t^T F_t / s_t|`. The Frobenius norms of the taps are
+    used as `s_t`. The norm of this Gram matrix is at most the 64th root of the
+    trace of its 64th power. The bound needs a few matrix products of the size
+    of a tap, but no iteration and no state. It holds for images of any size,
+    with zero or circular padding. For 3x3 kernels it exceeds the norm by a
+    factor between 1.1, if one tap dominates, and 2, if all taps are random.
 
     Args:
         kernel: Tensor of shape `(*window, in_channels, out_channels)`.
         limit: Positive float.
 
     Returns:
-        Tensor of the same shape: the kernel, or where its bound exceeds the
-        limit the multiple whose bound is the limit.
+        Tensor of the same shape: the kernel, or if its bound exceeds the limit,
+        the multiple of it whose bound is the limit.
     """
-    # Of a kernel scaled to one no square leaves the range of float32.
+    # Squares of a kernel scaled to one stay in the range of float32.
     largest = ops.amax(ops.abs(ops.stop_gradient(kernel)))
     largest = ops.maximum(largest, 1e-30)
     kernel = kernel / largest

@@ -1,4 +1,4 @@
-"""What all losses share: checked labels, sample weights and precision."""
+"""The base class of losses: label checks, sample weights and precision."""
 
 import abc
 from typing import Any
@@ -14,17 +14,17 @@ from keras_lip.types import Tensor
 
 
 class BaseLoss(keras.losses.Loss, abc.ABC):
-    """Loss of one score for each sample, or of one for each of its classes.
+    """Base class of losses of one score, or one score per class, per sample.
 
-    Subclasses say how labels are encoded and what each sample's loss is, in at
-    least float32 whatever the dtype of the scores. Reductions, weights and
-    masks are those of `keras.losses.Loss`.
+    Subclasses implement `encode` for labels and `compute_losses` for the loss
+    of each sample. Losses are computed in at least float32, for any dtype of
+    the scores. Reductions, weights and masks work as in `keras.losses.Loss`.
 
-    A label that is none of the classes is an error where its value is known:
-    on PyTorch, in eager execution and under `run_eagerly=True`. PyTorch then
-    waits for one boolean at each step. In a compiled step of TensorFlow, JAX or
-    `torch.compile`, where nothing can be raised, it makes the loss NaN and adds
-    nothing to its gradient.
+    An invalid label raises an error if its value is known: on PyTorch, in eager
+    execution and under `run_eagerly=True`. On PyTorch this check waits for one
+    boolean at each step. A compiled step of TensorFlow, JAX or `torch.compile`
+    cannot raise an error. There an invalid label makes the loss NaN and adds
+    nothing to the gradient.
 
     Args:
         reduction: String or `None`, as in `keras.losses.Loss`.
@@ -32,8 +32,7 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
         dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
 
     Raises:
-        ValueError: If `dtype` is not a floating-point one, which would round
-            scores, and leave no gradient.
+        ValueError: If `dtype` is not a floating-point dtype.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if not keras.backend.is_float_dtype(self.dtype):
             raise ValueError(
-                "`dtype` must be a floating-point one, such as 'float32'. "
+                "`dtype` must be a floating-point dtype, such as 'float32'. "
                 f"Received: dtype={dtype!r}"
             )
 
@@ -59,10 +58,10 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
 
         Returns:
             Tensor of shape `(batch, classes)`, or `(batch, 1)` for binary
-            labels. The row of a wrong label is NaN.
+            labels. The row of an invalid label is NaN.
 
         Raises:
-            ValueError: If the shapes do not fit or a label is no class.
+            ValueError: If the shapes do not match or a label is not a class.
         """
 
     @abc.abstractmethod
@@ -73,18 +72,18 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
 
         Args:
             targets: Tensor of encoded labels.
-            scores: Tensor of two axes, `y_pred` as passed to the loss. Scores
-                of shape `(batch,)` come as `(batch, 1)`.
-            weights: Tensor of shape `(batch, 1)`. The weights of the samples,
-                for losses that compare means; the others leave them to Keras,
-                which multiplies the result by them.
+            scores: Tensor with two axes: the argument `y_pred` of the loss.
+                Scores of shape `(batch,)` are reshaped to `(batch, 1)`.
+            weights: Tensor of shape `(batch, 1)`. Weights of the samples, for
+                losses that compare means. Other losses ignore them, because
+                Keras multiplies the result by them.
 
         Returns:
             Tensor of shape `(batch,)`.
         """
 
-    # `keras.losses.Loss` shows weights and masks only to its reduction, but the
-    # mean of a class must leave out the samples that they leave out.
+    # `keras.losses.Loss` passes weights and masks only to its reduction, but
+    # the mean of a class must also exclude the samples that they exclude.
     def __call__(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> Tensor:
@@ -102,15 +101,15 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
         if not isinstance(y_true, _Labels):
             targets = self.encode(y_true, y_pred)
             y_true = _Labels(targets, ops.ones_like(targets[:, 0]))
-        # Counts and sums overflow in float16, and are rounded in bfloat16.
+        # Counts and sums would overflow in float16 and be rounded in bfloat16.
         dtype = "float64" if self.dtype == "float64" else "float32"
         targets = ops.cast(y_true.targets, dtype)
         weights = ops.expand_dims(ops.cast(y_true.weights, dtype), axis=-1)
         scores = ops.cast(y_pred, dtype)
         if len(scores.shape) == 1:
             scores = ops.expand_dims(scores, axis=-1)
-        # A wrong label makes the loss NaN, and leaves its gradient finite: the
-        # weights of a training that is stopped by it are whole.
+        # An invalid label makes the loss NaN but keeps its gradient finite, so
+        # that the weights are still finite when training stops.
         unknown = ops.any(ops.isnan(targets), axis=-1, keepdims=True)
         losses = self.compute_losses(
             ops.where(unknown, 0.0, targets),
@@ -124,7 +123,7 @@ class BaseLoss(keras.losses.Loss, abc.ABC):
 
 
 class _Labels(NamedTuple):
-    """What `call` receives as `y_true`."""
+    """The argument `y_true` of `call`."""
 
     targets: Tensor
     weights: Tensor

@@ -1,4 +1,4 @@
-"""Crossentropy under perturbed features, for heads of bounded curvature."""
+"""Crossentropy of perturbed features, for curvature heads."""
 
 from typing import Any
 
@@ -21,23 +21,22 @@ _POWER_ITERATIONS = 10
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class CurvatureCrossentropy(BaseLoss):
-    """Crossentropy of a head on features that are perturbed against it.
+    """Crossentropy of a curvature head on adversarially perturbed features.
 
-    The loss trains a `keras_lip.layers.CurvatureHead` together with the
-    1-Lipschitz network, its trunk, that computes the features. It takes the
-    *features* for its predictions, and applies the head itself: it moves the
-    features of each sample by `radius` in the direction in which the loss
-    grows, which is known in closed form, and returns the crossentropy there. No
-    gradient flows through the perturbation itself.
+    The loss trains a `keras_lip.layers.CurvatureHead` together with its trunk,
+    the 1-Lipschitz network that computes the features. Its `y_pred` are the
+    *features*, and it applies the head itself. It moves the features of each
+    sample by `radius` in the direction that increases the loss, which has a
+    closed form, and returns the crossentropy there. No gradient flows through
+    the perturbation.
 
-    To this it adds `curvature_weight` times an estimate, from below, of
-    `|W diag(r)^(1/2)|^2 / 4`, where `r` holds, for each hidden unit, the
-    largest difference of two of its outer weights: no margin between two
-    classes is more curved than that. The smaller it is, the more often
-    a certificate is exact.
+    The loss adds `curvature_weight` times a lower estimate of `|W
+    diag(r)^(1/2)|^2 / 4`, where `r` contains, for each hidden unit, the largest
+    difference of two of its outer weights. This value bounds the curvature of
+    all margins. The smaller it is, the more often a certificate is exact.
 
-    Give the model the features as an output beside the logits, so that both
-    the head and the trunk are trained:
+    Make the features an output of the model in addition to the logits, so that
+    both the head and the trunk are trained:
 
     ```python
     head = keras_lip.layers.CurvatureHead(10, hidden_units=256)
@@ -54,18 +53,18 @@ class CurvatureCrossentropy(BaseLoss):
     classifier = keras.Model(model.input, model.output["logits"])
     ```
 
-    The classifier is what to certify. A model that was saved and loaded has
-    lost the tie between its loss and its head: the loss refuses to be called,
-    until the model is compiled with a new one.
+    Certify the classifier. After saving and loading, the loss of a model is no
+    longer connected to its head: calling it raises an error until the model is
+    compiled with a new loss.
 
     Args:
         head: The `keras_lip.layers.CurvatureHead` of the model.
-        radius: Float, at least 0. Length of the perturbation, in the l2 norm
-            of the features.
-        curvature_weight: Float, at least 0. Factor of the curvature. Defaults
+        radius: Non-negative float. The l2 norm of the perturbation of the
+            features.
+        curvature_weight: Non-negative float. Factor of the curvature. Defaults
             to `0.0`.
-        steps: Positive integer. How often the direction is computed anew, at
-            the perturbed features. Defaults to `1`.
+        steps: Positive integer. Number of times the direction is computed, each
+            time at the perturbed features. Defaults to `1`.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"curvature_crossentropy"`.
@@ -78,11 +77,11 @@ class CurvatureCrossentropy(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        TypeError: If `head` is no `CurvatureHead`.
+        TypeError: If `head` is not a `CurvatureHead`.
         ValueError: If a number is out of range, if the head is not built or has
-            less than two units, or if a shape is wrong. If a label is no
-            class, where its value is known; in a compiled step the loss is then
-            NaN.
+            fewer than two units, or if the shapes of `y_true` and `y_pred` do
+            not match. If a label is not a class and its value is known; in a
+            compiled step the loss is NaN instead.
 
     Example:
 
@@ -111,7 +110,8 @@ class CurvatureCrossentropy(BaseLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        # Losses import no layers: the class is known by its registered name.
+        # Losses must not import layers, so the class is recognized by its
+        # registered name.
         name_of_class = keras.saving.get_registered_name(type(head))
         if name_of_class != "keras_lip>CurvatureHead":
             raise TypeError(
@@ -120,8 +120,8 @@ class CurvatureCrossentropy(BaseLoss):
             )
         if head.units < 2:
             raise ValueError(
-                "`head` must have two units or more. Give a binary classifier "
-                f"two. Received: head.units={head.units}"
+                "`head` must have two units or more. Use two units for a "
+                f"binary classifier. Received: head.units={head.units}"
             )
         self.head = head
         self.radius = check_number("radius", radius, 0.0)
@@ -133,9 +133,9 @@ class CurvatureCrossentropy(BaseLoss):
     def encode(self, y_true: Any, y_pred: Tensor) -> Tensor:
         if not self.head.built:
             raise ValueError(
-                "The head of the loss is not built: it is not the head of the "
-                "model in training. A loss that was loaded with its model has "
-                "lost the head: make a new loss with the `CurvatureHead` of "
+                "The head of the loss is not built, so it is not the head of "
+                "the trained model. A loss that was loaded with its model has "
+                "lost its head: create a new loss with the `CurvatureHead` of "
                 "the model, and compile the model again. Received: "
                 f"head={self.head!r}"
             )
@@ -143,8 +143,8 @@ class CurvatureCrossentropy(BaseLoss):
         input_dim = self.head.hidden_kernel.shape[0]
         if len(shape) != 2 or shape[1] != input_dim:
             raise ValueError(
-                "`y_pred` must hold the features that the head receives, of "
-                f"shape (batch, {input_dim}), and not its logits. Received: "
+                "`y_pred` must be the features that the head receives, of "
+                f"shape (batch, {input_dim}), not its logits. Received: "
                 f"y_pred.shape={shape}"
             )
         logits = keras.KerasTensor((shape[0], self.head.units))
@@ -170,8 +170,8 @@ class CurvatureCrossentropy(BaseLoss):
             features: Tensor of shape `(batch, input_dim)`.
 
         Returns:
-            Tensor of the shape of `features`, of rows of norm `radius`. No
-            gradient flows through it.
+            Tensor of the same shape as `features`. Its rows have norm `radius`.
+            No gradient flows through it.
         """
         inner, outer = (
             ops.cast(kernel, features.dtype)
@@ -180,9 +180,10 @@ class CurvatureCrossentropy(BaseLoss):
         change = ops.zeros_like(features)
         for _ in range(self.steps):
             logits, hidden = self._apply_head(features + change)
-            # The crossentropy grows like the mean margin of the other classes,
-            # weighted by how likely they are: a multiple of its gradient which
-            # does not vanish, in float32, where the right class is certain.
+            # The direction is the gradient of the mean margin of the other
+            # classes, weighted by their probabilities. It is a multiple of the
+            # crossentropy's gradient, but does not vanish in float32 for
+            # confident predictions.
             others = ops.softmax(ops.where(targets > 0.5, -1e30, logits))
             slopes = ops.matmul(others - targets, ops.transpose(outer))
             slopes = slopes * ops.sigmoid(hidden)
@@ -194,7 +195,7 @@ class CurvatureCrossentropy(BaseLoss):
         return ops.stop_gradient(change)
 
     def curvature(self) -> Tensor:
-        """Returns the estimate, from below, of the curvature of all margins."""
+        """Returns the lower estimate of the curvature of all margins."""
         kernel, outer = (
             ops.convert_to_tensor(kernel)
             for kernel in (self.head.hidden_kernel, self.head.kernel)
@@ -211,7 +212,7 @@ class CurvatureCrossentropy(BaseLoss):
         return ops.sum(ranges * ops.square(image)) / 4
 
     def _apply_head(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the logits, and the inputs of the hidden units."""
+        """Returns the logits and the inputs of the hidden units."""
         weights = (
             ops.cast(weight, features.dtype)
             for weight in (
@@ -227,7 +228,8 @@ class CurvatureCrossentropy(BaseLoss):
 
     def get_config(self) -> Config:
         head: Config = keras.saving.serialize_keras_object(self.head)
-        # Else a copy of the head would be built, and trained to no avail.
+        # Otherwise a copy of the head would be built and trained without
+        # effect.
         head.pop("build_config", None)
         return {
             **super().get_config(),

@@ -16,13 +16,13 @@ from keras_lip.validation import check_number
 class HingeMargin(BaseLoss):
     """Binary hinge loss `max(0, margin - y * f)`, with `y` in {-1, 1}.
 
-    It is zero once every score has the sign of its class and reaches the
-    margin; for a 1-Lipschitz `f` the predictions are then proven against
-    perturbations of norm below `margin`.
+    The loss is zero if every score has the sign of its class and reaches the
+    margin. For a 1-Lipschitz `f` the predictions are then proven to be constant
+    under perturbations of norm below `margin`.
 
     Args:
-        margin: Float, greater than 0. Score that each sample shall reach.
-            Defaults to `1.0`.
+        margin: Positive float. Score that each sample should reach. Defaults to
+            `1.0`.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"hinge_margin"`.
@@ -36,8 +36,8 @@ class HingeMargin(BaseLoss):
 
     Raises:
         ValueError: If `margin` is out of range, or if the shapes of `y_true`
-            and `y_pred` do not match. If a label is another one, where its
-            value is known; in a compiled step the loss is then NaN.
+            and `y_pred` do not match. If a label is invalid and its value is
+            known; in a compiled step the loss is NaN instead.
 
     Example:
 

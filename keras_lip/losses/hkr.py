@@ -18,17 +18,18 @@ from keras_lip.validation import check_number
 class HKR(BaseLoss):
     """Binary hinge loss minus the gap between the two classes' means.
 
-    The loss is `alpha * hinge - gap`: `hinge` is that of `HingeMargin`, and
-    `gap` the mean score of the positive class minus that of the negative one,
-    which is minus `KantorovichRubinstein`. The hinge part makes a classifier
-    of the critic, the gap keeps samples far from its boundary.
+    The loss is `alpha * hinge - gap`. Here `hinge` is the loss `HingeMargin`,
+    and `gap` is the mean score of the positive class minus the mean score of
+    the negative class, the negative of the loss `KantorovichRubinstein`. The
+    hinge turns the critic into a classifier, and the gap keeps samples far from
+    its boundary.
 
-    Both parts are weighted by `sample_weight` and masks as they are in their
-    own losses: a `class_weight` acts on the hinge only.
+    `sample_weight` and masks weight both parts as in the separate losses: a
+    `class_weight` affects only the hinge.
 
     Args:
-        alpha: Float, at least 0. Factor of the hinge. Defaults to `10.0`.
-        margin: Float, greater than 0. Score that the hinge asks of each sample.
+        alpha: Non-negative float. Factor of the hinge loss. Defaults to `10.0`.
+        margin: Float, greater than 0. Score that each sample should reach.
             Defaults to `1.0`.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
@@ -42,9 +43,9 @@ class HKR(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If `alpha` or `margin` is out of range, or if a shape is
-            another one. If a label is another one, where its value is known; in
-            a compiled step the loss is then NaN.
+        ValueError: If `alpha` or `margin` is out of range, or if the shapes of
+            `y_true` and `y_pred` do not match. If a label is invalid and its
+            value is known; in a compiled step the loss is NaN instead.
 
     Example:
 

@@ -13,26 +13,26 @@ from keras_lip.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class KantorovichRubinstein(BaseLoss):
-    """Mean score of the negative class minus that of the positive one.
+    """Mean score of the negative class minus mean score of the positive class.
 
-    For a 1-Lipschitz `f`, minus this loss is at most the Wasserstein-1 distance
-    between the two classes of the batch, and the best such `f` attains it. So
-    minimizing the loss trains a critic, and minus its value estimates the
-    distance.
+    For a 1-Lipschitz `f`, the negated loss is at most the Wasserstein-1
+    distance between the two classes of the batch, and the best such `f` attains
+    this distance. Minimizing the loss therefore trains a critic, and the
+    negated loss estimates the distance.
 
-    Both means count alike, however many samples a class has in the batch. A
-    batch of one class tells no distance: its loss and gradient are 0.
+    Both means have the same weight, for any number of samples of a class. If a
+    batch contains only one class, its loss and gradient are 0.
 
-    With `sample_weight` or a mask the means are weighted, so that a sample of
-    weight 0 is left out. Multiplying all weights by a number multiplies the
-    loss by it, as in Keras. A `class_weight` therefore does not shift the
-    balance between the two means. Under `tf.distribute` the means are those of
-    each replica's part of the batch.
+    With `sample_weight` or a mask the means are weighted, so a sample of weight
+    0 is excluded. Multiplying all weights by a number multiplies the loss by
+    it, as in Keras. A `class_weight` therefore does not change the balance
+    between the two means. Under `tf.distribute` each replica computes the means
+    of its own part of the batch.
 
     Args:
-        reduction: String or `None`, as in `keras.losses.Loss`. Under
-            `"sum_over_batch_size"` the loss is as above. Defaults to
-            `"sum_over_batch_size"`.
+        reduction: String or `None`, as in `keras.losses.Loss`. With
+            `"sum_over_batch_size"` the loss is the difference of means.
+            Defaults to `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"kantorovich_rubinstein"`.
         dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
 
@@ -44,8 +44,8 @@ class KantorovichRubinstein(BaseLoss):
 
     Raises:
         ValueError: If the shapes of `y_true` and `y_pred` do not match. If a
-            label is another one, where its value is known; in a compiled step
-            the loss is then NaN.
+            label is invalid and its value is known; in a compiled step the loss
+            is NaN instead.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The terms of losses, sample by sample: hinges and gaps between means."""
+"""Terms of losses for each sample: hinges and gaps between means."""
 
 from keras import ops
 
@@ -38,18 +38,20 @@ def multiclass_hinge(one_hot: Tensor, scores: Tensor, margin: float) -> Tensor:
 def gap_between_means(
     members: Tensor, scores: Tensor, weights: Tensor
 ) -> Tensor:
-    """Returns the share of each sample in the gaps between class means.
+    """Returns the contribution of each sample to the gaps between class means.
 
     The gap of a class is the weighted mean of its score over the samples of the
-    class, minus that over the others. It is 0 if the class has no sample, or
-    all of them: the mean of none is unknown, and 0 in its place would let the
-    sample at hand shift all scores together, which no gap can see.
+    class, minus the weighted mean over the other samples. It is 0 if the class
+    contains none or all of the samples. In that case one mean is undefined.
+    Replacing that mean by 0 would reward shifting all scores together, which a
+    gap must not depend on.
 
-    The shares are scaled so that their weighted mean is the mean gap: however
-    many samples a class has, its mean counts as much.
+    The contributions are scaled so that their weighted mean is the mean gap.
+    All classes have the same weight, for any number of samples.
 
     Args:
-        members: Tensor of shape `(batch, classes)`: 1 in the class, else 0.
+        members: Tensor of shape `(batch, classes)`: 1 if the sample is in the
+            class, otherwise 0.
         scores: Tensor of shape `(batch, classes)`.
         weights: Tensor of shape `(batch, 1)`.
 
@@ -60,7 +62,8 @@ def gap_between_means(
     outside = ops.sum(weights * (1.0 - members), axis=0)
     comparable = ops.logical_and(inside > 0, outside > 0)
     total = ops.where(comparable, inside + outside, 0.0)
-    # Where one is zero, so is `total`: no 0/0, in values or gradients.
+    # If a count is zero, so is `total`: this avoids 0/0 in values and
+    # gradients.
     inside = ops.where(comparable, inside, 1.0)
     outside = ops.where(comparable, outside, 1.0)
     shares = total * (members / inside - (1.0 - members) / outside)

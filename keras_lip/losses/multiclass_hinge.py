@@ -1,4 +1,4 @@
-"""Hinge loss of the margins between a class and each of the others."""
+"""Hinge loss of the margins between a class and all other classes."""
 
 from typing import Any
 
@@ -16,8 +16,9 @@ from keras_lip.validation import check_number
 class MulticlassHinge(BaseLoss):
     """Sum over the other classes of `max(0, margin - (f_t - f_i))`.
 
-    `t` is the class of the sample and `i` runs over the others. The loss is
-    zero once the score of each sample's class exceeds all others by the margin.
+    `t` is the class of the sample and `i` runs over the other classes. The loss
+    is zero if the score of each sample's class exceeds all other scores by the
+    margin.
 
     Args:
         margin: Float, greater than 0. Defaults to `1.0`.
@@ -34,8 +35,8 @@ class MulticlassHinge(BaseLoss):
 
     Raises:
         ValueError: If `margin` is out of range, or if the shapes of `y_true`
-            and `y_pred` do not match. If a label is no class, where its value
-            is known; in a compiled step the loss is then NaN.
+            and `y_pred` do not match. If a label is not a class and its value
+            is known; in a compiled step the loss is NaN instead.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Hinge-regularized Kantorovich-Rubinstein loss of several classes."""
+"""Hinge-regularized Kantorovich-Rubinstein loss for several classes."""
 
 from typing import Any
 
@@ -17,21 +17,21 @@ from keras_lip.validation import check_number
 class MulticlassHKR(BaseLoss):
     """Multiclass hinge loss minus the mean gap of the classes.
 
-    The loss is `alpha * hinge - gap`: `hinge` is that of `MulticlassHinge`, and
-    `gap` the mean over all classes `k` of
+    The loss is `alpha * hinge - gap`. Here `hinge` is the loss
+    `MulticlassHinge`, and `gap` is the mean over all classes `k` of
 
         mean of `f_k` over class `k` - mean of `f_k` over the other samples,
 
-    which bounds the mean Wasserstein-1 distance between one class and the rest
-    from below if each `f_k` is 1-Lipschitz. A class that is absent from the
-    batch, or alone in it, adds 0.
+    which is a lower bound on the mean Wasserstein-1 distance between one class
+    and the rest if each `f_k` is 1-Lipschitz. A class that contains none or all
+    of the samples of a batch adds 0.
 
     With `sample_weight` or a mask the means are weighted, as in
-    `KantorovichRubinstein`. Under `tf.distribute` they are those of each
-    replica's part of the batch.
+    `KantorovichRubinstein`. Under `tf.distribute` each replica computes the
+    means of its own part of the batch.
 
     Args:
-        alpha: Float, at least 0. Factor of the hinge. Defaults to `10.0`.
+        alpha: Non-negative float. Factor of the hinge loss. Defaults to `10.0`.
         margin: Float, greater than 0. Defaults to `1.0`.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
@@ -45,9 +45,9 @@ class MulticlassHKR(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If `alpha` or `margin` is out of range, or if a shape is
-            another one. If a label is no class, where its value is known; in a
-            compiled step the loss is then NaN.
+        ValueError: If `alpha` or `margin` is out of range, or if the shapes of
+            `y_true` and `y_pred` do not match. If a label is not a class and
+            its value is known; in a compiled step the loss is NaN instead.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""HKR loss of a class and the soft maximum of the others."""
+"""HKR loss with a soft maximum over the other classes."""
 
 from typing import Any
 
@@ -14,38 +14,37 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class MulticlassSoftHKR(BaseLoss):
-    """Hinge loss of a soft margin, minus that margin.
+    """Hinge loss of a soft margin, minus the soft margin.
 
     The soft margin of a sample of class `t` is
 
         gap = f_t - log(sum of exp(temperature * f_i) over i != t) / temperature
 
     and its loss is `alpha * max(0, margin - gap) - gap`. The loss of a sample
-    depends on that sample alone: on no other sample of the batch, and on no
-    batch before it. `MulticlassHKR` treats all other classes alike, which weak
-    rivals dominate when there are many of them; here the strongest rivals
-    count.
+    depends only on that sample, not on the rest of the batch or on previous
+    batches. `MulticlassHKR` weights all other classes equally, so many weak
+    rivals dominate its loss. Here the strongest rivals dominate.
 
     The soft maximum is at least the largest other score, and exceeds it by at
     most `log(classes - 1) / temperature`; with two classes it is the other
-    score. So the gap is at most the true margin: once the hinge of a sample is
-    0, no perturbation of l2 norm below `margin / sqrt(2)` changes its class, if
-    `f` is 1-Lipschitz in the l2 norm.
+    score. So the gap is at most the true margin: if the hinge of a sample is 0
+    and `f` is 1-Lipschitz in the l2 norm, no perturbation of l2 norm below
+    `margin / sqrt(2)` changes its class.
 
-    Libraries differ in this loss. The soft HKR of deel-torchlip weighs the
-    other scores by their softmax, whose temperature follows a moving average of
-    the scores. Such a weighted mean may fall when a low score rises, so that
-    training raises scores of wrong classes, and the average makes the loss
-    depend on the batches before. Its other form, a log-sum-exp, is the one
-    here, but takes a temperature of its own from the number of classes, and is
-    NaN for two.
+    Libraries define this loss differently. The soft HKR of deel-torchlip
+    weights the other scores by their softmax, with a temperature that follows a
+    moving average of the scores. Such a weighted mean may decrease when a low
+    score increases, so training may increase scores of wrong classes, and the
+    moving average makes the loss depend on previous batches. Its other form is
+    a log-sum-exp as here, but with a temperature computed from the number of
+    classes, and it is NaN for two classes.
 
     Args:
-        alpha: Float, at least 0. Factor of the hinge. Defaults to `10.0`.
+        alpha: Non-negative float. Factor of the hinge loss. Defaults to `10.0`.
         margin: Float, greater than 0. Defaults to `1.0`.
-        temperature: Float, greater than 0. The higher it is, the closer is the
-            soft maximum to the largest score, and the fewer classes have a
-            gradient. Defaults to `10.0`.
+        temperature: Positive float. With a higher temperature the soft maximum
+            is closer to the largest score, and fewer classes have a gradient.
+            Defaults to `10.0`.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"multiclass_soft_hkr"`.
@@ -59,8 +58,9 @@ class MulticlassSoftHKR(BaseLoss):
 
     Raises:
         ValueError: If `alpha`, `margin` or `temperature` is out of range, or if
-            a shape is wrong. If a label is no class, where its value is known;
-            in a compiled step the loss is then NaN.
+            the shapes of `y_true` and `y_pred` do not match. If a label is not
+            a class and its value is known; in a compiled step the loss is NaN
+            instead.
 
     Example:
 
@@ -116,8 +116,8 @@ def _soft_maximum(
 ) -> Tensor:
     """Returns the soft maximum of each row's scores where `members` is 1.
 
-    The largest score goes in and out unscaled, so that nothing overflows, and
-    no gradient flows through it: it cancels.
+    The largest score is subtracted before and added after the exponential, so
+    that nothing overflows. Its gradient cancels, so it is stopped.
     """
     inside = members > 0
     largest = ops.stop_gradient(
@@ -125,8 +125,8 @@ def _soft_maximum(
             ops.where(inside, scores, float("-inf")), axis=-1, keepdims=True
         )
     )
-    # Before and after the exponential: else the class that is left out, if it
-    # is far above the others, has the gradient 0 * inf.
+    # Mask before and after the exponential: otherwise an excluded class with a
+    # much larger score would have the gradient 0 * inf.
     below = ops.where(inside, scores - largest, 0.0)
     powers = members * ops.exp(temperature * below)
     return largest[..., 0] + ops.log(ops.sum(powers, axis=-1)) / temperature

@@ -1,4 +1,4 @@
-"""Hinge-regularized Kantorovich-Rubinstein loss of several binary labels."""
+"""Hinge-regularized Kantorovich-Rubinstein loss for several binary labels."""
 
 from typing import Any
 
@@ -17,31 +17,31 @@ from keras_lip.validation import check_number
 class MultilabelHKR(BaseLoss):
     """Mean over several binary labels of their `HKR` losses.
 
-    Each column of the labels is a binary problem of its own, and the same
-    column of the scores answers it: a sample may have any number of positive
+    Each column of the labels is a separate binary problem, whose scores are in
+    the same column of `y_pred`. A sample may have any number of positive
     labels. The loss is the mean over the columns `k` of `alpha * hinge - gap`,
     where
 
     - `hinge` is the mean over the samples of `max(0, margin - y_k * f_k)`, with
       `y_k` in {-1, 1};
     - `gap` is the mean of `f_k` over the positive samples of column `k`, minus
-      its mean over the negative ones. If `f_k` is 1-Lipschitz, this is at most
-      the Wasserstein-1 distance between the two. A column whose labels are all
-      equal in the batch has a gap of 0.
+      its mean over the negative samples. If `f_k` is 1-Lipschitz, this is at
+      most the Wasserstein-1 distance between the two. A column whose labels are
+      all equal in the batch has a gap of 0.
 
-    Once the hinge is 0, and `f` is 1-Lipschitz in the l2 norm, every label is
-    proven against perturbations of l2 norm below `margin`.
+    If the hinge is 0 and `f` is 1-Lipschitz in the l2 norm, no perturbation of
+    l2 norm below `margin` changes any label.
 
-    A weight counts for a sample, that is for all of its labels. With
-    `sample_weight` or a mask the means are weighted, as in
-    `KantorovichRubinstein`. Do not pass `class_weight` to `fit`: Keras takes
-    the rows of labels for one-hot rows. Under `tf.distribute` the means are
-    those of each replica's part of the batch.
+    A weight applies to a sample, so to all of its labels. With `sample_weight`
+    or a mask the means are weighted, as in `KantorovichRubinstein`. Do not pass
+    `class_weight` to `fit`: Keras interprets rows of labels as one-hot rows.
+    Under `tf.distribute` each replica computes the means of its own part of the
+    batch.
 
     Args:
-        alpha: Float, at least 0. Factor of the hinge. Defaults to `10.0`.
-        margin: Float, greater than 0. Score that the hinge asks for at each
-            label. Defaults to `1.0`.
+        alpha: Non-negative float. Factor of the hinge loss. Defaults to `10.0`.
+        margin: Float, greater than 0. Score that each label should reach.
+            Defaults to `1.0`.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"multilabel_hkr"`.
@@ -53,10 +53,11 @@ class MultilabelHKR(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If `alpha` or `margin` is out of range, or if a shape is
-            wrong. If a label is none of the two, where its value is known; in a
-            compiled step the loss is then NaN. A batch that holds both 0 and -1
-            is refused: one of them does not mean the negative label.
+        ValueError: If `alpha` or `margin` is out of range, or if the shapes of
+            `y_true` and `y_pred` do not match. If a label is invalid and its
+            value is known; in a compiled step the loss is NaN instead. If a
+            batch contains both 0 and -1, because only one of them can mean the
+            negative label.
 
     Example:
 

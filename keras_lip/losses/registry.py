@@ -1,4 +1,4 @@
-"""Losses by name, and to and from configs."""
+"""Serialization of losses."""
 
 from typing import Any
 
@@ -62,10 +62,11 @@ def serialize(loss: keras.losses.Loss) -> Config:
 
 
 def get(identifier: str | Config | keras.losses.Loss) -> keras.losses.Loss:
-    """Retrieves a loss by name, by config or as it is.
+    """Returns a loss by its name or config.
 
-    `compile` of the models of `keras_lip.models` takes the names as well. Other
-    models know Keras's own names only: pass them the result.
+    `compile` of the models of `keras_lip.models` accepts these names. The
+    `compile` of other models accepts only Keras's names: pass it the result of
+    this function.
 
     Args:
         identifier: A name such as `"multiclass_hkr"`, the output of
@@ -75,8 +76,8 @@ def get(identifier: str | Config | keras.losses.Loss) -> keras.losses.Loss:
         A `keras.losses.Loss`.
 
     Raises:
-        ValueError: If the name is unknown, listing the known ones.
-        TypeError: If it is no loss at all.
+        ValueError: If the name is unknown. The message lists the known names.
+        TypeError: If `identifier` is not a loss.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The weights and the mask of a batch, as one weight for each sample."""
+"""Combines weights and mask of a batch to one weight for each sample."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from keras_lip.types import Tensor
 def copy_sample_weight(sample_weight: Any, y_pred: Tensor) -> Tensor:
     """Checks weights, and copies them to a tensor of shape `(batch,)`.
 
-    Keras multiplies weights by masks in place on PyTorch, and divides a mean by
-    the sum of the weights, which of a single number is that number.
+    On PyTorch, Keras multiplies weights by masks in place. It also divides a
+    mean by the sum of the weights, which would be wrong for a single number.
 
     Args:
         sample_weight: A number, or weights of shape `(batch,)` or `(batch, 1)`.
         y_pred: Tensor of shape `(batch,)` or `(batch, classes)`.
 
     Raises:
-        ValueError: If the weights have another shape.
+        ValueError: If the weights have the wrong shape.
     """
     sample_weight = ops.convert_to_tensor(sample_weight)
     shape, batch = tuple(sample_weight.shape), y_pred.shape[0]
@@ -40,10 +40,10 @@ def copy_sample_weight(sample_weight: Any, y_pred: Tensor) -> Tensor:
 def read_sample_weights(
     sample_weight: Tensor | None, y_pred: Tensor, dtype: str
 ) -> Tensor:
-    """Returns the weights of samples, zero where a mask leaves them out.
+    """Returns the weights of samples, zero where a mask excludes them.
 
     Args:
-        sample_weight: What `copy_sample_weight` returned, or `None`.
+        sample_weight: The result of `copy_sample_weight`, or `None`.
         y_pred: Tensor of shape `(batch,)` or `(batch, classes)`. Keras attaches
             masks to it.
         dtype: String. Dtype of the result.
@@ -56,7 +56,7 @@ def read_sample_weights(
 
 
 class _SampleWeights(keras.losses.Loss):
-    """Loss of one for each sample: weighted by Keras, it is the weights."""
+    """Loss of one for each sample. Weighted by Keras, it is the weights."""
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return _ones(y_pred)

@@ -1,4 +1,4 @@
-"""Binary crossentropy of logits at a temperature."""
+"""Binary crossentropy of logits with a temperature."""
 
 from typing import Any
 
@@ -17,8 +17,9 @@ class TemperatureBinaryCrossentropy(BaseLoss):
     """Binary crossentropy `-log(sigmoid(y * temperature * f))`.
 
     `y` is -1 or 1. A 1-Lipschitz network cannot scale its own logits, so the
-    temperature does: a low one favours large margins and needs fewer samples to
-    generalize, a high one favours accuracy. The loss is not divided by it.
+    temperature scales them. A low temperature favours large margins and needs
+    fewer samples to generalize, a high one favours accuracy. The loss is not
+    divided by the temperature.
 
     Args:
         temperature: Float, greater than 0. Factor of the logits. Defaults to
@@ -36,9 +37,9 @@ class TemperatureBinaryCrossentropy(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If `temperature` is out of range, or if a shape is another
-            one. If a label is another one, where its value is known; in a
-            compiled step the loss is then NaN.
+        ValueError: If `temperature` is out of range, or if the shapes of
+            `y_true` and `y_pred` do not match. If a label is invalid and its
+            value is known; in a compiled step the loss is NaN instead.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Crossentropy of logits at a temperature, for rows of probabilities."""
+"""Crossentropy of logits with a temperature, for rows of probabilities."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ from keras_lip.validation import check_number
 class TemperatureCategoricalCrossentropy(BaseLoss):
     """Crossentropy of the labels and `softmax(temperature * f)`.
 
-    A 1-Lipschitz network cannot scale its own logits, so the temperature does:
-    a low one favours large margins and needs fewer samples to generalize, a
-    high one favours accuracy. The loss is not divided by it.
+    A 1-Lipschitz network cannot scale its own logits, so the temperature scales
+    them. A low temperature favours large margins and needs fewer samples to
+    generalize, a high one favours accuracy. The loss is not divided by the
+    temperature.
 
     Args:
         temperature: Float, greater than 0. Factor of the logits. Defaults to
@@ -36,9 +37,10 @@ class TemperatureCategoricalCrossentropy(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If `temperature` is out of range, or if a shape is another
-            one. If a row of labels is negative somewhere or does not sum to 1,
-            where its values are known; in a compiled step the loss is then NaN.
+        ValueError: If `temperature` is out of range, or if the shapes of
+            `y_true` and `y_pred` do not match. If a row of labels has negative
+            entries or does not sum to 1 and its values are known; in a compiled
+            step the loss is NaN instead.
 
     Example:
 

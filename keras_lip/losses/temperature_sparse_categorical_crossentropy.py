@@ -1,4 +1,4 @@
-"""Crossentropy of logits at a temperature, for class indices."""
+"""Crossentropy of logits with a temperature, for class indices."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ from keras_lip.validation import check_number
 class TemperatureSparseCategoricalCrossentropy(BaseLoss):
     """Crossentropy of class indices and `softmax(temperature * f)`.
 
-    A 1-Lipschitz network cannot scale its own logits, so the temperature does:
-    a low one favours large margins and needs fewer samples to generalize, a
-    high one favours accuracy. The loss is not divided by it.
+    A 1-Lipschitz network cannot scale its own logits, so the temperature scales
+    them. A low temperature favours large margins and needs fewer samples to
+    generalize, a high one favours accuracy. The loss is not divided by the
+    temperature.
 
     Args:
         temperature: Float, greater than 0. Factor of the logits. Defaults to
@@ -35,9 +36,9 @@ class TemperatureSparseCategoricalCrossentropy(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If `temperature` is out of range, or if a shape is another
-            one. If a label is no class, where its value is known; in a compiled
-            step the loss is then NaN.
+        ValueError: If `temperature` is out of range, or if the shapes of
+            `y_true` and `y_pred` do not match. If a label is not a class and
+            its value is known; in a compiled step the loss is NaN instead.
 
     Example:
 

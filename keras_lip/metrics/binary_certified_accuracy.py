@@ -13,24 +13,25 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class BinaryCertifiedAccuracy(CertifiedMetric):
-    """Share of samples of two classes proven correct within a radius.
+    """Fraction of samples of two classes proven correct within a radius.
 
     A sample counts if the model's single output has the sign of its class and
-    exceeds `epsilon` times the model's Lipschitz bound.
+    its absolute value exceeds `epsilon` times the model's Lipschitz bound.
 
-    In the `compile` of a `LipschitzModel` the bound is that of the model,
-    measured at the start of every evaluation; see `CertifiedMetric`.
+    If a `LipschitzModel` is compiled with the metric, its proven bound is used,
+    which is computed at the start of every evaluation; see `CertifiedMetric`.
 
     Args:
-        epsilon: Float, at least zero. Norm of the perturbations. Defaults to
-            `36 / 255`, at which images with values in [0, 1] are compared.
-        lipschitz_bound: Float or `None`. Proven bound of a model that is not a
-            `LipschitzModel`. Defaults to `None`.
+        epsilon: Non-negative float. Norm of the perturbations. Defaults to `36
+            / 255`, the usual value for images in [0, 1].
+        lipschitz_bound: Float or `None`. Proven bound of the model, if it is
+            not a `LipschitzModel`. Defaults to `None`.
         name: String. Name of the metric. Defaults to
             `"binary_certified_accuracy"`.
         dtype: Dtype of the result. Defaults to `None`.
-        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
-            model, as in `keras_lip.certificates.certify`, or to l2.
+        norm: `"l2"` or `"linf"`. Norm of the perturbations. Defaults to `None`,
+            for the model's norm as in `keras_lip.certificates.certify`, or l2
+            if the metric is not bound to a model.
 
     Raises:
         ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite,

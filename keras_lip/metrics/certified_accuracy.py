@@ -14,31 +14,33 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class CertifiedAccuracy(CertifiedMetric):
-    """Share of samples proven correct within a radius.
+    """Fraction of samples proven correct within a radius.
 
-    A sample counts if the logit of its class exceeds every other one by more
-    than `epsilon` times the Lipschitz constant of that margin: then no
-    perturbation of norm `epsilon` or less changes the prediction.
+    A sample counts if the logit of its class exceeds every other logit by more
+    than `epsilon` times the Lipschitz constant of this margin. Then no
+    perturbation of norm at most `epsilon` changes the prediction.
 
-    In the `compile` of a `LipschitzModel` the constants are those of the model,
-    measured at the start of every evaluation; see `CertifiedMetric`.
+    If a `LipschitzModel` is compiled with the metric, its proven constants are
+    used, which are computed at the start of every evaluation; see
+    `CertifiedMetric`.
 
     Args:
-        epsilon: Float, at least zero. Norm of the perturbations. Defaults to
-            `36 / 255`, at which images with values in [0, 1] are compared.
+        epsilon: Non-negative float. Norm of the perturbations. Defaults to `36
+            / 255`, the usual value for images in [0, 1].
         lipschitz_bound: Float or `None`. Proven bound of a model that is not a
-            `LipschitzModel`; margins are then compared with `sqrt(2) *
-            lipschitz_bound * epsilon`, in l-infinity with twice the bound.
-            Defaults to `None`.
+            `LipschitzModel`; Margins are then compared with `sqrt(2) *
+            lipschitz_bound * epsilon`, or with `2 * lipschitz_bound * epsilon`
+            in l-infinity. Defaults to `None`.
         name: String. Name of the metric. Defaults to `"certified_accuracy"`.
         dtype: Dtype of the result. Defaults to `None`.
-        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
-            model, as in `keras_lip.certificates.certify`, or to l2.
+        norm: `"l2"` or `"linf"`. Norm of the perturbations. Defaults to `None`,
+            for the model's norm as in `keras_lip.certificates.certify`, or l2
+            if the metric is not bound to a model.
 
     Raises:
         ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite,
-            or if labels have neither the shape `(batch_size,)` nor that of the
-            logits.
+            or if the labels have neither shape `(batch_size,)` nor the shape of
+            the logits.
 
     Example:
 
@@ -79,7 +81,7 @@ class CertifiedAccuracy(CertifiedMetric):
         own = ops.sum(one_hot * y_pred, axis=-1, keepdims=True)
         needed = self.epsilon * ops.matmul(one_hot, pair_bounds)
         beaten = ops.logical_or(own - y_pred > needed, one_hot > 0)
-        # A label that is no class has an empty row, and is never correct.
+        # An invalid label has a zero row and is never correct.
         known = ops.any(one_hot > 0, axis=-1)
         return ops.logical_and(ops.all(beaten, axis=-1), known)
 

@@ -1,4 +1,4 @@
-"""What metrics that certify share: the constants of a model's margins."""
+"""The base class of certified metrics."""
 
 import abc
 import math
@@ -21,33 +21,35 @@ from keras_lip.validation import check_number
 
 
 class CertifiedMetric(keras.metrics.Metric, abc.ABC):
-    """Averages a value, over samples, that depends on proven constants.
+    """Averages a value that depends on proven constants over samples.
 
-    A metric in the `compile` of a `LipschitzModel` or `LipschitzSequential` is
-    bound to that model. At the start of every evaluation, after all callbacks,
-    and of training, the model is frozen and its constants are proven; during
-    training those of a `UnitNormDense` or `Dense` last layer follow its kernel,
-    and all of them the estimates of a loss such as `keras_lip.losses.EMMA`.
-    An evaluation runs a few inputs besides those that it is given, whose
-    answers are held against the frozen program, and is refused if they differ,
-    or if weights change before it ends. The value after an evaluation is that
-    of `keras_lip.certificates.certify`, but for logits in the model's own
-    precision; the value of a training epoch shows progress and proves nothing.
+    If a `LipschitzModel` or `LipschitzSequential` is compiled with a certified
+    metric, the metric is bound to that model. The model is frozen and its
+    constants are proven at the start of training and at the start of every
+    evaluation, after all callbacks. During training, the constants of a
+    `UnitNormDense` or `Dense` last layer follow its kernel, or all constants
+    follow the estimates of a loss such as `keras_lip.losses.EMMA`. An
+    evaluation also runs a few extra inputs and compares their outputs with the
+    frozen program. It raises an error if they differ, or if weights change
+    before it ends. The value of an evaluation agrees with
+    `keras_lip.certificates.certify`, except that the logits have the model's
+    precision. The value of a training epoch shows progress, but proves nothing.
 
-    Elsewhere the constant is given as `lipschitz_bound`.
+    For other models, pass the constant as `lipschitz_bound`.
 
     Subclasses implement `measure`.
 
     Args:
-        lipschitz_bound: Float or `None`. Proven bound of a model that the
-            metric is not bound to.
+        lipschitz_bound: Float or `None`. Proven bound of the model, if the
+            metric is not bound to it.
         name: String. Name of the metric.
         dtype: Dtype of the result.
-        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
-            model, as in `keras_lip.certificates.certify`, or to l2.
+        norm: `"l2"` or `"linf"`. Norm of the perturbations. Defaults to `None`,
+            for the model's norm as in `keras_lip.certificates.certify`, or l2
+            if the metric is not bound to a model.
     """
 
-    # What Keras's callbacks read, as that of its own metrics: more is better.
+    # Keras's callbacks read this attribute: larger values are better.
     _direction = "up"
 
     def __init__(
@@ -88,12 +90,12 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         """
 
     def bind(self, model: keras.Model) -> None:
-        """Takes the constants from a model from now on."""
+        """Binds the metric to a model, which provides its constants."""
         if self.lipschitz_bound is None:
             self._model = weakref.ref(model)
 
     def take_constants(self, bounds: PairBounds, head: Any) -> None:
-        """Takes the constants of a model, as they are proven now.
+        """Sets the proven constants of a model.
 
         Args:
             bounds: The `PairBounds` of the model.
@@ -104,12 +106,13 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         self._constants(len(rounded)).assign(rounded)
 
     def follow_head(self, estimate: Tensor | None = None) -> None:
-        """Estimates, in a training step, the constants of a moving head.
+        """Estimates the changing constants in a training step.
 
         Args:
-            estimate: Tensor of shape `(classes, classes)`, or `None`. What a
-                loss takes for all constants in the l2 norm, those of a moving
-                trunk included. Defaults to `None`.
+            estimate: Tensor of shape `(classes, classes)`, or `None`. The
+                constants in the l2 norm that a loss estimates, which include
+                those of a changing trunk. Defaults to `None`, for the constants
+                of the last layer alone.
         """
         if self._bounds is None:
             return
@@ -131,8 +134,8 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
 
         Args:
             y_true: Labels.
-            y_pred: Logits of shape `(batch_size, classes)`. What a Keras mask
-                leaves out does not count.
+            y_pred: Logits of shape `(batch_size, classes)`. Samples that a
+                Keras mask excludes do not count.
             sample_weight: Weights of shape `()`, `(batch_size,)` or
                 `(batch_size, 1)`.
 
@@ -168,7 +171,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         return ops.divide_no_nan(self.total, self.count)
 
     def reset_state(self) -> None:
-        # The constants stay: only `take_constants` changes them.
+        # The constants are kept. Only `take_constants` changes them.
         self.total.assign(0.0)
         self.count.assign(0.0)
 
@@ -185,17 +188,18 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             return _float32_up([[joint * self.lipschitz_bound]])
         if self._model is None:
             raise ValueError(
-                f"Metric '{self.name}' knows no Lipschitz bound. Compile it "
-                "with a `LipschitzModel` or `LipschitzSequential`, or pass "
+                f"Metric '{self.name}' has no Lipschitz bound. Compile a "
+                "`LipschitzModel` or `LipschitzSequential`, or pass "
                 "`lipschitz_bound`."
             )
         if self._pair_bounds is None:
-            # Infinite until they are measured: nothing is certified by then.
+            # The constants are infinite until they are proven, so that nothing
+            # is certified.
             self._pair_bounds = self.add_variable(
                 (classes, classes),
                 keras.initializers.Constant(math.inf),
                 dtype="float32",
-                # They are the same on every replica: not to be added up.
+                # They are equal on all replicas and must not be summed.
                 aggregation="only_first_replica",
                 name="pair_bounds",
             )

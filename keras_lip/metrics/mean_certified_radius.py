@@ -14,31 +14,32 @@ from keras_lip.types import Tensor
 class MeanCertifiedRadius(CertifiedMetric):
     """Mean of the radii within which samples are proven correct.
 
-    A sample that is classified correctly counts with its certified radius, any
-    other with zero. The mean is the area under the curve of the certified
-    accuracy over all radii.
+    A correctly classified sample contributes its certified radius, and a
+    misclassified sample contributes zero. The mean equals the area under the
+    curve of certified accuracy over all radii.
 
-    In the `compile` of a `LipschitzModel` the constants are those of the model,
-    measured at the start of every evaluation; see `CertifiedMetric`. The
-    radius is that of `keras_lip.certificates.certify`, but that 1e30 takes the
-    place of a larger one.
+    If a `LipschitzModel` is compiled with the metric, its proven constants are
+    used, which are computed at the start of every evaluation; see
+    `CertifiedMetric`. The radius is the radius of
+    `keras_lip.certificates.certify`, but at most 1e30.
 
     Args:
-        lipschitz_bound: Float or `None`. Proven bound of a model that is not a
-            `LipschitzModel`. The radius is then `|f| / lipschitz_bound` for a
-            single output, and the smallest margin over `sqrt(2) *
-            lipschitz_bound` for several. Defaults to `None`.
+        lipschitz_bound: Float or `None`. Proven bound of the model, if it is
+            not a `LipschitzModel`. The radius is then `|f| / lipschitz_bound`
+            for a single output, and the smallest margin divided by `sqrt(2) *
+            lipschitz_bound` for several outputs. Defaults to `None`.
         name: String. Name of the metric. Defaults to
             `"mean_certified_radius"`.
         dtype: Dtype of the result. Defaults to `None`.
-        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to that of the
-            model, as in `keras_lip.certificates.certify`, or to l2.
+        norm: `"l2"` or `"linf"`. Norm of the perturbations. Defaults to `None`,
+            for the model's norm as in `keras_lip.certificates.certify`, or l2
+            if the metric is not bound to a model.
 
     Raises:
         ValueError: If `lipschitz_bound` is negative or not finite, or if logits
-            or labels have another shape. Labels are class indices or one-hot,
-            for a single output 0 and 1, or -1 and 1; one that is no class
-            counts as classified wrongly.
+            or labels have the wrong shape. Labels are class indices or one-hot;
+            for a single output they are 0 and 1, or -1 and 1. A sample with an
+            invalid label counts as misclassified.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Metrics by name: to and from configs, and as objectives of keras-tuner."""
+"""Serialization of metrics, and their use as objectives of keras-tuner."""
 
 import importlib.util
 from typing import Any
@@ -36,10 +36,10 @@ def serialize(metric: keras.metrics.Metric) -> Config:
 def get(
     identifier: str | Config | keras.metrics.Metric,
 ) -> keras.metrics.Metric:
-    """Retrieves a metric by name, by config or as it is.
+    """Returns a metric by its name or config.
 
-    The `compile` of a `LipschitzModel` knows these names. That of another
-    `keras.Model` knows Keras's own names only: pass it the result.
+    `LipschitzModel.compile` accepts these names. The `compile` of other models
+    accepts only Keras's names: pass it the result of this function.
 
     Args:
         identifier: A name such as `"certified_accuracy"`, the output of
@@ -50,8 +50,8 @@ def get(
         A `keras.metrics.Metric`.
 
     Raises:
-        ValueError: If the name is unknown, listing the known ones.
-        TypeError: If it is no metric at all.
+        ValueError: If the name is unknown. The message lists the known names.
+        TypeError: If `identifier` is not a metric.
 
     Example:
 
@@ -73,12 +73,12 @@ def get(
 
 
 def register_tuner_objectives() -> None:
-    """Tells keras-tuner, where it is installed, that more is better.
+    """Registers the metrics' direction "max" with keras-tuner, if installed.
 
     keras-tuner infers the direction of `objective="val_certified_accuracy"`
-    from a list of names, which is all that it offers for metrics that Keras
-    does not bring. Without that list, or without a name on it,
-    `keras_tuner.Objective("val_certified_accuracy", "max")` does the same.
+    from a list of names. It has no other way to register a metric that is not
+    from Keras. `keras_tuner.Objective("val_certified_accuracy", "max")` works
+    without the list.
     """
     if importlib.util.find_spec("keras_tuner") is None:
         return
@@ -87,6 +87,6 @@ def register_tuner_objectives() -> None:
 
         known = metrics_tracking._MAX_METRIC_FNS
     except (ImportError, AttributeError):
-        # Another release of keras-tuner, which asks for a direction.
+        # Other releases of keras-tuner require an explicit direction.
         return
     metrics_tracking._MAX_METRIC_FNS = tuple(dict.fromkeys((*known, *BY_NAME)))

@@ -1,24 +1,24 @@
-"""The certified radius of each sample, negative where the answer is wrong."""
+"""The certified radius of each sample, negative if it is misclassified."""
 
 from keras import ops
 
 from keras_lip.labels import to_class_rows
 from keras_lip.types import Tensor
 
-# What an infinite radius counts as. Sums of a hundred million samples stay
-# finite, so that no mean is `inf` or `inf - inf`.
+# Replaces infinite radii. Sums over a hundred million samples stay finite, so
+# that no mean is `inf` or NaN.
 LARGEST_RADIUS = 1e30
 
 _LARGEST_FLOAT = 3.4028234e38
 
 
 def signed_radii(y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor) -> Tensor:
-    """Returns the radius within which each prediction is constant, signed.
+    """Returns the signed radius within which each prediction is constant.
 
-    With `y` the predicted class, the radius is the least
-    `(f_y - f_j) / bound_yj` over all other classes `j`, or `|f| / L` for a
-    single output. It is zero where logits tie or are not finite, and
-    `LARGEST_RADIUS` where it would be larger: where all bounds are zero.
+    Let `y` be the predicted class. The radius is the minimum of `(f_y - f_j) /
+    bound_yj` over all other classes `j`, or `|f| / L` for a single output. It
+    is zero where logits tie or are not finite, and at most `LARGEST_RADIUS`,
+    for instance if all bounds are zero.
 
     Args:
         y_true: Tensor of labels.
@@ -26,15 +26,15 @@ def signed_radii(y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor) -> Tensor:
         pair_bounds: Tensor that broadcasts to `(classes, classes)`.
 
     Returns:
-        Tensor of shape `(batch_size,)`: the radius if the prediction is that of
-        the label, else minus the radius.
+        Tensor of shape `(batch_size,)`: the radius if the prediction is
+        correct, otherwise minus the radius.
 
     Raises:
-        ValueError: If labels or logits have another shape.
+        ValueError: If labels or logits have the wrong shape.
     """
     labels = to_class_rows(y_true, y_pred.shape[-1])
     if y_pred.shape[-1] == 1:
-        # Two classes whose margin is the one output.
+        # Two classes whose margin is the single output.
         y_pred = ops.concatenate([-0.5 * y_pred, 0.5 * y_pred], axis=-1)
     classes = y_pred.shape[-1]
     prediction = ops.argmax(y_pred, axis=-1)
@@ -51,9 +51,9 @@ def signed_radii(y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor) -> Tensor:
 
 
 def _pick(values: Tensor, indices: Tensor) -> Tensor:
-    """Returns one value of each row: its extreme, also where no row is.
+    """Returns one value of each row, also for an empty batch.
 
-    Keras has no extremes of empty batches.
+    Keras's `max` and `min` fail for empty batches.
     """
     indices = ops.expand_dims(indices, axis=-1)
     return ops.take_along_axis(values, indices, axis=-1)
@@ -61,11 +61,10 @@ def _pick(values: Tensor, indices: Tensor) -> Tensor:
 
 def _divide(margins: Tensor, bounds: Tensor) -> Tensor:
     constant = ops.equal(bounds, 0)
-    # Finite logits may be further apart than the largest number.
+    # The difference of finite logits may overflow.
     margins = ops.minimum(margins, _LARGEST_FLOAT)
     radii = margins / ops.where(constant, 1.0, bounds)
     radii = ops.where(constant, LARGEST_RADIUS, radii)
-    # A class that ties is at no distance, whatever its bound, and what is no
-    # number certifies nothing.
+    # The radius is zero for a tie, even if its bound is zero, and for NaN.
     positive = ops.logical_and(margins > 0, radii > 0)
     return ops.where(positive, ops.minimum(radii, LARGEST_RADIUS), 0.0)

@@ -1,4 +1,4 @@
-"""Models that can be certified, and conversions: stock, fixed, exported."""
+"""Models that can be certified, and conversions from and to stock Keras."""
 
 from keras_lip.models.clone_model import clone_model
 from keras_lip.models.export import export

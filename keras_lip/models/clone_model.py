@@ -1,4 +1,4 @@
-"""Copies of models, with weights of their own."""
+"""Copies of models, with new weights."""
 
 from typing import TypeVar
 
@@ -12,8 +12,8 @@ _Model = TypeVar("_Model", bound=keras.Model)
 def clone_model(model: _Model) -> _Model:
     """Makes an untrained copy of a model, of the same class.
 
-    `keras.models.clone_model` does the same but for subclasses of
-    `keras.Sequential`, of which it makes a plain `keras.Sequential`.
+    `keras.models.clone_model` does the same, except that it turns a subclass of
+    `keras.Sequential` into a plain `keras.Sequential`.
 
     Args:
         model: A functional or sequential model, or a subclassed one with a

@@ -11,15 +11,15 @@ from keras_lip.losses.registry import BY_NAME as LOSSES
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.metrics.registry import BY_NAME as METRICS
 
-# Names that Keras reads by the shape of the labels.
+# Keras interprets these names according to the shape of the labels.
 _OF_KERAS = ("accuracy", "acc", "crossentropy", "ce")
 
 
 def read_losses(loss: Any) -> Any:
-    """Returns the argument `loss` of `compile`, with our names looked up.
+    """Replaces this library's names in the argument `loss` of `compile`.
 
     Raises:
-        ValueError: If a name is unknown, to Keras as well.
+        ValueError: If a name is unknown to this library and to Keras.
     """
     return keras.tree.map_structure(
         lambda each: _look_up("loss", each, LOSSES, keras.losses), loss
@@ -27,15 +27,15 @@ def read_losses(loss: Any) -> Any:
 
 
 def read_metrics(given: Any) -> Any:
-    """Returns the argument `metrics` of `compile`, with our names looked up.
+    """Replaces this library's names in the argument `metrics` of `compile`.
 
-    Metrics that would report under one name get their epsilon, and where that
-    does not tell them apart their norm, added to it: Keras keeps one value for
-    each name.
+    Keras keeps one value for each name. Metrics with the same name therefore
+    get their epsilon added to it, and also their norm if the names are still
+    equal.
 
     Raises:
-        ValueError: If two certified metrics of one output still have one name,
-            or if a name is unknown, to Keras as well.
+        ValueError: If two certified metrics of one output still have the same
+            name, or a name is unknown to this library and to Keras.
     """
     found = keras.tree.map_structure(
         lambda each: _look_up("metric", each, METRICS, keras.metrics), given
@@ -47,14 +47,14 @@ def read_metrics(given: Any) -> Any:
         for name, count in names.items():
             if count > 1:
                 raise ValueError(
-                    f"{count} metrics of a model are named {name!r}, of which "
-                    "Keras reports the last. Pass each a `name`."
+                    f"{count} metrics of a model are named {name!r}, and Keras "
+                    "reports only the last one. Pass each a different `name`."
                 )
     return found
 
 
 def _look_up(kind: str, given: Any, own: dict[str, Any], stock: Any) -> Any:
-    """Returns a loss or metric of ours by its name, anything else as it is."""
+    """Returns this library's loss or metric of that name, or `given` itself."""
     if not isinstance(given, str):
         return given
     if given in own:
@@ -66,29 +66,29 @@ def _look_up(kind: str, given: Any, own: dict[str, Any], stock: Any) -> Any:
     if not known:
         raise ValueError(
             f"Unknown {kind}: {given!r}. The names of `keras_lip` are: "
-            f"{', '.join(map(repr, sorted(own)))}; those of Keras are known as "
-            "well."
+            f"{', '.join(map(repr, sorted(own)))}. The names of Keras are also "
+            "accepted."
         )
     return given
 
 
 def pair_with_outputs(model: keras.Model, given: Any) -> dict[int, list[Any]]:
-    """Returns what `compile` was given for each output of a model.
+    """Splits an argument of `compile` by the outputs of a model.
 
     Args:
         model: The model.
-        given: Its argument `loss` or `metrics`, or its labels: for all outputs,
+        given: The argument `loss` or `metrics`, or the labels: for all outputs,
             by position, or by name.
 
     Returns:
-        Dict of the number of an output, counted as `keras.tree.flatten` counts,
-        to a list.
+        Dict from the index of an output, in the order of `keras.tree.flatten`,
+        to the list of its losses, metrics or labels.
     """
     names = _name_outputs(model)
     if len(names) == 1:
         return {0: keras.tree.flatten(given)}
     if isinstance(given, dict):
-        # Keras refuses other names when it builds them.
+        # Keras rejects other names when it builds the losses and metrics.
         parts = [(names.index(n), given[n]) for n in given if n in names]
     elif isinstance(given, list | tuple) and len(given) == len(names):
         parts = list(enumerate(given))

@@ -1,4 +1,4 @@
-"""What certified metrics report is of the weights that were proven."""
+"""Checks that certified metrics evaluate the weights that were proven."""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,27 +25,28 @@ from keras_lip.program.enclosure import Machine
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 
-# How many inputs are run besides those of an evaluation.
+# Number of probe inputs that are run in addition to the evaluation's inputs.
 _PROBES = 2
 
-# What stands for sides that are not known when the model is built: the first
-# that its layers can divide.
+# Sides of probes where the built model leaves them unknown. The first one that
+# the strides of the model divide is used.
 _SIDES = (32, 36, 60, 210)
 
-# The unit roundoffs of what an evaluation may compute in.
+# Unit roundoffs of the 16-bit dtypes that an evaluation may use.
 _UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 
-# A compiled step may compute its kernels in another order than they are read.
+# Allowance for compiled steps, which may sum their kernels in another order.
 _ROOM = 8.0
 
 
 class EvaluationWatch:
-    """Proves the constants of an evaluation, and that they are of its model.
+    """Proves constants for an evaluation, and checks that its model has them.
 
     Args:
         model: The model.
         metrics: The certified metrics of one of its outputs.
-        output: Integer. Which output, counted as `keras.tree.flatten` counts.
+        output: Integer. Index of the output, in the order of
+            `keras.tree.flatten`. Defaults to `0`.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class EvaluationWatch:
         self._model = model
         self._metrics = tuple(metrics)
         self._output = output
-        # What computes the output, which is the model where there is one.
+        # The model that computes this output alone.
         self._proven = model
         if isinstance(model, keras.Function) and len(model.outputs) > 1:
             self._proven = keras.Model(model.inputs, model.outputs[output])
@@ -69,15 +70,15 @@ class EvaluationWatch:
         self._taken: list[tuple[CertifiedMetric, PairBounds, Any]] = []
 
     def begin(self) -> None:
-        """Freezes the model as it stands, and hands out its constants."""
+        """Freezes the current model and passes its constants to the metrics."""
         if not self._model.built:
             return
         version = find_version(self._model)
         if version != self._version:
             self._prove()
             self._version = version
-        # Training estimates constants of its own, and another model that a
-        # metric is compiled with hands out its own.
+        # The metrics may hold other constants: training estimates some, and
+        # another model that uses the same metric sets its own.
         for metric, bounds, head in self._taken:
             metric.take_constants(bounds, head)
         if self._is_due is not None:
@@ -102,7 +103,7 @@ class EvaluationWatch:
     def _set_probes(self, program: Program) -> None:
         if self._probes is None:
             self._probes = _draw_probes(program)
-            # A metric's variables are those that an evaluation may change.
+            # An evaluation may only change variables of metrics.
             metric, outputs = self._metrics[0], program.output_shape or ()
             self._answers = metric.add_variable(
                 (_PROBES, *outputs),
@@ -115,23 +116,23 @@ class EvaluationWatch:
                 (), "zeros", aggregation="mean", name="probes_are_due"
             )
             if self._model.test_function is not None:
-                # It may have been traced without probes.
+                # The function may have been traced without probes.
                 self._model.make_test_function(force=True)
         machine = Machine(_arithmetic(program), sharp=False)
         (self._expected,) = program.enclose(self._probes, machine)
 
     def follow_heads(self, estimates: dict[int, Any]) -> None:
-        """Estimates, in a training step, the constants of a moving head.
+        """Estimates the changing constants in a training step.
 
         Args:
-            estimates: Dict of the number of an output to the constants that a
-                loss takes for its margins.
+            estimates: Dict from the number of an output to the constants that a
+                loss estimates for its margins.
         """
         for metric in self._metrics:
             metric.follow_head(estimates.get(self._output))
 
     def run_probes(self) -> None:
-        """Runs the probes in a step of an evaluation, if they are due."""
+        """Runs the probes in the first step of an evaluation."""
         if self._probes is None:
             return
 
@@ -152,11 +153,11 @@ class EvaluationWatch:
         self._is_due.assign(ops.convert_to_tensor(self._is_due) * 0.0)
 
     def end(self) -> None:
-        """Refuses what was evaluated if it was not what was proven.
+        """Raises an error if the evaluated model is not the proven one.
 
         Raises:
-            ValueError: If weights have changed, or the model answered
-                otherwise than its frozen program.
+            ValueError: If weights have changed, or the model's outputs differ
+                from those of its frozen program.
         """
         if self._expected is None:
             return
@@ -165,9 +166,10 @@ class EvaluationWatch:
             if any(float(read_weight(m.count)) != 0 for m in self._metrics):
                 raise ValueError(
                     f"Model '{self._model.name}' was evaluated by a step that "
-                    "does not call its `compute_loss`, so that it was not held "
-                    "against what was proven. Call `super().compute_loss`, or "
-                    "use `keras_lip.certificates.certify`."
+                    "does not call its `compute_loss`, so it could not be "
+                    "compared with the proven model. Call "
+                    "`super().compute_loss`, or use "
+                    "`keras_lip.certificates.certify`."
                 )
             # No batch was evaluated.
             return
@@ -176,28 +178,28 @@ class EvaluationWatch:
         if np.any(off > _ROOM * allowed):
             index = int(np.argmax(off > _ROOM * allowed))
             raise ValueError(
-                f"Model '{self._model.name}' was evaluated as another function "
-                "than what was read from its layers: at a probe it is off by "
-                f"{off[index]:.3g}, where roundings explain "
+                f"Model '{self._model.name}' computes another function than "
+                "the one read from its layers: at a probe its outputs are off "
+                f"by {off[index]:.3g}, but rounding explains only "
                 f"{_ROOM * allowed[index]:.3g}. A compiled function may be "
-                "stale (compile the model again after a layer was changed), a "
-                "method replaced, or a scope of reduced precision open. "
-                "Certified metrics report nothing."
+                "stale (compile the model again after you change a layer), a "
+                "method may have been replaced, or a scope of reduced "
+                "precision may be active. Certified metrics report nothing."
             )
 
     def check_version(self) -> None:
-        """Refuses to go on if weights have changed since `begin`."""
+        """Raises an error if weights have changed since `begin`."""
         if find_version(self._model) != self._version:
             raise ValueError(
                 f"The weights of model '{self._model.name}' changed during an "
-                "evaluation with certified metrics, whose constants are those "
-                "of the weights at its start. Change weights before the "
-                "evaluation, or in `on_test_begin` of a callback."
+                "evaluation with certified metrics. Their constants were "
+                "computed from the weights at its start. Change weights before "
+                "the evaluation, or in `on_test_begin` of a callback."
             )
 
 
 class WatchBegin(keras.callbacks.Callback):
-    """Begins a watch, after all other callbacks have had their turn."""
+    """Begins a watch, after all other callbacks have run."""
 
     def __init__(self, watch: EvaluationWatch, others: Sequence[Any]) -> None:
         super().__init__()
@@ -218,7 +220,7 @@ class WatchBegin(keras.callbacks.Callback):
 
 
 class WatchEnd(keras.callbacks.Callback):
-    """Ends a watch, before any other callback has its turn."""
+    """Ends a watch, before any other callback runs."""
 
     def __init__(self, watch: EvaluationWatch) -> None:
         super().__init__()
@@ -229,7 +231,7 @@ class WatchEnd(keras.callbacks.Callback):
 
 
 def add_watches(watches: Sequence[EvaluationWatch], callbacks: Any) -> Any:
-    """Returns callbacks with those of watches around them."""
+    """Adds the callbacks of watches before and after the given callbacks."""
     if not watches:
         return callbacks
     return surround(
@@ -240,7 +242,7 @@ def add_watches(watches: Sequence[EvaluationWatch], callbacks: Any) -> Any:
 
 
 def find_version(model: keras.Model) -> str:
-    """Returns a digest of all weights, and of the constants beside them."""
+    """Returns a digest of all weights and of constants derived from them."""
     state = hashlib.blake2b()
     for weight in model.weights:
         # Arrays of bfloat16 have no buffer.
@@ -254,7 +256,7 @@ def find_version(model: keras.Model) -> str:
 
 
 def _draw_probes(program: Program) -> Array:
-    """Returns inputs of a size that a program takes."""
+    """Returns random inputs of a size that a program accepts."""
     rng = np.random.default_rng(0)
     for side in _SIDES:
         shape = tuple(size or side for size in program.input_shapes[0] or ())
@@ -270,10 +272,10 @@ def _draw_probes(program: Program) -> Array:
 
 
 def _arithmetic(program: Program) -> Any:
-    """Returns what an evaluation may be expected to be off by."""
+    """Returns the arithmetic that an evaluation is expected to use."""
     dtypes = {step.dtype for step in program.steps}
     unit = max([LIVE.unit, *(_UNITS.get(dtype, 0.0) for dtype in dtypes)])
     if is_accelerated():
-        # Products may be rounded to ten bits.
+        # Accelerators may round factors to ten bits (TF32).
         unit = max(unit, 2.0**-11)
     return LIVE._replace(unit=unit)

@@ -1,4 +1,4 @@
-"""Export of a model with its certificate inside."""
+"""Exports a model that includes its certificate."""
 
 import pathlib
 import tempfile
@@ -30,11 +30,11 @@ def export(
     probes: Any = None,
     overwrite: bool = False,
 ) -> pathlib.Path:
-    """Exports a classifier that certifies its own answers.
+    """Exports a classifier that returns certified radii with its outputs.
 
     The exported model takes a batch `inputs` of any size and returns a dict of
-    `logits`, `label` and `radius`: no input closer than the radius has another
-    label. It needs its runtime, and neither Keras nor this library:
+    `logits`, `label` and `radius`: every input closer than `radius` has the
+    same label. It needs its runtime, but neither Keras nor this library:
 
     | `format` | written by | run by |
     |---|---|---|
@@ -44,64 +44,66 @@ def export(
     | `"openvino"` | TensorFlow | OpenVINO |
     | `"torch"` | PyTorch | PyTorch, `torch.export.load` |
 
-    Any of them can be had from any backend. The model is handed over to the
-    backend that writes the format, which must be installed, in a process of its
-    own.
+    Every format can be written from every backend. The backend that writes the
+    format must be installed. It runs in a separate process.
 
-    **What is proven.** Every input within the radius, in the norm of the model,
-    has the label, by the real-valued function that the weights define. This is
-    what `keras_lip.certificates.certify` promises, and the radius is never
-    larger than the one that is found there. It rests on the constants of the
-    audit, rounded up to float32: of pairs of classes, of a single output, or of
-    jointly Lipschitz logits. A model that ends in a `CurvatureHead` is
-    certified by the closed form alone. Ties, and what is not finite, have
-    radius zero.
+    **What is proven.** The real-valued function that the weights define gives
+    every input within the radius, in the norm of the model, the same label.
+    `keras_lip.certificates.certify` makes the same promise, and the exported
+    radius is never larger than the radius that it finds. The radius uses the
+    constants of the audit, rounded up to float32: the constants of pairs of
+    classes, of a single output, or of jointly Lipschitz logits. A model that
+    ends in a `CurvatureHead` is certified with the closed form alone. The
+    radius is zero for ties, and if inputs or outputs are not finite.
 
-    **What is assumed** of the runtime: that its logits `z` are within
-    `logit_tolerance * (L |x| + max |z|)` of what they should be, with `L` the
-    Lipschitz bound, and the l2 norm of `x`. Twice that is taken off the margin,
-    and the radius is shrunk by `1 - 2^-20` for its own roundings. The
-    assumption is checked before anything is put in place, by running the
-    artifact on the processor, on random inputs and on `probes`. The default is
-    far above what float32 needs. For runtimes that round products to TF32, as
-    TensorFlow and ONNX Runtime do on GPUs by themselves, take `2**-9` or switch
-    that off; numbers of 16 bits, which OpenVINO takes where the processor has
-    them, must be switched off.
+    **What is assumed.** The logits `z` of the runtime differ from the exact
+    logits by at most `logit_tolerance * (L |x| + max |z|)`, where `L` is the
+    Lipschitz bound and `|x|` the l2 norm of the input. Twice this tolerance is
+    subtracted from the margin, and the radius is multiplied by `1 - 2^-20` to
+    cover its own rounding errors. Before the artifact is written to `path`, the
+    assumption is checked: the artifact runs on the CPU, on random inputs and on
+    `probes`. The default tolerance is far larger than float32 needs. TensorFlow
+    and ONNX Runtime round products to TF32 on GPUs by default: use `2**-9`, or
+    disable TF32. OpenVINO uses 16-bit numbers where the processor supports
+    them: disable them.
 
-    The certificate is JSON: the hash, bounds and layers of the audit, norm,
-    tolerance, assumptions, versions, the accuracies of a report, and the
-    digests of the artifact's files. In the folder of a SavedModel it is
-    `assets.extra/certificate.json`; beside any other artifact it has the same
-    name with `.json` added.
+    The certificate is a JSON file. It contains the hash, bounds and layers of
+    the audit, the norm, tolerance, assumptions and versions, the accuracies of
+    a report, and the digests of the artifact's files. For a SavedModel it is
+    `assets.extra/certificate.json` in its folder. For any other format it is a
+    file beside the artifact, with `.json` added to its name.
 
     Args:
-        model: A built classifier as for `certify`, which computes in float32.
-            It is left as it is.
-        path: Where to write the artifact, in an existing folder: a new folder
-            for a SavedModel, else a file that ends in `.onnx`, `.tflite`,
-            `.xml` or `.pt2`.
+        model: A built classifier that `certify` accepts and that computes in
+            float32. It is not modified.
+        path: Path of the artifact, in an existing folder: a new folder for a
+            SavedModel, otherwise a file that ends in `.onnx`, `.tflite`, `.xml`
+            or `.pt2`.
         format: Name of the format. Defaults to `"tf_saved_model"`.
-        report: What `keras_lip.certificates.certify` or `audit` returned for
-            this model, to use its bounds and its norm again and, of the former,
-            to state its accuracies. Defaults to bounds that are proven now.
-        logit_tolerance: Float, at least zero. See above. Defaults to
-            `3.814697265625e-06`.
-        probes: Array of inputs to check the artifact on, such as a few of the
-            test set, besides random ones. Defaults to `None`.
-        overwrite: Boolean. Whether an exported model at the path may be
-            replaced. It stays whole if the export fails. Defaults to `False`.
+        report: The report that `keras_lip.certificates.certify` or `audit`
+            returned for this model. Its bounds and norm are reused. The
+            accuracies of a `certify` report are written to the certificate.
+            Defaults to `None`, which proves the bounds now.
+        logit_tolerance: Non-negative float. The assumed relative error of the
+            runtime's logits, see above. Defaults to `3.814697265625e-06`.
+        probes: Array of inputs, such as a few test images, to check the
+            artifact on in addition to random inputs. Defaults to `None`.
+        overwrite: Boolean. Whether to replace an exported model at the path.
+            The old one is kept if the export fails. Defaults to `False`.
 
     Returns:
         The path.
 
     Raises:
-        TypeError: If `model` is not a `keras.Model`, or `report` is no report.
-        ValueError: If the format is not known, the path does not fit or exists,
-            the model has no certificate, the report is of another model, or the
-            artifact's logits are off by more than the tolerance.
-        ImportError: If a package is missing that writes or runs the format.
-        RuntimeError: If it cannot be written, or the artifact is not what its
-            certificate says.
+        TypeError: If `model` is not a `keras.Model`, or `report` is not a
+            report.
+        ValueError: If the format is unknown, the path has the wrong suffix or
+            already exists, the model cannot be certified, the report belongs to
+            another model, or the artifact's logits differ by more than the
+            tolerance.
+        ImportError: If a package that writes or runs the format is missing.
+        RuntimeError: If the artifact cannot be written, or does not match its
+            certificate.
 
     Example:
 

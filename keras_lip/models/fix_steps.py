@@ -1,4 +1,4 @@
-"""Proven steps in place of estimated ones."""
+"""Replaces estimated steps by proven ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +7,7 @@ from typing import TypeVar
 import keras
 
 from keras_lip.graph import check_model
+from keras_lip.held_values import holding_values
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.program import freeze
@@ -16,35 +17,36 @@ _Model = TypeVar("_Model", bound=keras.Model)
 
 
 def fix_steps(model: _Model) -> _Model:
-    """Returns a copy whose convex potential blocks hold steps that are proven.
+    """Returns a copy whose convex potential blocks have proven steps.
 
-    A convex potential block follows a step that it estimates, from a norm that
-    it estimates from below: the step is too long by a percent or so, and the
-    proven bound of the block as much above one, which a hundred blocks multiply
-    to a bound that certifies little. In the copy every
+    A convex potential block computes its step from an estimate of a norm, which
+    may be too small. The step is then about a percent too long, and the proven
+    bound of the block exceeds one by about as much. Over a hundred blocks these
+    bounds multiply to a bound that certifies little. In the copy every
     `keras_lip.layers.ConvexPotentialDense` and `ConvexPotentialConv2D` has a
-    fixed `step`: the one that runs, or the longest that is proven to be
-    non-expansive, whichever is shorter. Its bound is one up to the rounding of
-    its weights, and it needs no power iteration to run. In a
-    `keras_lip.layers.LayerStack` each block gets a step of its own; the blocks
-    inside of a `ConvexPotentialExpansion` and of skew flows get theirs as well.
+    fixed `step`: the step used at inference, or the longest step that is proven
+    to be non-expansive, whichever is shorter. The bound of the block is then
+    one up to the rounding of its weights, and inference runs no power
+    iteration. In a `keras_lip.layers.LayerStack` each block gets its own step.
+    Blocks inside a `ConvexPotentialExpansion` or a skew flow get fixed steps as
+    well.
 
-    Use it after training, and certify and ship the copy. Trained further, its
-    steps stay what they are, and no longer fit its kernels.
+    Use it after training, then certify and deploy the copy. If the copy is
+    trained further, its steps stay fixed and no longer fit its kernels.
 
     Args:
-        model: A built functional or sequential model, which may hold others.
-            It is left as it is.
+        model: A built functional or sequential model, which may contain other
+            models. It is not modified.
 
     Returns:
-        A model of the same class with the same weights, but for the states of
+        A model of the same class with the same weights, without the states of
         power iterations. It is not compiled.
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
-        ValueError: If the model is not built, it or a model inside is neither
-            functional nor sequential, or a layer runs on something that a copy
-            of its config and weights does not.
+        ValueError: If the model is not built, it or a nested model is neither
+            functional nor sequential, or a layer depends on something that is
+            neither in its config nor in its weights.
 
     Example:
 
@@ -59,6 +61,12 @@ def fix_steps(model: _Model) -> _Model:
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), proposition 4
     """
     check_model(model)
+    # Steps are estimated by a hundred iterations: once, not for each reader.
+    with holding_values({}):
+        return _copy_with_fixed_steps(model)
+
+
+def _copy_with_fixed_steps(model: _Model) -> _Model:
     copy: _Model = type(model).from_config(_fix(model))
     for old, new in zip(_flatten(model), _flatten(copy), strict=True):
         if isinstance(new, LipschitzLayer):
@@ -66,21 +74,20 @@ def fix_steps(model: _Model) -> _Model:
         else:
             new.set_weights(old.get_weights())
         if hasattr(new, "finalize_state"):
-            # `Normalization` computes with constants that it derives from
-            # weights.
+            # `Normalization` computes with constants derived from its weights.
             new.finalize_state()
     if freeze(copy).digest != freeze(model, proven="steps").digest:
         raise ValueError(
-            f"A copy of model '{model.name}' computes something else than the "
-            "model. A layer runs on something that is neither in its config "
-            "nor in its weights, such as a `Normalization` whose weights were "
-            "set: call its `finalize_state()` first."
+            f"A copy of model '{model.name}' computes a different function. A "
+            "layer depends on something that is neither in its config nor in "
+            "its weights, such as a `Normalization` whose weights were set: "
+            "call its `finalize_state()` first."
         )
     return copy
 
 
 def _fix(model: keras.Model) -> Config:
-    """Returns the configuration of a model, with the steps of its blocks."""
+    """Returns the config of a model, with the proven steps of its blocks."""
     config: Config = model.get_config()
     layers = {layer.name: layer for layer in model.layers}
     entries = config.get("layers")

@@ -1,4 +1,4 @@
-"""Stock models rebuilt from Lipschitz layers."""
+"""Rebuilds stock models from Lipschitz layers."""
 
 import keras
 
@@ -22,60 +22,64 @@ def from_keras(
 ) -> Conversion:
     """Rebuilds a stock Keras model from Lipschitz layers.
 
-    The trained kernels are the initial free kernels of the new model. It has a
-    proven bound from the start, and is meant to be trained further: what it
-    computes differs from the stock model by as far as its kernels moved, which
-    the table says.
+    The trained kernels become the initial free kernels of the new model. The
+    new model has a proven bound from the start and should be trained further:
+    its outputs differ from those of the stock model because constraints change
+    the kernels. The returned table shows how much.
 
-    - A `Dense` becomes an `OrthogonalDense`, or a `LipschitzDense` with a
-      parametrization that is not orthogonal; a last one a `UnitNormDense`.
-    - `Conv1D`, `Conv2D` and `Conv2DTranspose` become the convolution that is
-      asked for, padded with zeros. Activations of such layers become layers.
+    - A `Dense` becomes an `OrthogonalDense`, or a `LipschitzDense` if the
+      parametrization is not orthogonal. A last `Dense` becomes a
+      `UnitNormDense`.
+    - `Conv1D`, `Conv2D` and `Conv2DTranspose` become the convolution named by
+      `convolution`, with zero padding. Their fused activations become separate
+      layers.
     - A `BatchNormalization` right after such a layer is folded into its kernel
-      and bias, as it is at inference.
-    - A softmax or sigmoid at the end is dropped: what is certified are logits.
-    - What else has a bound of its own is kept, and its bound counts: other
-      activations, pooling, merging, reshaping, dropout, batch normalization
-      elsewhere. In further training nothing holds its scale at one.
+      and bias, with the statistics used at inference.
+    - A softmax or sigmoid at the end is dropped, because certificates are for
+      logits.
+    - Other layers with a known bound are kept, and their bounds multiply the
+      model's bound: other activations, pooling, merging, reshaping, dropout,
+      batch normalization elsewhere. Further training may change these bounds.
 
-    **Scales.** A kernel of norm 10 becomes one of norm 1, and shrinks all that
-    follows. Biases are divided by as much, and where branches of different
-    scales meet, a `LipschitzScale` shrinks those that are too large. So where
-    kernels are orthogonal already, up to a factor, and activations positively
-    homogeneous (ReLU, MaxMin), the outputs are those of the stock model over
-    one positive number, `Conversion.scale`, and every answer is the same.
-    With `parametrization="spectral"`, `convolution="ossn"` and
-    `unit_norm_head=False` no kernel moves but for its norm: that is the stock
-    model, normalized. Its margins tend to be small; the orthogonal defaults
-    start further away, and preserve gradients.
+    **Scales.** A kernel of norm 10 is replaced by one of norm 1, so all later
+    values are 10 times smaller. Biases are divided by the same factor. Where
+    branches with different scales meet, a `LipschitzScale` shrinks the larger
+    ones. So if all kernels are orthogonal up to a factor and all activations
+    are positively homogeneous (ReLU, MaxMin), the outputs are those of the
+    stock model divided by one positive number, `Conversion.scale`, and all
+    predictions are the same. With `parametrization="spectral"`,
+    `convolution="ossn"` and `unit_norm_head=False` only the norms of the
+    kernels change: the result is the normalized stock model. Its margins tend
+    to be small. The orthogonal defaults change the kernels more, but preserve
+    gradient norms.
 
     Args:
         model: A built functional or sequential model, or a subclassed one whose
-            `call` can be traced. It is left as it is.
-        convolution: `"rko"`, `"aol"`, or of two-dimensional ones `"ossn"` or
-            `"svcm"`. Other convolutions have no free kernel of the shape of a
-            trained one. Defaults to `"rko"`.
+            `call` can be traced. It is not modified.
+        convolution: `"rko"`, `"aol"`, or for 2D convolutions `"ossn"` or
+            `"svcm"`. The free kernels of other convolutions have another shape
+            than the trained kernel. Defaults to `"rko"`.
         parametrization: Name, config or instance of a
             `keras_lip.parametrizations.Parametrization`, for dense layers.
             `"bjorck"` stays close to the trained kernel; `"cayley"` and
             `"exponential"` do not. Defaults to `"bjorck"`.
-        activation: `"keep"`, or `"max_min"` for `MaxMin` in the place of every
-            activation between an even number of channels. `MaxMin` preserves
-            gradients, and computes something else than what it replaces.
+        activation: `"keep"`, or `"max_min"` to replace every activation on an
+            even number of channels by `MaxMin`. `MaxMin` preserves gradient
+            norms, but computes another function than the replaced activation.
             Defaults to `"keep"`.
         unit_norm_head: Boolean. Whether a last `Dense` becomes a
-            `UnitNormDense`, with which margins between classes are certified
-            without loss, rather than a layer like the others. Defaults to
-            `True`.
+            `UnitNormDense`, which gives the tightest certified margins between
+            classes. Otherwise it is converted like other dense layers. Defaults
+            to `True`.
 
     Returns:
-        A `Conversion`: the `model`, which is not compiled, and the table.
+        A `Conversion`: the uncompiled `model`, and a table of the layers.
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
         ValueError: If an argument is unknown, the model is not built, cannot be
-            traced, or has several inputs or outputs, or if layers have no
-            counterpart; all of these are named.
+            traced, or has several inputs or outputs, or layers have no
+            counterpart. The message names all of these layers.
 
     Example:
 
@@ -103,6 +107,6 @@ def from_keras(
     check_layers(survey, options)
     converter = Converter(survey, options)
     converted, (scale, *_) = converter.convert(model)
-    # It refuses several inputs, and several outputs.
+    # This also rejects models with several inputs or outputs.
     bound = lipschitz_bound(converted)
     return Conversion(converted, tuple(converter.rows), scale, bound)

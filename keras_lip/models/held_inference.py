@@ -1,4 +1,4 @@
-"""Inference that constrains kernels once a call, not once a batch."""
+"""Inference that computes constrained kernels once per call, not per batch."""
 
 import concurrent.futures
 import contextlib
@@ -16,24 +16,27 @@ from keras import ops
 from keras_lip.compiled import compile_reading
 from keras_lip.held_values import Slots
 from keras_lip.held_values import reading_slots
-from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.core.layer_stack import LayerStack
+from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.models.surround import acts_on_batches
 from keras_lip.models.surround import surround
 
-# Methods that may be replaced by ones that run layers on other weights.
+# If a user overrides these methods, layers may run with other weights.
 _METHODS = ("predict_step", "test_step", "stateless_call", "__call__", "call")
 
 _FUNCTIONS = ("predict_function", "test_function")
 
 
 class HeldInference:
-    """What the layers of a model compute from their weights, for inference.
+    """Stores the values that layers compute from their weights at inference.
 
-    It is computed at the start of a call, unless it is at hand for the very
-    same weights, and read by compiled functions of its own: those of Keras,
-    which a user may call, compute everything every time.
+    The values are computed at the start of a call, unless they are already
+    stored for the same weights. Separate compiled functions read them. The
+    compiled functions of Keras, which users may call, compute the values every
+    time.
 
-    One thread runs the model at a time: its functions are exchanged.
+    Only one thread runs the model at a time, because its compiled functions are
+    replaced during a call.
 
     Args:
         model: A built model.
@@ -42,7 +45,7 @@ class HeldInference:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._lock = threading.RLock()
-        self.layers = find_held_layers(model)
+        self.layers = find_constrained_layers([model])
         self._variables = [
             variable for layer in self.layers for variable in layer.variables
         ]
@@ -55,15 +58,15 @@ class HeldInference:
 
     @property
     def variables(self) -> list[Any]:
-        """The variables that hold what was computed."""
+        """The variables that hold the stored values."""
         return keras.tree.flatten(list(self._slots.values()))
 
     @contextlib.contextmanager
     def run(self) -> Iterator[None]:
-        """Makes a context in which the model's functions read what is held."""
+        """Makes a context in which the model's functions read stored values."""
         with self._lock:
             if self.is_running:
-                # A callback runs the model in between.
+                # A callback runs the model during a call.
                 yield
             else:
                 with self._run():
@@ -81,7 +84,7 @@ class HeldInference:
             with reading_slots(self._slots):
                 yield
         except BaseException:
-            # What was interrupted may have taken the values with it.
+            # The interrupted function may have lost the values.
             self._version = ()
             raise
         finally:
@@ -91,20 +94,20 @@ class HeldInference:
                 setattr(model, name, function)
 
     def forget_functions(self) -> None:
-        """Drops what was compiled, as the model is compiled anew.
+        """Drops compiled functions, because the model is compiled again.
 
-        JAX takes up what was traced of a method again while anyone holds it.
+        JAX reuses the trace of a method as long as a reference to it exists.
         """
         self._functions = dict.fromkeys(_FUNCTIONS)
 
     def refresh(self) -> None:
-        """Computes what is held, unless weights and settings are as before."""
+        """Computes the values, unless weights and configs are unchanged."""
         config = repr([layer.get_config() for layer in self.layers])
         version = _digest(self._variables)
         if (config, version) == (self._config, self._version):
             return
         if config != self._config:
-            # What was compiled has the settings of before in it.
+            # The compiled function contains the old configs.
             self._compute = None
         computed = self._run_compiled()
         if not self._slots:
@@ -129,7 +132,7 @@ class HeldInference:
 
 
 class Refresh(keras.callbacks.Callback):
-    """Refreshes what is held, after all other callbacks have had their turn."""
+    """Refreshes the stored values, after all other callbacks have run."""
 
     def __init__(self, held: HeldInference, others: list[Any]) -> None:
         super().__init__()
@@ -154,29 +157,18 @@ class Refresh(keras.callbacks.Callback):
 
 
 def add_refresh(held: HeldInference, callbacks: Any) -> Any:
-    """Returns callbacks with one behind them that refreshes what is held."""
+    """Appends a callback that refreshes the stored values."""
     return surround(
         callbacks, before=[], after=lambda others: [Refresh(held, others)]
     )
 
 
-def find_held_layers(model: Any) -> list[LipschitzLayer]:
-    """Returns the layers of a model that compute something from weights."""
-    return [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, LipschitzLayer)
-        and type(layer)._constrain is not LipschitzLayer._constrain
-        and layer.built
-    ]
-
-
 def can_hold(model: Any) -> bool:
-    """Whether what a model computes from its weights can be held.
+    """Whether values that a model computes from its weights can be stored.
 
-    Replicas have variables of their own, and methods of a user's may run layers
-    on other weights than their own: there, everything is computed in every
-    batch.
+    They cannot if the model has replicas, which have their own variables, or
+    methods defined by users, which may run layers with other weights. Then
+    every batch computes the values.
     """
     if not model.built or keras.distribution.distribution() is not None:
         return False
@@ -185,16 +177,24 @@ def can_hold(model: Any) -> bool:
         return False
     return all(
         _is_known(layer, name)
-        for layer in model._flatten_layers()
+        for layer in _flatten(model)
         for name in _METHODS
         if hasattr(layer, name)
     )
 
 
+def _flatten(layer: Any) -> Iterator[Any]:
+    """Yields all layers, with those that Keras does not know of."""
+    for each in layer._flatten_layers():
+        yield each
+        if isinstance(each, LayerStack) and each.built:
+            yield from _flatten(each._get_block())
+
+
 def _is_known(layer: Any, name: str) -> bool:
-    """Whether a method of a layer is that of Keras or of this library."""
+    """Whether a method of a layer is defined by Keras or this library."""
     method = getattr(layer, name)
-    # On an instance it may be any function, which is of no class.
+    # A method set on the instance may be any function, without a class.
     function = getattr(method, "__func__", None)
     return (
         function is not None
@@ -220,6 +220,6 @@ def _digest(variables: list[Any]) -> tuple[bytes, ...]:
 
 
 def _digest_array(array: Any) -> bytes:
-    # Arrays of bfloat16 have no buffer but as bytes.
+    # bfloat16 arrays have a buffer only when viewed as bytes.
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return hashlib.sha256(flat.data).digest()

@@ -1,4 +1,4 @@
-"""What Lipschitz models add to those of Keras."""
+"""Methods that Lipschitz models add to Keras models."""
 
 import contextlib
 import inspect
@@ -10,6 +10,7 @@ import keras
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.graph import deep_recursion
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.losses.certified_loss import CertifiedLoss
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.models.compile_arguments import pair_with_outputs
@@ -20,7 +21,6 @@ from keras_lip.models.evaluation_watch import add_watches
 from keras_lip.models.held_inference import HeldInference
 from keras_lip.models.held_inference import add_refresh
 from keras_lip.models.held_inference import can_hold
-from keras_lip.models.held_inference import find_held_layers
 from keras_lip.models.pair_estimate import PairEstimate
 from keras_lip.models.training_data import add_loss_guard
 from keras_lip.models.training_data import check_labels
@@ -30,9 +30,9 @@ from keras_lip.types import Config
 
 
 class _Hidden:
-    """Holds watches, hidden from Keras's tracking.
+    """Hides watches from Keras's tracking.
 
-    A list of metrics as an attribute would count each of them twice.
+    Otherwise a list of metrics as an attribute would track each metric twice.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class _Hidden:
 
 
 class LipschitzMixin:
-    """Refuses layers without a bound, and binds metrics to the model."""
+    """Rejects layers without a bound, and binds metrics to the model."""
 
     _certifying = _Hidden()
 
@@ -63,22 +63,22 @@ class LipschitzMixin:
     ) -> None:
         """Compiles the model, and gives certified metrics its constants.
 
-        Takes the arguments of `keras.Model.compile`, and the names of this
-        library's losses and metrics besides those of Keras. A
-        `keras_lip.metrics.CertifiedAccuracy` and its like are bound to this
-        model: its constants are measured at the start of every evaluation.
-        Of several outputs, they are of the one that the metric is given for.
-        Losses such as `keras_lip.losses.EMMA` get estimates of the same
-        constants, in every step.
+        Takes the arguments of `keras.Model.compile`. The names of this
+        library's losses and metrics are accepted as well. Certified metrics,
+        such as `keras_lip.metrics.CertifiedAccuracy`, are bound to this model:
+        they use its Lipschitz constants, which are computed at the start of
+        every evaluation. If the model has several outputs, a metric uses the
+        constants of its own output. Losses such as `keras_lip.losses.EMMA` get
+        estimates of the same constants in every step.
 
-        Metrics of one kind that differ in their epsilon are named by it, such
-        as `certified_accuracy_0.1`, unless they were given names.
+        Metrics of one class that differ in their epsilon are named after it,
+        such as `certified_accuracy_0.1`, unless they have explicit names.
 
         Raises:
-            ValueError: If two certified metrics have one name, one is given for
-                several outputs, or the output that it is given for has no
-                bound; if a loss of certified margins is given for several
-                outputs, or for one whose constants cannot be estimated.
+            ValueError: If two certified metrics have the same name, a certified
+                metric is given for several outputs, or its output has no bound;
+                if a loss of certified margins is given for several outputs, or
+                for one whose constants cannot be estimated.
         """
         loss = read_losses(loss)
         metrics = read_metrics(metrics)
@@ -125,7 +125,7 @@ class LipschitzMixin:
     def _find_certified(
         self, *sets: Any
     ) -> list[tuple[int, list[CertifiedMetric]]]:
-        """Returns the metrics to certify with, of each output that has some."""
+        """Returns the certified metrics of each output that has any."""
         found: dict[int, list[CertifiedMetric]] = {}
         for given in sets:
             for index, listed in pair_with_outputs(self, given).items():
@@ -141,8 +141,8 @@ class LipschitzMixin:
             if seen & own:
                 raise ValueError(
                     "A certified metric has the constants of one output. "
-                    "Received: one that is given for several. Give each output "
-                    "a metric of its own, by name or by position."
+                    "Received: one metric for several outputs. Give each "
+                    "output its own metric, by name or by position."
                 )
             seen |= own
         return [(index, listed) for index, listed in found.items() if listed]
@@ -155,14 +155,13 @@ class LipschitzMixin:
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Trains the model, as `keras.Model.fit` does.
 
-        Certified metrics take their constants at the start, and at the start of
-        every evaluation in between.
+        Certified metrics compute their constants at the start of training and
+        of every validation.
 
         Raises:
-            ValueError: If an input is not finite or a label is no class, before
-                the first step if they are given as arrays, and after the first
-                step if a data set brings them. Labels are checked against the
-                losses of this library.
+            ValueError: If an input is not finite or a label is not a valid
+                class. Arrays are checked before the first step, and data sets
+                after it. Labels are checked for losses of this library.
         """
         names = list(inspect.signature(keras.Model.fit).parameters)[1:]
         kwargs.update(zip(names, args, strict=False))
@@ -182,8 +181,8 @@ class LipschitzMixin:
 
         Raises:
             ValueError: If the model is not compiled; if a label in an array is
-                no class to a loss of this library; or if there are certified
-                metrics, and what was evaluated is not what was proven.
+                not a valid class for a loss of this library; or if there are
+                certified metrics and the evaluated model is not the proven one.
         """
         if not self.compiled:  # type: ignore[attr-defined]
             raise ValueError(
@@ -204,11 +203,11 @@ class LipschitzMixin:
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts outputs, as `keras.Model.predict` does.
 
-        What the layers compute from their weights, such as kernels and steps,
-        is computed once a call, and not at all where it is at hand for the same
-        weights. Models with a `call` or a step of their own, layers with a
-        `call` that is not of this library or of Keras, and replicas compute it
-        in every batch.
+        Values that layers compute from their weights, such as kernels and
+        steps, are computed once per call, and not again while the weights stay
+        the same. They are computed in every batch if the model overrides `call`
+        or `predict_step`, if a layer's `call` is defined neither by Keras nor
+        by this library, or if there are replicas.
         """
         names = list(inspect.signature(keras.Model.predict).parameters)[1:]
         kwargs.update(zip(names, args, strict=False))
@@ -236,8 +235,8 @@ class LipschitzMixin:
     def non_trainable_variables(self) -> list[Any]:
         """The variables that are not trained.
 
-        While the model predicts, those that hold what its layers computed are
-        among them: JAX's compiled functions read no others.
+        During `predict` they include the variables that hold values computed by
+        layers, because JAX's compiled functions read no other variables.
         """
         variables: list[Any] = super().non_trainable_variables  # type: ignore[misc]
         held = self._certifying.inference
@@ -268,7 +267,7 @@ class LipschitzMixin:
         return super().make_test_function(force)  # type: ignore[misc]
 
     def make_predict_function(self, force: bool = False) -> Any:
-        """Makes `predict_function`, as that of `keras.Model` does."""
+        """Makes `predict_function`, as `keras.Model` does."""
         self._forget_compiled(force)
         return super().make_predict_function(force)  # type: ignore[misc]
 
@@ -279,15 +278,16 @@ class LipschitzMixin:
 
     @contextlib.contextmanager
     def _hold_inference(self) -> Iterator[HeldInference | None]:
-        """Makes a context in which kernels are computed once."""
+        """Makes a context in which kernels are computed only once."""
         held = self._certifying.inference
         if not can_hold(self):
             yield None
             return
-        layers = find_held_layers(self)
+        layers = find_constrained_layers([self])
         if held is None or held.layers != layers:
             if self._certifying is LipschitzMixin._certifying:
-                # Not compiled: that of the class is everyone's.
+                # Not compiled: the function of the class is shared by all
+                # models.
                 self._certifying = _Hidden()
             held = HeldInference(self) if layers else None
             self._certifying.inference = held
@@ -305,28 +305,29 @@ class LipschitzMixin:
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Exports the model as it stands, as `keras.Model.export` does.
+        """Exports the model, as `keras.Model.export` does.
 
-        The exported model constrains its kernels at every call, and has no
-        certificate. `keras_lip.models.export` writes a model with constant
-        kernels and a certificate. TensorFlow refuses to run a SavedModel that
-        was written on JAX, if one of its layers solves a linear system or
-        factors a matrix, as `OrthogonalDense` and `BCOPConv2D` do.
+        The exported model computes its constrained kernels at every call and
+        has no certificate. Use `keras_lip.models.export` to write a model with
+        constant kernels and a certificate. TensorFlow cannot run a SavedModel
+        that was written on JAX if a layer solves a linear system or factors a
+        matrix, as `OrthogonalDense` and `BCOPConv2D` do.
 
         Raises:
-            ValueError: If `format` is `"openvino"` and a layer of this library
-                is left, for OpenVINO runs some power iterations wrongly.
+            ValueError: If `format` is `"openvino"` and the model contains a
+                layer of this library, because OpenVINO computes some power
+                iterations incorrectly.
         """
         layers = self._flatten_layers()  # type: ignore[attr-defined]
         live = [each for each in layers if isinstance(each, LipschitzLayer)]
         if format == "openvino" and live:
             raise ValueError(
-                "OpenVINO does not run every computation of a constrained "
-                "kernel, and runs some of them wrongly: the exported model "
-                "might not be Lipschitz. Use `keras_lip.models.export`, or "
-                "export what `keras_lip.models.materialize` returns. Received: "
-                f"format={format!r}, with layer '{live[0].name}' of type "
-                f"`{type(live[0]).__name__}`"
+                "OpenVINO does not support every computation of a constrained "
+                "kernel, and computes some of them incorrectly: the exported "
+                "model might not be Lipschitz. Use `keras_lip.models.export`, "
+                "or export the result of `keras_lip.models.materialize`. "
+                f"Received: format={format!r}, with layer '{live[0].name}' of "
+                f"type `{type(live[0]).__name__}`"
             )
         super().export(  # type: ignore[misc]
             filepath, format, verbose, input_signature, **kwargs
@@ -349,8 +350,8 @@ class LipschitzMixin:
             loss = super().compute_loss(  # type: ignore[misc]
                 x, y, y_pred, sample_weight, training=training
             )
-        # The one place, on JAX, that sees a step's weights and may change the
-        # variables of metrics.
+        # On JAX this is the only method that sees a step's weights and may
+        # change the variables of metrics.
         for watch in self._certifying.watches:
             if training:
                 watch.follow_heads(estimates)

@@ -1,4 +1,4 @@
-"""Models whose every layer has a proven Lipschitz bound."""
+"""Models in which every layer has a proven Lipschitz bound."""
 
 import abc
 from typing import Any
@@ -11,19 +11,19 @@ from keras_lip.models.lipschitz_mixin import LipschitzMixin
 class LipschitzModel(LipschitzMixin, keras.Model, metaclass=abc.ABCMeta):
     """A `keras.Model` that can be certified.
 
-    It is made like a `keras.Model`, from inputs and outputs or by subclassing,
-    and trained, saved and loaded like one. Two things are added. A functional
-    model with a layer of unknown Lipschitz bound is refused at construction,
-    with the layer's name; of a subclassed model the `call` is traced when a
-    bound is asked for, and refused then. And metrics such as
-    `keras_lip.metrics.CertifiedAccuracy` are bound to the model by `compile`.
+    Create, train, save and load it like a `keras.Model`, from inputs and
+    outputs or by subclassing. It adds two features. First, a layer without a
+    known Lipschitz bound raises an error that names the layer: for a functional
+    model at construction, and for a subclassed model when a bound is computed,
+    because its `call` is traced only then. Second, `compile` binds metrics such
+    as `keras_lip.metrics.CertifiedAccuracy` to the model.
 
     Args:
-        *args: Those of `keras.Model`: `inputs` and `outputs`.
-        **kwargs: Those of `keras.Model`.
+        *args: Arguments of `keras.Model`: `inputs` and `outputs`.
+        **kwargs: Keyword arguments of `keras.Model`.
 
     Raises:
-        ValueError: If no bound is known of a layer.
+        ValueError: If no bound is known for a layer.
 
     Example:
 
@@ -36,10 +36,10 @@ class LipschitzModel(LipschitzMixin, keras.Model, metaclass=abc.ABCMeta):
     True
     """
 
-    # Keras makes a functional model of a subclass by rewriting the bases of
-    # that class, and of those that it is derived from, for good. A class of its
-    # own takes that upon itself, so that `LipschitzModel` can be subclassed
-    # before and after.
+    # To make a functional model of a subclass, Keras permanently rewrites the
+    # bases of that class and of its base classes. `FunctionalLipschitzModel`
+    # takes these changes, so that `LipschitzModel` can still be subclassed
+    # afterwards.
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is LipschitzModel and _is_functional(args, kwargs):
             return FunctionalLipschitzModel(*args, **kwargs)
@@ -48,7 +48,8 @@ class LipschitzModel(LipschitzMixin, keras.Model, metaclass=abc.ABCMeta):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if _is_functional(args, kwargs):
             _derive_from_functional(type(self))
-            # No longer a base, so that `super()` would not find it.
+            # `LipschitzModel` is no longer a base, so `super()` would not find
+            # it.
             FunctionalLipschitzModel.__init__(self, *args, **kwargs)
         else:
             super().__init__(*args, **kwargs)
@@ -57,16 +58,16 @@ class LipschitzModel(LipschitzMixin, keras.Model, metaclass=abc.ABCMeta):
 @LipschitzModel.register
 @keras.saving.register_keras_serializable(package="keras_lip")
 class FunctionalLipschitzModel(LipschitzMixin, keras.Model):
-    """What `LipschitzModel(inputs, outputs)` makes."""
+    """The class of `LipschitzModel(inputs, outputs)`."""
 
 
 def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a model is made of inputs and outputs."""
+    """Whether a model is created from inputs and outputs."""
     return len(args) >= 2 or "outputs" in kwargs
 
 
 def _derive_from_functional(cls: type) -> None:
-    """Puts the functional class in the place of `LipschitzModel`."""
+    """Replaces `LipschitzModel` by the functional class in the bases."""
     cls.__bases__ = tuple(
         FunctionalLipschitzModel if base is LipschitzModel else base
         for base in cls.__bases__

@@ -17,16 +17,16 @@ from keras_lip.types import Shape
 class LipschitzSequential(LipschitzMixin, keras.Sequential):
     """A `keras.Sequential` that can be certified.
 
-    See `LipschitzModel`. A layer of unknown Lipschitz bound is refused when it
-    is added. `keras.models.clone_model` turns the model into a plain
+    See `LipschitzModel`. Adding a layer without a known Lipschitz bound raises
+    an error. `keras.models.clone_model` turns the model into a plain
     `keras.Sequential`; `keras_lip.models.clone_model` does not.
 
     Args:
-        *args: Those of `keras.Sequential`: the list of layers.
-        **kwargs: Those of `keras.Sequential`.
+        *args: Arguments of `keras.Sequential`: the list of layers.
+        **kwargs: Keyword arguments of `keras.Sequential`.
 
     Raises:
-        ValueError: If no bound is known of a layer.
+        ValueError: If no bound is known for a layer.
 
     Example:
 
@@ -43,8 +43,8 @@ class LipschitzSequential(LipschitzMixin, keras.Sequential):
             layer, keras.layers.InputLayer
         ):
             common_norm(layer)
-            # Keras freezes the layers of a model that becomes frozen, and not
-            # those that are added to a frozen one.
+            # Keras freezes the layers of a model when it is frozen, but not
+            # layers that are added later.
             if not self.trainable:
                 layer.trainable = False
         super().add(layer, rebuild=rebuild)
@@ -55,11 +55,11 @@ class LipschitzSequential(LipschitzMixin, keras.Sequential):
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: Any = None) -> Any:
-        # Configs of `.h5` files name no modules. Keras knows how to read them.
+        # Configs in `.h5` files contain no modules. Keras can read them.
         if not all("module" in layer for layer in config["layers"]):
             return super().from_config(config, custom_objects)
-        # That of Keras traces the whole stack anew with every layer that it
-        # adds, in quadratic time. This one adds them all and traces once.
+        # Keras traces the whole stack again for every layer that it adds, which
+        # takes quadratic time. This method adds all layers and traces once.
         unbuilt = {**config, "layers": [], "build_input_shape": None}
         model = super().from_config(unbuilt, custom_objects)
         for layer_config in config["layers"]:

@@ -1,4 +1,4 @@
-"""Freeing a trained model from this library."""
+"""Converts a trained model to stock Keras."""
 
 import keras
 
@@ -10,38 +10,39 @@ from keras_lip.program import freeze
 def materialize(model: keras.Model, proven: bool = False) -> keras.Model:
     """Returns a stock Keras model that computes the same function.
 
-    Every Lipschitz layer is replaced by `keras.layers` and `keras.ops` that
-    hold its constrained weights: the very numbers that run at inference, and
-    that `keras_lip.certificates.certify` proves of. The copy runs at the speed
-    of a plain model, exports anywhere and loads without `keras_lip`; trained
-    further, it loses its guarantee. Most of what it is written out of is
-    recognized by `keras_lip.bounds.lipschitz_bound`, which has the bound of the
-    original: sorts, circular and Fourier convolutions, residual blocks. Of
-    `Householder`, `SandwichDense`, `SOCConv2D` and windows that overlap it has
-    a looser one, and of l2 norm poolings and projections none.
+    Every Lipschitz layer is replaced by `keras.layers` and `keras.ops` with its
+    constrained weights. These are the same numbers that the model uses at
+    inference and that `keras_lip.certificates.certify` certifies. The copy is
+    as fast as a plain model, can be exported anywhere and loads without
+    `keras_lip`. If it is trained further, it loses its guarantee.
+    `keras_lip.bounds.lipschitz_bound` recognizes most of the replacements and
+    gives them the original bound: sorts, circular and Fourier convolutions,
+    residual blocks. It gives a looser bound for `Householder`, `SandwichDense`,
+    `SOCConv2D` and overlapping windows, and no bound for l2 norm poolings and
+    projections.
 
     Args:
         model: A built functional or sequential model, or a subclassed one whose
-            `call` can be traced. It is left as it is.
-        proven: Boolean. A layer may run on a scale that it estimates from
-            below, and exceed a norm of one by the error of the estimate. If
-            true, the copy holds scales that are proven to be non-expansive
-            instead, and computes something else by as much: certify the copy.
-            Defaults to `False`.
+            `call` can be traced. It is not modified.
+        proven: Boolean. Some layers divide by an estimated norm, so their true
+            norm may exceed one by the error of the estimate. If `True`, the
+            copy uses scales that are proven to be non-expansive. Its outputs
+            then differ slightly from the model's, so certify the copy. Defaults
+            to `False`.
 
     Returns:
         A functional `keras.Model`.
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
-        ValueError: If the model is not built, has several inputs or outputs or
-            cannot be traced, or a layer is not known.
+        ValueError: If the model is not built, has several inputs or outputs,
+            cannot be traced, or contains an unknown layer.
     """
     return program_to_keras(freeze(model, proven=proven), model)
 
 
 def program_to_keras(program: Program, model: keras.Model) -> keras.Model:
-    """Writes a program down as a stock model, with the names of a model."""
+    """Converts a program to a stock model, with the names of `model`."""
     (shape,), (dtype,) = program.input_shapes, program.input_dtypes
     with deep_recursion():
         inputs = keras.Input(

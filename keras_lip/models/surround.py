@@ -1,4 +1,4 @@
-"""Callbacks of this library around those of a user."""
+"""Adds callbacks of this library before and after a user's callbacks."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ def surround(
     before: Sequence[keras.callbacks.Callback],
     after: Callable[[list[Any]], list[Any]],
 ) -> Any:
-    """Returns callbacks with others before and behind them.
+    """Returns callbacks with others before and after them.
 
-    To a list that is in use, as that of `fit` is in a validation, they are
-    added once.
+    They are added only once to a list that is already in use, such as the list
+    of `fit` during validation.
 
     Args:
-        callbacks: What Keras takes for `callbacks`: `None`, a callback, several
-            of them, or a `keras.callbacks.CallbackList`.
-        before: Callbacks that have their turn first.
-        after: Function of the callbacks in between, that returns those that
-            have their turn last: at least one, of a class that no user adds.
+        callbacks: An argument `callbacks` of Keras: `None`, a callback, several
+            callbacks, or a `keras.callbacks.CallbackList`.
+        before: Callbacks that run first.
+        after: Function from the user's callbacks to the callbacks that run
+            last. It returns at least one, of a class that users do not add.
     """
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         listed = [] if callbacks is None else keras.tree.flatten(callbacks)
@@ -37,10 +37,10 @@ def surround(
 
 
 def acts_on_batches(callback: Any) -> bool:
-    """Whether a callback of a user may do something between batches."""
+    """Whether a user's callback may act between batches."""
     base = keras.callbacks.Callback
     is_lambda = isinstance(callback, keras.callbacks.LambdaCallback)
-    # Those of Keras and of this room only watch.
+    # Callbacks of Keras and of `keras_lip.models` only observe.
     own = ("keras.", "keras_lip.models.")
     if type(callback).__module__.startswith(own) and not is_lambda:
         return False

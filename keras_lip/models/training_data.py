@@ -1,4 +1,4 @@
-"""Data that a model is trained on, checked before the first step."""
+"""Checks the training data of a model before the first step."""
 
 import math
 from typing import Any
@@ -12,15 +12,15 @@ from keras_lip.losses.base_loss import BaseLoss
 from keras_lip.models.compile_arguments import pair_with_outputs
 from keras_lip.types import Array
 
-# Rows that are looked at together, so that no copy of the data is made.
+# Number of rows that are checked together, to avoid a copy of the data.
 _ROWS = 8192
 
 
 def check_training_data(model: keras.Model, x: Any, y: Any) -> None:
-    """Refuses inputs that are not finite, and labels that are no class.
+    """Raises an error for inputs that are not finite and invalid labels.
 
-    Arrays are read in full. What brings its own labels, such as a data set, is
-    left to `LossGuard`.
+    Arrays are checked completely. Data sets, which contain their own labels,
+    are checked by `LossGuard`.
 
     Args:
         model: A compiled model.
@@ -29,7 +29,7 @@ def check_training_data(model: keras.Model, x: Any, y: Any) -> None:
 
     Raises:
         ValueError: If an input is not finite, labels are missing, or a label is
-            not among those that the loss of its output takes.
+            not valid for the loss of its output.
     """
     if has_own_loss(model) and (x is None or (y is None and _is_array(x))):
         missing = "x" if x is None else "y"
@@ -43,7 +43,7 @@ def check_training_data(model: keras.Model, x: Any, y: Any) -> None:
 
 
 def check_labels(model: keras.Model, y: Any) -> None:
-    """Refuses labels that are no class, as `check_training_data` does."""
+    """Raises an error for invalid labels, as `check_training_data` does."""
     if not has_own_loss(model):
         return
     labels, widths = pair_with_outputs(model, y), _find_widths(model)
@@ -57,15 +57,16 @@ def check_labels(model: keras.Model, y: Any) -> None:
 
 
 def has_own_loss(model: keras.Model) -> bool:
-    """Whether one of the losses of a compiled model is of this library."""
+    """Whether a compiled model has a loss of this library."""
     losses = keras.tree.flatten(getattr(model, "loss", None))
     return any(isinstance(loss, BaseLoss) for loss in losses)
 
 
 class LossGuard(keras.callbacks.Callback):
-    """Stops a training whose first step has no loss.
+    """Stops training if the loss of the first step is NaN.
 
-    A compiled step cannot raise: a label that is no class makes its loss NaN.
+    A compiled step cannot raise an error, so an invalid label makes its loss
+    NaN.
     """
 
     def __init__(self) -> None:
@@ -80,9 +81,9 @@ class LossGuard(keras.callbacks.Callback):
             raise ValueError(
                 "The loss of the first step is NaN. Labels must be class "
                 "indices or one-hot rows (for a single output 0 and 1, or -1 "
-                "and 1), and inputs must be finite. Received: a data set in "
-                "which some are not. To see which, run the loss on a batch: "
-                "`model.loss(labels, model(inputs))`."
+                "and 1), and inputs must be finite. Received: a data set with "
+                "invalid labels or inputs. To find them, compute the loss of a "
+                "batch: `model.loss(labels, model(inputs))`."
             )
 
 
@@ -127,14 +128,14 @@ def _check_finite(name: str, inputs: Array) -> None:
         if not finite.all():
             index = start + int(np.argmin(finite))
             raise ValueError(
-                "Inputs must be finite to be trained on. Received: NaN or "
-                f"infinity in {name}[{index}]. Remove the sample, or replace "
-                "what is missing."
+                "Training inputs must be finite. Received: NaN or infinity in "
+                f"{name}[{index}]. Remove the sample, or replace the missing "
+                "values."
             )
 
 
 def _find_widths(model: keras.Model) -> list[int | None]:
-    """Returns how many numbers each output is of, where that is known."""
+    """Returns the width of each output, or `None` where it is unknown."""
     outputs = model.outputs if isinstance(model, keras.Function) else []
     if isinstance(model, keras.Sequential):
         outputs = model.outputs if model.built else []
@@ -150,7 +151,7 @@ def _check_labels(
     if width is None or not labels.ndim:
         return
     if labels.ndim == 1 or labels.shape[1:] == (1,):
-        # Few are different.
+        # Most labels are repeated.
         labels = np.unique(labels)
     for start in range(0, len(labels), _ROWS):
         part = labels[start : start + _ROWS]

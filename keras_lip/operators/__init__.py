@@ -1,4 +1,4 @@
-"""Linear operators with adjoints: dense, convolutional, by Fourier."""
+"""Linear operators with adjoints: dense, convolutional and Fourier."""
 
 from keras_lip.operators.convolution_operator import ConvolutionOperator
 from keras_lip.operators.convolution_operator import adjoint_kernel

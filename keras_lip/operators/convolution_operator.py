@@ -16,7 +16,7 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True)
 class ConvolutionOperator(LinearOperator):
-    """Convolves images of shape `(*image, channels)`, as `Conv1D` or `Conv2D`.
+    """Convolves images of shape `(*image, channels)`, as `Conv1D` and `Conv2D`.
 
     The kernel has the shape `(*window, in_channels // groups, filters)`.
 
@@ -24,12 +24,12 @@ class ConvolutionOperator(LinearOperator):
         strides: Tuple of positive integers, one for each axis of the window.
             Defaults to `(1, 1)`.
         padding: `"same"` or `"valid"`. Defaults to `"same"`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with.
-            Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`. Defaults to `"circular"`.
         dilation_rate: Tuple of positive integers. Incompatible with strides.
             Defaults to `(1, 1)`.
         groups: Positive integer. Number of groups of channels. The adjoint is
-            defined for one. Defaults to `1`.
+            only defined for one group. Defaults to `1`.
     """
 
     strides: tuple[int, ...] = (1, 1)
@@ -51,11 +51,12 @@ class ConvolutionOperator(LinearOperator):
     def adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:
         """Applies the adjoint operator, from outputs to inputs.
 
-        The inputs have the smallest sides that give outputs of these sides or,
-        with `"same"`, that are multiples of the strides.
+        The inputs have the smallest sides that give outputs of these sides.
+        With `"same"` the sides are multiples of the strides.
         """
         if max(self.strides) == 1:
-            # Backends convolve faster than they transpose a convolution.
+            # On all backends a convolution is faster than a transposed
+            # convolution.
             return convolve(
                 self.pad_adjoint(kernel, outputs),
                 adjoint_kernel(kernel),
@@ -65,8 +66,8 @@ class ConvolutionOperator(LinearOperator):
             )
         if self.is_circular:
             outputs = pad_circular(outputs, self.adjoint_padding(kernel))
-        # Which pixels `"same"` keeps depends on the backend and on the version
-        # of Keras.
+        # The pixels that `"same"` keeps depend on the backend and the Keras
+        # version.
         inputs = ops.conv_transpose(
             outputs,
             kernel,
@@ -77,29 +78,28 @@ class ConvolutionOperator(LinearOperator):
         return crop_images(inputs, self.adjoint_cropping(kernel))
 
     def pad_adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:
-        """Pads what the adjoint convolves, without strides."""
+        """Pads the outputs that the adjoint convolves, without strides."""
         widths = self.adjoint_widths(kernel)
         if self.is_circular:
             return pad_circular(outputs, widths)
         return pad_zeros(outputs, [(0, 0), *widths, (0, 0)])
 
     def padding_widths(self, kernel: Tensor) -> Padding:
-        """Returns how far images are padded, where strides divide them."""
+        """Returns the padding of images, if strides divide their sides."""
         if self.padding == "valid":
             return [(0, 0)] * len(self.strides)
         return self.circular_padding(kernel)
 
     def adjoint_widths(self, kernel: Tensor) -> Padding:
-        """Returns how far the adjoint pads its images, without strides."""
+        """Returns the padding of the adjoint, without strides."""
         if self.padding == "valid":
             return [(span - 1, span - 1) for span in self.spans(kernel)]
         return self.adjoint_padding(kernel)
 
     def adjoint_padding(self, kernel: Tensor) -> Padding:
-        """Returns how far the adjoint of `"same"` looks beyond its images.
+        """Returns the padding of the adjoint with `"same"`.
 
-        Pixel `i` meets the pixels from `strides * i - before` on, as many as
-        the window spans.
+        The window of output pixel `i` starts at pixel `strides * i - before`.
         """
         pairs = []
         for span, stride, (before, _) in zip(
@@ -112,9 +112,9 @@ class ConvolutionOperator(LinearOperator):
         return pairs
 
     def adjoint_cropping(self, kernel: Tensor) -> Padding:
-        """Returns what to cut off a transposed convolution of all pixels.
+        """Returns the cropping of a full transposed convolution.
 
-        With circular padding, these include those of `adjoint_padding`.
+        With circular padding it includes `adjoint_padding`.
         """
         if self.padding == "valid":
             return [(0, 0)] * len(self.strides)
@@ -133,7 +133,7 @@ class ConvolutionOperator(LinearOperator):
         return pairs
 
     def spans(self, kernel: Tensor) -> tuple[int, ...]:
-        """Returns how many pixels the window spans along each axis."""
+        """Returns the number of pixels that the window spans on each axis."""
         return tuple(
             (taps - 1) * rate + 1
             for taps, rate in zip(
@@ -143,11 +143,11 @@ class ConvolutionOperator(LinearOperator):
 
     @property
     def is_circular(self) -> bool:
-        """Whether images are continued periodically."""
+        """Whether images are padded periodically."""
         return self.padding == "same" and self.padding_mode == "circular"
 
     def circular_padding(self, kernel: Tensor) -> Padding:
-        """Returns what `"same"` pads sides with that the strides divide."""
+        """Returns the widths of `"same"` padding, if strides divide sides."""
         pairs = []
         for span, stride in zip(self.spans(kernel), self.strides, strict=True):
             total = max(span - stride, 0)
@@ -155,13 +155,13 @@ class ConvolutionOperator(LinearOperator):
         return pairs
 
     def check_sides(self, sides: Shape) -> None:
-        """Refuses images that their circular continuation does not fit.
+        """Raises an error if circular padding does not fit the image sides.
 
         Args:
-            sides: Sides of the images, `None` where they are not known.
+            sides: Sides of the images, `None` where they are unknown.
 
         Raises:
-            ValueError: If strides do not divide a side, or it is not known.
+            ValueError: If strides do not divide a side, or a side is unknown.
         """
         for side, stride in zip(sides, self.strides, strict=True):
             if self.is_circular and stride > 1 and (not side or side % stride):

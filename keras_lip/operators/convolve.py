@@ -1,4 +1,4 @@
-"""Convolutions, with gradients that are fast in loops as well.
+"""Convolutions with fast gradients, also in loops.
 
 This is one of the few files that branch on the backend.
 """
@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_lip.operators.padding import pad_zeros
 from keras_lip.scan import is_scanning
+from keras_lip.traces import is_eager_torch
 from keras_lip.types import Tensor
 
 
@@ -22,11 +23,15 @@ def convolve(
 ) -> Tensor:
     """Computes `keras.ops.conv` of images of shape `(*image, channels)`.
 
-    XLA brings the convolutions of a program into the form that its routines for
-    CPUs take, but for those in the body of a loop: there the gradients of a
-    convolution, which JAX writes with their axes swapped, run about ten times
-    slower (JAX 0.10). In loops on CPUs they are therefore written in that form,
-    at the price of derivatives in forward mode (`jax.jvp`).
+    XLA converts convolutions to the form of its CPU routines, but not in the
+    body of a loop. JAX writes gradients of convolutions with swapped axes, so
+    in a loop they run about ten times slower (JAX 0.10). In loops on CPUs this
+    function writes them in the fast form. It then has no forward-mode
+    derivatives (`jax.jvp`).
+
+    For PyTorch, Keras (3.15) copies images to the order of axes that PyTorch
+    names, and then back to the one that its routines take. Images whose axes
+    are renamed are in that order already, and are not copied here.
 
     Args:
         inputs: Tensor of shape `(batch_size, *image, channels)`.
@@ -38,12 +43,22 @@ def convolve(
     plain = math.prod(strides) * math.prod(dilation_rate) == 1
     if plain and kernel.shape[-2] == inputs.shape[-1] and _is_jax_loop_on_cpu():
         if padding == "same":
-            totals = [taps - 1 for taps in kernel.shape[:-2]]
-            widths = [(total // 2, total - total // 2) for total in totals]
+            widths = _same_widths(kernel, dilation_rate)
             inputs = pad_zeros(inputs, [(0, 0), *widths, (0, 0)])
         return _convolve_in_loop(inputs, kernel)
+    if is_eager_torch(inputs):
+        if padding == "valid":
+            return _convolve_in_torch(
+                inputs, kernel, strides, dilation_rate, [(0, 0)] * len(strides)
+            )
+        if math.prod(strides) == 1:
+            widths = _same_widths(kernel, dilation_rate)
+            return _convolve_in_torch(
+                inputs, kernel, strides, dilation_rate, widths
+            )
     if keras.backend.backend() == "tensorflow" and inputs.shape[0] == 0:
-        # TensorFlow (2.21, on CPUs) would return images as large as the inputs.
+        # TensorFlow (2.21, on CPUs) would return images of the same size as the
+        # inputs.
         image = _output_sides(inputs, kernel, strides, padding, dilation_rate)
         return ops.zeros((0, *image, kernel.shape[-1]), dtype=inputs.dtype)
     return ops.conv(
@@ -54,6 +69,17 @@ def convolve(
         dilation_rate=dilation_rate,
         data_format="channels_last",
     )
+
+
+def _same_widths(
+    kernel: Tensor, dilation_rate: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    """Returns what `"same"` adds before and after, without strides."""
+    totals = [
+        (taps - 1) * rate
+        for taps, rate in zip(kernel.shape[:-2], dilation_rate, strict=True)
+    ]
+    return [(total // 2, total - total // 2) for total in totals]
 
 
 def _output_sides(
@@ -89,7 +115,7 @@ def _convolve_in_loop(inputs, kernel):  # type: ignore[no-untyped-def]
             pad_zeros(upstream, [(0, 0), *widths, (0, 0)]),
             ops.swapaxes(flipped, -2, -1),
         )
-        # The samples are the channels here, and the channels the samples.
+        # Samples and channels are swapped here.
         kernel_grad = _convolve_valid(
             ops.transpose(inputs, (last, *image, 0)),
             ops.transpose(upstream, (*image, 0, last)),
@@ -103,6 +129,34 @@ def _convolve_valid(inputs: Tensor, kernel: Tensor) -> Tensor:
     return ops.conv(
         inputs, kernel, padding="valid", data_format="channels_last"
     )
+
+
+def _convolve_in_torch(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, ...],
+    dilation_rate: tuple[int, ...],
+    widths: list[tuple[int, int]],
+) -> Tensor:
+    import torch
+
+    kernel = ops.convert_to_tensor(kernel)
+    convolve = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d}
+    if any(before != after for before, after in widths):
+        inputs = pad_zeros(inputs, [(0, 0), *widths, (0, 0)])
+        widths = [(0, 0)] * len(widths)
+    groups = inputs.shape[-1] // kernel.shape[-2]
+    outputs = convolve[len(widths)](
+        inputs.movedim(-1, 1),
+        # PyTorch (2.13) has no gradient of some kernels of one filter that are
+        # contiguous in another order.
+        kernel.movedim((-1, -2), (0, 1)).contiguous(),
+        stride=strides,
+        padding=[before for before, _ in widths],
+        dilation=dilation_rate,
+        groups=groups,
+    )
+    return outputs.movedim(1, -1)
 
 
 def _is_jax_loop_on_cpu() -> bool:

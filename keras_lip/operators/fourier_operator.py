@@ -1,4 +1,4 @@
-"""Convolutions of a given image size, in the Fourier domain."""
+"""Convolutions of images of a fixed size, in the Fourier domain."""
 
 import dataclasses
 import math
@@ -15,23 +15,23 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True)
 class FourierOperator(LinearOperator):
-    """Multiplies the Fourier transform of images by one matrix a frequency.
+    """Multiplies the Fourier transform of images by a matrix per frequency.
 
     The images have the shape `(rows, columns, channels)`. Half of the spectrum
-    of a real image determines the other half, so that there are
-    `rows * (columns // 2 + 1)` frequencies. The kernel has the shape
-    `(frequencies, 2 * channels, 2 * filters)`: a complex matrix `P + i Q` is
-    the real matrix `[[P, Q], [-Q, P]]`, which multiplies the real parts of the
-    channels, followed by their imaginary parts, from the right.
+    of a real image determines the other half, so `rows * (columns // 2 + 1)`
+    frequencies are used. The kernel has the shape `(frequencies, 2 * channels,
+    2 * filters)`: a complex matrix `P + i Q` is the real matrix `[[P, Q], [-Q,
+    P]]`, which multiplies row vectors of the real parts of the channels,
+    followed by their imaginary parts.
 
-    The operator is `T^T K T` with the block-diagonal `K` of the kernel. The
-    frequencies that stand for two are scaled by the square root of two, so that
-    `T` is an isometry: the norm of the operator is at most the largest of those
-    of its matrices.
+    The operator is `T^T K T`, where `K` is the block-diagonal matrix of the
+    kernel. Frequencies that represent two frequencies are scaled by the square
+    root of two, so `T` is an isometry, and the norm of the operator is at most
+    the largest norm of its matrices.
 
-    The transforms are products with small matrices. For sides of up to some
-    hundred pixels they cost no more than the convolution that they replace, and
-    they are differentiable and compile on every backend.
+    The transforms are products with small matrices. For sides of up to a few
+    hundred pixels they cost no more than the convolution that they replace.
+    They are differentiable and compile on every backend.
 
     Args:
         sides: Pair of positive integers. Rows and columns of the images.
@@ -67,7 +67,7 @@ class FourierOperator(LinearOperator):
         return ops.reshape(images, (rows * half, -1, 2 * channels))
 
     def invert(self, spectrum: Tensor) -> Tensor:
-        """Applies the adjoint of `transform`, which is its left inverse."""
+        """Applies the adjoint and left inverse of `transform`."""
         rows, columns = self.sides
         channels = spectrum.shape[-1] // 2
         half = columns // 2 + 1
@@ -82,16 +82,18 @@ class FourierOperator(LinearOperator):
     def matrices(self, dtype: str) -> tuple[Tensor, Tensor]:
         """Returns the matrices whose Kronecker product is the transform.
 
-        That of the columns maps a real signal to the real and then the
-        imaginary parts of its half spectrum. That of the rows maps signals
-        whose two parts alternate to their spectra of the same form.
+        The matrix of the columns maps a real signal to the real parts and then
+        the imaginary parts of its half spectrum. The matrix of the rows maps
+        signals with alternating real and imaginary parts to spectra of the same
+        form.
         """
         rows, columns = self.sides
         return _row_matrix(rows, dtype), _column_matrix(columns, dtype)
 
 
 def _angles(frequencies: int, size: int) -> Array:
-    # Reduced before the division: the cosines of large angles are less exact.
+    # Reduce before the division, because cosines of large angles are less
+    # accurate.
     turns = np.outer(np.arange(frequencies), np.arange(size)) % size
     return 2 * np.pi / size * turns
 
@@ -109,7 +111,7 @@ def _row_matrix(size: int, dtype: Any) -> Tensor:
 def _column_matrix(size: int, dtype: Any) -> Tensor:
     half = size // 2 + 1
     frequencies = np.arange(half)
-    # The others come with their conjugates.
+    # The other frequencies also represent their conjugates.
     alone = (2 * frequencies) % size == 0
     scales = np.sqrt(np.where(alone, 1, 2) / size)[:, np.newaxis]
     angles = _angles(half, size)

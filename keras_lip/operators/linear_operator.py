@@ -1,4 +1,4 @@
-"""The contract every linear operator keeps."""
+"""The base class of linear operators."""
 
 import abc
 import math
@@ -11,16 +11,16 @@ from keras_lip.types import Tensor
 class LinearOperator(abc.ABC):
     """A linear map between spaces of tensors, with its adjoint.
 
-    An operator holds what never changes, such as strides, and no tensor: the
-    kernel is an argument of its methods. Two operators of the same arguments
-    are equal, so that a loop over one is compiled once. Subclasses are frozen
-    dataclasses and implement `matvec` and `adjoint`, which take batches: the
-    first axis is that of samples, as in a layer.
+    An operator contains constants, such as strides, but no tensors: the kernel
+    is an argument of its methods. Two operators with the same arguments are
+    equal, so that a loop over one is compiled only once. Subclasses are frozen
+    dataclasses and implement `matvec` and `adjoint` for batches, whose first
+    axis is the sample axis.
     """
 
     @abc.abstractmethod
     def matvec(self, kernel: Tensor, inputs: Tensor) -> Tensor:
-        """Applies the operator to inputs."""
+        """Applies the operator to inputs, and returns a new tensor."""
 
     @abc.abstractmethod
     def adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:

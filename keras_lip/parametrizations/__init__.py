@@ -1,4 +1,4 @@
-"""Maps from free matrices to constrained ones: orthogonal or of norm one."""
+"""Maps from free matrices to orthogonal matrices or matrices of norm one."""
 
 from keras_lip.parametrizations.aol import AOL
 from keras_lip.parametrizations.bjorck import Bjorck

@@ -12,10 +12,10 @@ from keras_lip.types import Tensor
 class AOL(Parametrization):
     """Rescales each column so that the spectral norm is at most one.
 
-    Column `i` of the matrix `W` is divided by `sqrt(sum_j |W^T W|_ij)`. It
-    costs one product of matrices, no iteration and no state, and is
-    non-expansive by construction; columns that are orthogonal already become
-    orthonormal, which training with a margin loss draws them to.
+    Column `i` of the matrix `W` is divided by `sqrt(sum_j |W^T W|_ij)`. This
+    needs one matrix product, no iteration and no state, and is non-expansive by
+    construction. Orthogonal columns become orthonormal, and training with a
+    margin loss tends to make columns orthogonal.
 
     Reference:
 

@@ -1,4 +1,4 @@
-"""Björck's orthogonalization."""
+"""Orthogonalization by Björck's iteration."""
 
 from typing import ClassVar
 
@@ -18,16 +18,16 @@ from keras_lip.validation import check_positive_integer
 class Bjorck(Parametrization):
     """Orthogonalizes a matrix by Björck's iteration.
 
-    Each iteration moves every singular value `s` to `(3 s - s^3) / 2`, which
-    maps `[0, 1]` into itself and draws every positive value to one. The matrix
-    is first rescaled to a spectral norm of at most one, so that the result is
-    1-Lipschitz whatever the number of iterations; more of them make it closer
-    to orthogonal.
+    Each iteration maps every singular value `s` to `(3 s - s^3) / 2`. This
+    function maps `[0, 1]` into itself and moves every positive value towards
+    one. The matrix is first rescaled to a spectral norm of at most one. The
+    result is therefore 1-Lipschitz for any number of iterations, and closer to
+    orthogonal with more iterations.
 
-    Singular values of zero stay zero: the image of a matrix whose columns
-    depend on each other is not orthogonal, and the image of zero is zero. Small
-    ones grow by a factor of 1.5 an iteration. `Cayley`, `Exponential` and `QR`
-    give an orthogonal image of any matrix.
+    Singular values of zero stay zero: if the columns of the matrix are linearly
+    dependent, the result is not orthogonal. Small singular values grow by a
+    factor of 1.5 in each iteration. `Cayley`, `Exponential` and `QR` give an
+    orthogonal result for any matrix.
 
     Args:
         iterations: Positive integer. Number of iterations. Defaults to `15`.

@@ -20,16 +20,17 @@ from keras_lip.types import Tensor
 class Cayley(Parametrization):
     """Orthogonalizes a matrix by the Cayley transform of its skew part.
 
-    The square head `U` and the tail `V` of the matrix give
-    `A = U - U^T + V^T V`, and the image stacks `(I - A) (I + A)^{-1}` over
-    `-2 V (I + A)^{-1}`. It costs one linear solve and no iteration.
+    Let `U` be the square head of the matrix, `V` its tail, and `A = U - U^T +
+    V^T V`. The image stacks `(I - A) (I + A)^{-1}` on top of `-2 V (I +
+    A)^{-1}`. It needs one linear solve and no iteration.
 
-    The image is orthogonal for every `U` and `V`. Where the moduli of a row of
-    `U - U^T` or of `V^T V` sum to more than 1024, `U` or `V` is scaled down to
-    that, as the image of a larger one would not be orthogonal in `float32`.
+    The image is orthogonal for every `U` and `V`. If the absolute values in a
+    row of `U - U^T` or `V^T V` sum to more than 1024, `U` or `V` is scaled down
+    to this limit, because larger matrices would not give an orthogonal image in
+    `float32`.
 
-    A training step on fewer samples than the shorter side solves for the
-    outputs instead of the image, and never forms it.
+    If a training step has fewer samples than the shorter side of the matrix, it
+    solves for the outputs directly and does not compute the image.
 
     Reference:
 
@@ -39,14 +40,15 @@ class Cayley(Parametrization):
 
     orthogonal: ClassVar[bool] = True
     reach: ClassVar[str] = (
-        "orthogonal matrices whose head, the square part, has no eigenvalue "
-        "near -1: multiplied by -1 a column may leave it"
+        "orthogonal matrices whose square head has no eigenvalue near -1; "
+        "multiplying a column by -1 may help"
     )
 
     def invert(self, matrix: Array) -> Array:
-        # With the head `H` of the image, `(I + A)^{-1} = (I + H) / 2`, and the
-        # skew part of `A` is `U - U^T`. Where there is no inverse, no matrix
-        # has this image, and that of the pseudoinverse misses it.
+        # Let `H` be the head of the image. Then `(I + A)^{-1} = (I + H) / 2`,
+        # and the skew part of `A` is `U - U^T`. If `I + H` is not invertible,
+        # no matrix has this image, and the caller detects that the
+        # pseudoinverse gives another image.
         columns = matrix.shape[1]
         inverse = np.linalg.pinv(np.eye(columns) + matrix[:columns])
         head = (inverse - inverse.T) / 2
@@ -58,7 +60,7 @@ class Cayley(Parametrization):
         generator, tail = _split(matrix)
         identity = ops.eye(matrix.shape[-1], dtype=matrix.dtype)
         numerator = ops.concatenate([identity - generator, -2 * tail], axis=-2)
-        # X (I + A) = N is solved as (I + A)^T X^T = N^T.
+        # Solves X (I + A) = N as (I + A)^T X^T = N^T.
         image = ops.solve(transpose(identity + generator), transpose(numerator))
         return transpose(image), state
 
@@ -78,14 +80,14 @@ class Cayley(Parametrization):
 
 
 def _split(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the generator and the tail of a matrix with rows enough."""
+    """Returns the generator and the tail of a square or tall matrix."""
     rows, columns = matrix.shape[-2:]
     head, tail = matrix[..., :columns, :], matrix[..., columns:, :]
     skew = head - transpose(head)
     skew = skew * generator_factor(skew)
     if rows == columns:
         return skew, tail
-    # Of a tail with entries of at most one no square overflows.
+    # Squares of entries of at most one cannot overflow.
     largest = ops.amax(ops.abs(tail), axis=(-2, -1), keepdims=True)
     largest = ops.stop_gradient(ops.maximum(largest, 1.0))
     tail = tail / largest
@@ -95,7 +97,7 @@ def _split(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _multiply(inputs: Tensor, matrix: Tensor) -> Tensor:
-    """Multiplies by the image `Q` of a matrix that is square or tall.
+    """Multiplies by the image `Q` of a square or tall matrix.
 
     For inputs `(x, y)`, `(x, y) Q = (2 x - 2 y V) (I + A)^{-1} - x`.
     """
@@ -108,7 +110,7 @@ def _multiply(inputs: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _multiply_transposed(inputs: Tensor, matrix: Tensor) -> Tensor:
-    """Multiplies by the image of a wide matrix, the transpose `Q^T` of that.
+    """Multiplies by the image `Q^T` of a wide matrix.
 
     With `z = x (I + A)^{-T}`, `x Q^T` is `2 z - x` beside `-2 z V^T`.
     """

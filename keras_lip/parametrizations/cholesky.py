@@ -14,13 +14,14 @@ from keras_lip.types import Tensor
 class Cholesky(Parametrization):
     """Orthogonalizes a matrix by a Cholesky factor of its Gram matrix, twice.
 
-    With `W^T W + r I = L L^T`, the image `W L^{-T}` has singular values of
-    `s / sqrt(s^2 + r)`, which are below one for every ridge `r` and near one
-    where `s` is well above `sqrt(r)`. A second pass brings the others there:
-    after it, singular values of a thousandth of the largest are one to 1e-6.
-    Those of zero stay zero, or whatever rounding makes of them below one: the
-    image of a matrix whose columns depend on each other is not orthogonal.
-    `Cayley`, `Exponential` and `QR` give an orthogonal image of any matrix.
+    With `W^T W + r I = L L^T`, the image `W L^{-T}` has singular values of `s /
+    sqrt(s^2 + r)`, which are below one for every ridge `r`, and close to one if
+    `s` is much larger than `sqrt(r)`. A second pass improves the small ones:
+    after it, singular values that are a thousandth of the largest are one up to
+    1e-6. Singular values of zero stay zero, or become arbitrary values below
+    one by rounding: if the columns of the matrix are linearly dependent, the
+    result is not orthogonal. `Cayley`, `Exponential` and `QR` give an
+    orthogonal result for any matrix.
 
     Reference:
 

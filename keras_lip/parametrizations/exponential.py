@@ -16,7 +16,7 @@ from keras_lip.types import State
 from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
 
-# An angle that lacks no more of half a turn is half a turn.
+# An angle that is closer than this to half a turn counts as half a turn.
 _SMALLEST_REST = 1e-6
 
 
@@ -24,15 +24,16 @@ _SMALLEST_REST = 1e-6
 class Exponential(Parametrization):
     """Orthogonalizes a matrix by the exponential of its skew part.
 
-    The matrix `W`, with zero columns to make it square, gives the generator
-    `A = W - W^T`, and the image is made of the first columns of `exp(A)`. Every
-    rotation is reached, and its gradient does not vanish anywhere; the cost
-    grows with the cube of the longer side.
+    The matrix `W` is padded with zero columns to a square matrix, which gives
+    the generator `A = W - W^T`. The image consists of the first columns of
+    `exp(A)`. Every rotation can be reached, and the gradient vanishes nowhere.
+    The cost is cubic in the longer side.
 
     Args:
-        squarings: Positive integer. The exponential is that of `A /
-            2^squarings`, squared as many times; a generator of a larger norm
-            than `2^squarings` is scaled down to it. Defaults to `6`.
+        squarings: Positive integer. Number of squarings: the exponential of `A
+            / 2^squarings` is computed and squared `squarings` times. A
+            generator with a norm of more than `2^squarings` is scaled down to
+            this norm. Defaults to `6`.
 
     Raises:
         ValueError: If `squarings` is not a positive integer.
@@ -44,8 +45,8 @@ class Exponential(Parametrization):
 
     orthogonal: ClassVar[bool] = True
     reach: ClassVar[str] = (
-        "rotations: square orthogonal matrices of determinant one, with "
-        "`squarings` enough for their angles"
+        "rotations: square orthogonal matrices with determinant one, and with "
+        "`squarings` large enough for their angles"
     )
 
     def __init__(self, squarings: int = 6) -> None:
@@ -54,9 +55,9 @@ class Exponential(Parametrization):
     def invert(self, matrix: Array) -> Array:
         if matrix.shape[0] != matrix.shape[1]:
             return matrix
-        # The symmetric part of a rotation has the cosines of its angles as
-        # eigenvalues, and the skew part acts on their eigenvectors by the sines
-        # where the logarithm acts by the angles.
+        # The eigenvalues of the symmetric part of a rotation are the cosines of
+        # its angles. On their eigenvectors, the skew part acts by the sines and
+        # the logarithm acts by the angles.
         skew = (matrix - matrix.T) / 2
         cosines, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         sines = np.linalg.norm(skew @ vectors, axis=0)
@@ -64,7 +65,7 @@ class Exponential(Parametrization):
         half = angles > math.pi - _SMALLEST_REST
         quotients = 1 / np.sinc(np.where(half, 0, angles / math.pi))
         logarithm = skew @ (vectors * quotients * ~half) @ vectors.T
-        # Half turns, of the planes that pairs of eigenvectors span.
+        # Half turns in the planes spanned by pairs of eigenvectors.
         first, second = vectors[:, half][:, :-1:2], vectors[:, half][:, 1::2]
         turns = math.pi * first @ second.T
         return (logarithm + turns - turns.T) / 2

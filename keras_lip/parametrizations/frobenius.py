@@ -15,9 +15,10 @@ from keras_lip.types import Tensor
 class Frobenius(Parametrization):
     """Divides a matrix by its Frobenius norm.
 
-    The spectral norm is at most the Frobenius norm, and equal to it for a
-    single row or column, where nothing is lost: a layer of one unit, such as
-    the last one of a critic. For other shapes the norm may be far below one.
+    The spectral norm is at most the Frobenius norm. They are equal for a single
+    row or column, for example in a layer with one unit, such as the last layer
+    of a critic. For other shapes the spectral norm of the result may be far
+    below one.
 
     Reference:
 

@@ -1,4 +1,4 @@
-"""The contract every kernel parametrization keeps."""
+"""The base class of kernel parametrizations."""
 
 import abc
 from typing import Any
@@ -14,25 +14,24 @@ from keras_lip.types import Config
 from keras_lip.types import State
 from keras_lip.types import Tensor
 
-# How far a matrix may be from the image of a free one, and its Gram matrix from
-# the identity: well above the roundings of float32.
+# Tolerances of a given matrix's distance from the image of a free matrix, and
+# of its Gram matrix from the identity. They are far above float32 rounding.
 _TOLERANCE = 1e-4
 
 
 class Parametrization(abc.ABC):
-    """Maps a free matrix to one whose spectral norm is at most one.
+    """Maps a free matrix to a matrix whose spectral norm is at most one.
 
     A layer trains the free matrix and multiplies by its image. The bound
-    therefore holds before the first step, between steps and after loading,
-    whatever the optimizer. An instance holds hyperparameters and no tensor, so
-    many layers may share it. What must be remembered from step to step, such as
-    the vector of a power iteration, is declared by `initial_state` and kept by
-    the layer in non-trainable weights.
+    therefore holds before the first step, between steps and after loading, for
+    any optimizer. An instance contains hyperparameters but no tensors, so
+    several layers may share it. State that must be kept between steps, such as
+    the vector of a power iteration, is declared by `initial_state`, and the
+    layer stores it in non-trainable weights.
 
-    Subclasses implement `constrain` and, if they keep a state,
-    `initial_state`; where a product with the image costs less than the image
-    itself, also `multiply`; and where a matrix in reach is not its own image,
-    `invert`.
+    Subclasses implement `constrain`, and `initial_state` if they have a state.
+    They override `multiply` if a product with the image is cheaper than the
+    image, and `invert` if a matrix in the range is not its own image.
     """
 
     orthogonal: ClassVar[bool] = False
@@ -50,29 +49,30 @@ class Parametrization(abc.ABC):
         state: State | None = None,
         training: bool = False,
     ) -> tuple[Tensor, State]:
-        """Constrains a matrix of any proportions.
+        """Constrains a tall, square or wide matrix.
 
         Args:
             matrix: Tensor of shape `(..., rows, columns)`, in float32 or
                 float64.
             state: The state that `initial_state` declared or an earlier call
                 returned.
-            training: Boolean. Whether this is a training step, for which an
-                estimate may be good enough.
+            training: Boolean. Whether this is a training step, which may use a
+                cheaper estimate.
 
         Returns:
             Tuple of the constrained matrix, of the same shape, and the next
             state.
 
         Raises:
-            ValueError: If the matrix has less than two axes or is empty.
+            ValueError: If the matrix has fewer than two axes or is empty.
         """
         matrix = ops.convert_to_tensor(matrix)
         shape = tuple(matrix.shape)
         if len(shape) < 2 or 0 in shape:
             raise ValueError(
                 f"`{type(self).__name__}` takes a matrix of shape `(..., rows, "
-                f"columns)` with entries. Received: matrix.shape={shape}"
+                "columns)`, which must not be empty. Received: "
+                f"matrix.shape={shape}"
             )
         state = {} if state is None else state
         rows, columns = matrix.shape[-2:]
@@ -100,20 +100,22 @@ class Parametrization(abc.ABC):
     def from_matrix(self, matrix: Any) -> Array:
         """Returns a free matrix whose image is a given matrix.
 
-        A layer whose `kernel_initializer` is the free matrix starts with the
-        given one as its kernel.
+        Pass it as the `kernel_initializer` of a layer whose kernel should start
+        as `matrix`.
 
         Args:
-            matrix: Array of shape `(rows, columns)`, such as `reach` says.
+            matrix: Array of shape `(rows, columns)`, of the kind that `reach`
+                describes.
 
         Returns:
-            Array of the shape of the weight, `free_shape(matrix.shape)`, in
-            float32. Its image is `matrix` up to
-            1e-4 in each entry, and mostly to 1e-6.
+            Float32 array of the shape of the weight,
+            `free_shape(matrix.shape)`. Its image is `matrix` up to 1e-4 in each
+            entry, usually up to 1e-6.
 
         Raises:
             ValueError: If `matrix` is not such an array, is not orthogonal
-                where the parametrization is, or is not the image that is found.
+                although the parametrization is, or no free matrix with this
+                image is found.
         """
         matrix = _check_matrix(matrix)
         exact = _orthogonal_factor(matrix) if self.orthogonal else matrix
@@ -128,9 +130,9 @@ class Parametrization(abc.ABC):
         if not error <= _TOLERANCE:
             raise ValueError(
                 f"`{type(self).__name__}.from_matrix` takes {self.reach}. "
-                f"Received: a matrix of shape {matrix.shape}, which the image "
-                f"that was found misses by {error:.1e}. Pass a matrix of that "
-                "kind, or use another parametrization."
+                f"Received: a matrix of shape {matrix.shape}, which differs "
+                f"from the closest image found by {error:.1e}. Pass a matrix "
+                "of that kind, or use another parametrization."
             )
         return np.ascontiguousarray(
             free[:, : self.free_shape(matrix.shape)[-1]]
@@ -149,7 +151,7 @@ class Parametrization(abc.ABC):
         return shape
 
     def invert(self, matrix: Array) -> Array:
-        """Returns a free matrix for an image, if the image is in reach.
+        """Returns a free matrix for an image, if the image is in the range.
 
         Args:
             matrix: Array with at least as many rows as columns, in float64. Its
@@ -158,14 +160,14 @@ class Parametrization(abc.ABC):
         return matrix
 
     def initial_state(self, shape: tuple[int, ...]) -> State:
-        """Declares the state to keep for a matrix.
+        """Returns the initial state for a matrix.
 
         Args:
             shape: Shape of the matrix that `constrain` will receive, which has
                 at least as many rows as columns.
 
         Returns:
-            Dict of arrays by name; empty if there is nothing to remember.
+            Dict of arrays by name, empty if there is no state.
         """
         return {}
 
@@ -185,7 +187,7 @@ class Parametrization(abc.ABC):
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """Rebuilds a parametrization from `get_config`."""
+        """Creates a parametrization from the output of `get_config`."""
         return cls(**config)
 
 
@@ -201,7 +203,7 @@ def _check_matrix(matrix: Any) -> Array:
 
 
 def _orthogonal_factor(matrix: Array) -> Array:
-    """Returns a matrix without its roundings, or says it is not orthogonal."""
+    """Returns the closest orthogonal matrix, or raises an error."""
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     error = float(np.max(np.abs(values**2 - 1)))
     if error > _TOLERANCE:
@@ -209,6 +211,6 @@ def _orthogonal_factor(matrix: Array) -> Array:
             "`matrix` must have orthonormal columns, or rows if it is wide. "
             f"Received: a matrix of shape {matrix.shape} with singular values "
             f"between {values.min():.6g} and {values.max():.6g}. Orthogonalize "
-            "it first, as by `numpy.linalg.qr`."
+            "it first, for example with `numpy.linalg.qr`."
         )
     return left @ right

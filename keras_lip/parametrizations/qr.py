@@ -15,13 +15,13 @@ from keras_lip.types import Tensor
 class QR(Parametrization):
     """Orthogonalizes a matrix by Householder's QR decomposition.
 
-    The image is the factor `Q` with the signs that make the diagonal of `R`
-    positive, so that an orthogonal matrix is its own image. `Q` is orthogonal
-    to machine precision whatever the condition of the matrix.
+    The image is the factor `Q`, with signs such that the diagonal of `R` is
+    positive. An orthogonal matrix is therefore its own image. `Q` is orthogonal
+    to machine precision for any condition number.
 
-    The decomposition is that of the matrix, scaled to entries of at most one,
-    plus `1e-6` on its diagonal, which keeps the gradient finite where columns
-    depend on each other.
+    Before the decomposition, the matrix is scaled to entries of at most one,
+    and `1e-6` is added to its diagonal. This keeps the gradient finite if
+    columns are linearly dependent.
 
     Reference:
 

@@ -1,4 +1,4 @@
-"""Parametrizations by name, and to and from configs."""
+"""Serialization of parametrizations."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def serialize(parametrization: Parametrization) -> Config:
 
 
 def get(identifier: str | Config | Parametrization) -> Parametrization:
-    """Retrieves a parametrization by name, by config or as it is.
+    """Returns a parametrization by its name or config.
 
     Args:
         identifier: A name such as `"bjorck"`, the output of `serialize`, or a
@@ -51,8 +51,8 @@ def get(identifier: str | Config | Parametrization) -> Parametrization:
         A `Parametrization`.
 
     Raises:
-        ValueError: If the name is unknown, listing the known ones.
-        TypeError: If it is no parametrization at all.
+        ValueError: If the name is unknown. The message lists the known names.
+        TypeError: If `identifier` is not a parametrization.
     """
     found: Any = identifier
     if isinstance(identifier, dict):
@@ -71,21 +71,21 @@ def get(identifier: str | Config | Parametrization) -> Parametrization:
 def get_orthogonal(
     identifier: str | Config | Parametrization, owner: str
 ) -> Parametrization:
-    """Retrieves a parametrization whose images are orthogonal.
+    """Returns an orthogonal parametrization by its name or config.
 
     Args:
         identifier: A name such as `"cayley"`, the output of `serialize`, or a
             `Parametrization`, as in `get`.
-        owner: String. What needs it, such as the name of a layer's class, for
-            the error.
+        owner: String. The caller, such as the name of a layer's class, for the
+            error message.
 
     Returns:
-        A `Parametrization` whose attribute `orthogonal` is true.
+        A `Parametrization` whose attribute `orthogonal` is `True`.
 
     Raises:
         ValueError: If the name is unknown, or the parametrization is not
             orthogonal.
-        TypeError: If it is no parametrization at all.
+        TypeError: If `identifier` is not a parametrization.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Division by the spectral norm, as the power method estimates it."""
+"""Division by an estimate of the spectral norm."""
 
 from typing import ClassVar
 
@@ -20,16 +20,16 @@ from keras_lip.validation import check_positive_integer
 class Spectral(Parametrization):
     """Divides a matrix by an estimate of its spectral norm.
 
-    The power method starts from the vector where the last training step ended,
-    which is kept as a state. Its estimate lies below the norm, so that the
-    image may exceed one by the error of the estimate; a layer's
-    `lipschitz_bound` is measured on the image, and says by how much.
+    The power method starts from the last vector of the previous training step,
+    which is stored as state. Its estimate is at most the norm, so the norm of
+    the image may exceed one by the error of the estimate. A layer's
+    `lipschitz_bound` is computed from the image and includes this error.
 
     Args:
-        training_iterations: Positive integer. Iterations of the power method in
-            a training step. Defaults to `1`.
-        inference_iterations: Positive integer. Iterations at inference, from
-            the vector of the last training step, which they leave where it is.
+        training_iterations: Positive integer. Number of iterations of the power
+            method in a training step. Defaults to `1`.
+        inference_iterations: Positive integer. Number of iterations at
+            inference. They start from the stored vector and do not change it.
             Defaults to `100`.
 
     Raises:
@@ -81,8 +81,8 @@ class Spectral(Parametrization):
             ops.convert_to_tensor(state["power_iteration_vector"]),
             self.training_iterations if training else self.inference_iterations,
         )
-        # The norm of a matrix is at least its largest entry: one, unless the
-        # matrix vanishes.
+        # The norm is at least the largest entry, which is one unless the matrix
+        # is zero.
         image = ops.divide(matrix, ops.maximum(norm, 1e-12))
         return image, {"power_iteration_vector": vector}
 

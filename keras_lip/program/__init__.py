@@ -1,7 +1,7 @@
-"""Frozen programs: what a model computes, read once and held as numbers.
+"""Frozen programs: the operations of a model at inference, as numbers.
 
-`freeze` reads a model into a `Program`, which computes, bounds, encloses and
-writes itself down without looking at the model again.
+`freeze` reads a model into a `Program`. The program can be run, bounded,
+enclosed and converted to stock Keras without reading the model again.
 """
 
 from keras_lip.program.freezing.freeze import freeze as freeze

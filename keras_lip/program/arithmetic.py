@@ -1,4 +1,4 @@
-"""The floating-point arithmetics that an execution may run in."""
+"""The floating-point arithmetics of executions."""
 
 import math
 from typing import NamedTuple
@@ -11,20 +11,20 @@ from keras_lip.proofs.rounding import multiply_up
 
 
 class Arithmetic(NamedTuple):
-    """What is known of every operation of an arithmetic.
+    """Error bounds for the operations of a floating-point arithmetic.
 
-    A sum, a product, or a fused pair of them is `(1 + d)` times the exact one,
-    with `|d| <= unit`, plus at most `smallest`, whether numbers below
-    `smallest` are kept, as IEEE 754 has it, or are flushed to zero on the way
-    in or out, as many libraries do.
+    The result of a sum, a product, or a fused pair of them is `(1 + d)` times
+    the exact one, with `|d| <= unit`, plus an error of at most `smallest`. This
+    holds if numbers below `smallest` are kept, as in IEEE 754, and if inputs or
+    outputs are flushed to zero, as in many libraries.
 
     Attributes:
         dtype: `"float32"` or `"float64"`.
         unit: Float. The unit roundoff of rounding to nearest.
         smallest: Float. The smallest normal number.
         largest: Float. The largest finite number.
-        is_typical: Boolean. Whether errors are those that an ordinary execution
-            makes, in which roundings cancel, rather than all that are possible.
+        is_typical: Boolean. Whether errors are typical errors, in which
+            roundings cancel, instead of worst-case errors.
     """
 
     dtype: str
@@ -35,16 +35,16 @@ class Arithmetic(NamedTuple):
 
     @property
     def underflow(self) -> float:
-        """What underflow adds to a magnitude, so that `unit` of it suffices."""
+        """Amount added to a sum of absolute values to cover underflow."""
         return self.smallest / self.unit
 
     def gamma(self, roundings: int) -> float:
-        """Bounds the relative error of `roundings` roundings, from above.
+        """Returns an upper bound on the relative error of several roundings.
 
         Returns:
-            Float. `n u / (1 - n u)`, rounded up; `inf` from a half on, so that
-            no partial sum is more than twice the sum of moduli. Of a typical
-            arithmetic eight times `sqrt(n) u`.
+            Float. `n u / (1 - n u)`, rounded up, or `inf` if `n u` is at least
+            one half, so that partial sums are at most twice the sum of absolute
+            values. For a typical arithmetic it is `8 sqrt(n) u`.
 
         Reference:
 
@@ -59,7 +59,7 @@ class Arithmetic(NamedTuple):
 
 
 def get_arithmetic(dtype: str) -> Arithmetic:
-    """Retrieves the arithmetic of a dtype.
+    """Returns the arithmetic of a dtype.
 
     Args:
         dtype: `"float32"` or `"float64"`.
@@ -68,13 +68,13 @@ def get_arithmetic(dtype: str) -> Arithmetic:
         An `Arithmetic`.
 
     Raises:
-        ValueError: If the dtype is another one.
+        ValueError: If the dtype is unknown.
     """
     if dtype not in ("float32", "float64"):
         raise ValueError(
             "Executions are certified in 'float32' and 'float64'. Half "
-            "precision is not: libraries sum it in various formats. Received: "
-            f"{dtype!r}"
+            "precision is not supported, because libraries sum it in different "
+            f"formats. Received: {dtype!r}"
         )
     info = np.finfo(dtype)
     return Arithmetic(
@@ -82,21 +82,21 @@ def get_arithmetic(dtype: str) -> Arithmetic:
     )
 
 
-# What this library itself computes in.
+# The arithmetic of this library's own computations.
 HOST = get_arithmetic("float64")
 
-# What a live model of float32 is expected to be off by. Keras multiplies
-# float64 in float32 too, on most backends.
+# The expected errors of a live float32 model. On most backends Keras also
+# multiplies float64 in float32.
 LIVE = get_arithmetic("float32")._replace(is_typical=True)
 
 
 def constant_rate(
     number: float, roundings: int, arithmetic: Arithmetic
 ) -> float:
-    """Bounds the relative error of products with a constant, from above.
+    """Returns an upper bound on the relative error of products with a constant.
 
-    Some backends round a constant to float32 whatever they compute in, and
-    flush it to zero if it is small.
+    Some backends round constants to float32 in all dtypes, and flush small
+    constants to zero.
 
     Args:
         number: Float. The constant.
@@ -104,7 +104,7 @@ def constant_rate(
         arithmetic: The `Arithmetic` of the products.
 
     Returns:
-        Float, `inf` if float32 cannot hold the constant.
+        Float, or `inf` if float32 cannot represent the constant.
     """
     with np.errstate(over="ignore"):
         single = float(np.float32(number))

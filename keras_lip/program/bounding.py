@@ -1,4 +1,4 @@
-"""Bounds of the tensors of a program, from its inputs on."""
+"""Lipschitz bounds of the tensors of a program."""
 
 import dataclasses
 import math
@@ -24,12 +24,13 @@ from keras_lip.proofs.rounding import sqrt_up
 
 @dataclasses.dataclass(frozen=True)
 class ProgramBounds:
-    """What is proven of each tensor of a program.
+    """The proven bounds of the tensors of a program.
 
     Attributes:
         norm: `"l2"` or `"linf"`.
-        values: Tuple of floats: the bound of each tensor, from the inputs.
-        methods: Tuple of tuples of strings: how each was proven.
+        values: Tuple of floats: the bound of each tensor as a function of the
+            inputs.
+        methods: Tuple of tuples of strings: the methods of each proof.
         output: Float. The bound of the output.
     """
 
@@ -46,7 +47,7 @@ def bound_steps(
     norm: str,
     inputs: Sequence[float],
 ) -> ProgramBounds:
-    """Bounds every tensor, from above.
+    """Returns upper bounds for all tensors.
 
     Args:
         graph: The `Program`.
@@ -67,7 +68,7 @@ def bound_steps(
 def _bound_step(
     graph: Graph, step: Any, norm: str, values: list[float]
 ) -> float:
-    # What is no number, or less than zero, bounds nothing.
+    # NaN and negative numbers are not bounds.
     if not step.node.is_finite or norm not in step.node.norms:
         return math.inf
     indices = step.inputs
@@ -89,8 +90,8 @@ def _join(
     values: list[float],
     is_extremum: bool,
 ) -> list[float]:
-    """Bounds tensors, those that are parts of one tensor together."""
-    # A tensor is no larger than itself: that it comes twice is nothing.
+    """Bounds tensors together. Parts of one tensor share its bound."""
+    # For an extremum, a repeated tensor counts once.
     distinct = tuple(dict.fromkeys(indices)) if is_extremum else indices
     if norm == "linf":
         return [values[index] for index in distinct]
@@ -117,10 +118,10 @@ def _add(
     indices: tuple[int, ...],
     values: list[float],
 ) -> float:
-    """Bounds a sum of tensors, those that are parts of one together.
+    """Bounds a sum of tensors. Parts of one tensor share its bound.
 
-    The norm of a matrix is at most the root of the largest sum of moduli of
-    a row times that of a column.
+    The norm of a matrix is at most the square root of its largest absolute row
+    sum times its largest absolute column sum.
     """
     groups: dict[int, list[tuple[int, float]]] = {}
     for index, size in zip(indices, sizes, strict=True):

@@ -1,4 +1,4 @@
-"""How programs are written down, node by node."""
+"""Builds programs node by node."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,21 +12,20 @@ from keras_lip.program.program import Program
 from keras_lip.program.program import Step
 from keras_lip.program.recognition import recognize
 
-# Reads a layer that is part of another one.
+# Function that reads a layer that is part of another layer.
 Reader = Callable[[Any, list["Wire"]], "Wire"]
 
 
 class Builder:
-    """A program that is being written.
+    """A program under construction.
 
     Args:
-        input_shapes: The shapes of the inputs, without samples.
+        input_shapes: The shapes of the inputs, without batch axis.
         input_dtypes: The names of their dtypes.
-        read: Function of a layer and of wires that writes the layer down.
-        proven: Boolean. Whether layers that run on a scale that they estimate
-            from below are written down with one that is proven to be
-            non-expansive instead; `"steps"` for the steps of convex potential
-            blocks alone.
+        read: Function of a layer and wires that adds the layer to the program.
+        proven: Boolean. Whether to replace estimated scales of layers by scales
+            that are proven to be non-expansive, or `"steps"` to replace only
+            the steps of convex potential blocks.
     """
 
     def __init__(
@@ -50,16 +49,16 @@ class Builder:
     def read_as(
         self, origin: Origin, dtype: str, wires: Sequence["Wire"], read: Any
     ) -> Any:
-        """Writes down what comes from a layer of a dtype.
+        """Adds the nodes of a layer.
 
-        What comes from a part of a layer counts as the layer's.
+        Nodes of a part of a layer belong to the layer.
 
         Args:
             origin: The `Origin`.
-            dtype: Name of the dtype that the layer computes in.
-            wires: What it is applied to.
-            read: Function of nothing that writes it down, and returns the wire
-                of its output, or a list of them.
+            dtype: Name of the layer's compute dtype.
+            wires: The input wires.
+            read: Function without arguments that adds the nodes, and returns
+                the output wire or a list of output wires.
         """
         outermost, before = self._open is None, self.dtype
         if outermost:
@@ -83,7 +82,7 @@ class Builder:
         return outputs
 
     def step_of(self, index: int) -> Step | None:
-        """Returns the step that made a tensor, or `None` for an input."""
+        """Returns the step that computes a tensor, or `None` for an input."""
         number = index - len(self.input_shapes)
         return None if number < 0 else self._steps[number]
 
@@ -93,7 +92,7 @@ class Builder:
         return self.input_shapes[index] if step is None else step.shape
 
     def add(self, node: Node, wires: Sequence["Wire"]) -> "Wire":
-        """Applies a node, or what is known to be the same and of more use."""
+        """Adds a node, or an equivalent node with a better bound."""
         indices = tuple(wire.index for wire in wires)
         for known, inputs in recognize(self, node, indices):
             places = tuple(
@@ -111,7 +110,7 @@ class Builder:
         return len(self.input_shapes) + len(self._steps) - 1
 
     def finish(self, output: "Wire") -> Program:
-        """Returns the program, without what nothing depends on."""
+        """Returns the program without unused steps."""
         return Program(
             self.input_shapes,
             self.input_dtypes,
@@ -123,11 +122,11 @@ class Builder:
 
 @dataclasses.dataclass(frozen=True)
 class Wire:
-    """A tensor of a program that is being written.
+    """A tensor of a program under construction.
 
     Attributes:
         builder: The `Builder`.
-        index: Integer, which tensor it is.
+        index: Integer. Index of the tensor.
     """
 
     builder: Builder
@@ -135,28 +134,28 @@ class Wire:
 
     @property
     def shape(self) -> SampleShape:
-        """Shape of one sample; sizes, or all of it, may not be known."""
+        """Shape of one sample. Some or all sizes may be unknown."""
         return self.builder.shape_of(self.index)
 
     @property
     def proven(self) -> bool:
-        """Whether estimated scales are to be replaced by proven ones."""
+        """Whether to replace estimated scales by proven ones."""
         return self.builder.proven is True
 
     @property
     def has_proven_steps(self) -> bool:
-        """Whether estimated steps are to be replaced by proven ones."""
+        """Whether to replace estimated steps by proven ones."""
         return bool(self.builder.proven)
 
     def then(self, node: Node | None, *others: "Wire") -> "Wire":
-        """Applies a node to this tensor, and to others after it.
+        """Applies a node to this tensor, followed by other inputs.
 
         Args:
-            node: The `Node`, or `None` for nothing.
-            *others: More inputs.
+            node: The `Node`, or `None` for the identity.
+            *others: Further inputs.
         """
         return self if node is None else self.builder.add(node, [self, *others])
 
     def through(self, layer: Any, *others: "Wire") -> "Wire":
-        """Applies a layer that is part of another one."""
+        """Applies a layer that is part of another layer."""
         return self.builder.read(layer, [self, *others])

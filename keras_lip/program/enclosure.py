@@ -1,29 +1,29 @@
-"""One tensor of a program, and how far any execution of it may be off.
+"""A tensor of a program, with error bounds for all its executions.
 
 **The running error bound.** Let `f` be the exact function from the input to a
-tensor of the program, `value` what the host computes in float64 at `x`, and `F`
-any execution of it in some arithmetic. Layer by layer the enclosure bounds, for
-every `0 <= e <= limit` and every `x'` within `e` of `x` in the l2 norm,
+tensor of the program, `value` its value at `x` computed in float64 on the host,
+and `F` any execution of it in some arithmetic. Layer by layer, the enclosure
+bounds these errors for every `0 <= e <= limit` and every `x'` within `e` of `x`
+in the l2 norm:
 
 1. `|value - f(x)| <= center`;
 2. `|f(x') - f(x)| <= drift[0] + drift[1] e`;
 3. `|F(x') - f(x')| <= error[0] + error[1] e`.
 
-A node `g` of Lipschitz constant `L` takes an error `E` of its input to `L E`,
-and adds what it rounds itself:
+A node `g` with Lipschitz constant `L` turns an input error `E` into at most `L
+E`, and adds its own rounding error:
 
-4. an affine map `A x + b` of `n` terms a sum rounds at most
-   `gamma_n (|A| |x| + |b|)`, entry by entry, in any order of summation
-   (Higham, 2002, section 3.1), where `gamma_n = n u / (1 - n u)`;
-5. what moves, compares or drops entries rounds nothing, but may flush
-   subnormal numbers to zero;
-6. a sum of tensors is an affine map of as many terms; a function of one number
-   rounds what its node states.
+4. an affine map `A x + b` with `n` terms per sum has a rounding error of at
+most `gamma_n (|A| |x| + |b|)`, entry by entry, in any order of summation
+(Higham, 2002, section 3.1), where `gamma_n = n u / (1 - n u)`; 5. a node that
+moves, compares or drops entries has no rounding error, but may flush subnormal
+numbers to zero; 6. a sum of tensors is an affine map with as many terms; the
+node of an elementwise function defines its rounding error.
 
-So `center` follows from the numbers that went through, biases and constants
-included, never from the input alone: biases that cancel in the end leave the
-error that they made on the way. In 4 the norm of `|A| |x|` is either computed
-(`sharp`), or bounded by `| |A| | |x|`, which costs nothing.
+So `center` depends on all intermediate values, including biases and constants,
+and not only on the input: if biases cancel at the end, the errors that they
+caused remain. In 4 the norm of `|A| |x|` is either computed (`sharp`) or
+bounded by `| |A| | |x|`, which is cheap.
 
 Reference:
 
@@ -45,14 +45,14 @@ from keras_lip.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Which executions are enclosed, and how closely.
+    """The executions to enclose, and the tightness of the enclosure.
 
     Attributes:
-        arithmetic: The `Arithmetic` that executions run in.
-        sharp: Boolean. Whether moduli are summed (term 4), and `drift`, `error`
-            and `limit` hold of everything within a distance. If false, `error`
-            is what an ordinary execution at `x` itself may be expected to be
-            off by, for comparisons with a live model: no proof rests on it.
+        arithmetic: The `Arithmetic` of the executions.
+        sharp: Boolean. Whether absolute values are summed (item 4), and
+            `drift`, `error` and `limit` hold for all inputs within a distance.
+            If `False`, `error` is the expected error of an ordinary execution
+            at `x`, for comparisons with a live model. No proof uses it.
     """
 
     arithmetic: Arithmetic
@@ -61,14 +61,14 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Enclosure:
-    """A tensor at a batch of inputs; see the module for the meaning.
+    """The enclosure of a tensor at a batch of inputs, see above.
 
     Attributes:
         value: Float64 array of shape `(num_samples, ...)`.
         center: Array of shape `(num_samples,)`.
         drift: Array of shape `(2, num_samples)`.
         error: Array of shape `(2, num_samples)`.
-        limit: Array of shape `(num_samples,)`. The distance up to which nothing
+        limit: Array of shape `(num_samples,)`. Distances up to which nothing
             overflows.
     """
 
@@ -86,7 +86,7 @@ class Enclosure:
         return spread
 
     def with_value(self, value: Array, constant: float = 1.0) -> Self:
-        """Passes on to the output of an exact function of a constant."""
+        """Returns the enclosure of an exact function with a known constant."""
         return dataclasses.replace(
             self,
             value=value,
@@ -104,19 +104,19 @@ class Enclosure:
         typical: Array | None = None,
         rate: float | None = None,
     ) -> Self:
-        """Adds the roundings of the operation that computed `value`.
+        """Adds the rounding errors of the operation that computed `value`.
 
         Args:
             machine: The `Machine`.
-            moduli: Array of shape `(num_samples,)`. The norm of the moduli that
-                the operation adds up, where `value` was computed.
-            roundings: Integer. How many roundings a term goes through.
-            spread: Array of shape `(2, num_samples)`. By how much the moduli
-                may be larger in an execution.
-            typical: Array of shape `(num_samples,)`. What stands for `moduli`
-                in an ordinary execution. Defaults to the same.
-            rate: Float. How much an execution errs, relative to the moduli,
-                where that is not known from the roundings.
+            moduli: Array of shape `(num_samples,)`. The norm of the sums of
+                absolute values in the operation, at the input of `value`.
+            roundings: Integer. Number of roundings of a term.
+            spread: Array of shape `(2, num_samples)`. Bounds on the increase of
+                `moduli` in an execution.
+            typical: Array of shape `(num_samples,)`. Replaces `moduli` for an
+                ordinary execution. Defaults to `None`, for `moduli`.
+            rate: Float, or `None`. Error of an execution relative to `moduli`,
+                if it does not follow from `roundings`.
         """
         arithmetic = machine.arithmetic
         if rate is None:
@@ -136,7 +136,7 @@ class Enclosure:
         magnitude = upward.add(np.zeros((2, len(moduli))), spread)
         magnitude[0] = upward.add(magnitude[0], moduli)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            # Moduli of a quarter of the range leave room for their roundings.
+            # Values up to a quarter of the range cannot overflow by rounding.
             room = np.nextafter(arithmetic.largest / 4 - magnitude[0], -np.inf)
             limit = np.nextafter(room / magnitude[1], -np.inf)
         limit = np.where(np.isfinite(magnitude).all(axis=0), limit, 0.0)
@@ -148,7 +148,7 @@ class Enclosure:
         )
 
     def with_flushing(self, machine: Machine) -> Self:
-        """Adds what a comparison loses if it reads small numbers as zero."""
+        """Adds the error of a comparison that flushes small numbers to zero."""
         size = float(self.value[0].size) if len(self.value) else 0.0
         root = upward.multiply(np.sqrt(size), 1 + 2.0**-50)
         error = self.error.copy()
@@ -161,10 +161,10 @@ class Enclosure:
         return dataclasses.replace(self, center=center, error=error)
 
     def restart(self) -> Self:
-        """Makes the enclosure of a block's input, as if it were a program's.
+        """Returns the enclosure of a block's input, as a new program input.
 
-        What an execution feeds into the block is exact by definition: it is
-        another point within `spread` of `value`.
+        The input that an execution gives to the block is exact by definition.
+        It is another point within `spread` of `value`.
         """
         return dataclasses.replace(
             self,
@@ -174,9 +174,9 @@ class Enclosure:
         )
 
     def grow(self, outputs: "Enclosure", constant: float) -> "Enclosure":
-        """Adds what a block rounds to what its input's errors grow to.
+        """Adds a block's rounding errors to the propagated errors of its input.
 
-        With the block's exact function `g` and any execution `G` of it,
+        Let `g` be the block's exact function and `G` any execution of it. Then
         `|G(F(x')) - g(f(x'))| <= |G(F(x')) - g(F(x'))| + L |F(x') - f(x')|`.
 
         Args:
@@ -193,10 +193,11 @@ class Enclosure:
 
 
 def start_enclosure(inputs: Array, machine: Machine) -> Enclosure:
-    """Makes the enclosure of a program's input.
+    """Returns the enclosure of a program's input.
 
-    The input is rounded as an execution receives it, so that what is proven
-    holds of every `x'`, not only of those that the arithmetic can represent.
+    An execution receives a rounded input. The rounding is included, so the
+    bounds hold for every `x'`, not only for those that the arithmetic can
+    represent.
     """
     value = inputs.astype("float64")
     zeros = np.zeros((2, len(value)))
@@ -209,12 +210,12 @@ def start_enclosure(inputs: Array, machine: Machine) -> Enclosure:
     rounded = start.with_rounding(
         machine, norms, 1, drift, rate=machine.arithmetic.unit
     )
-    # The host reads the input as it is.
+    # The host reads the input exactly.
     return dataclasses.replace(rounded, center=zeros[0])
 
 
 def join_enclosures(inputs: Sequence[Enclosure], value: Array) -> Enclosure:
-    """Makes the enclosure of what moves no further than all inputs together."""
+    """Returns the enclosure of a 1-Lipschitz function of joint inputs."""
     return Enclosure(
         value,
         upward.hypot(*(each.center for each in inputs)),
@@ -228,11 +229,11 @@ def join_enclosures(inputs: Sequence[Enclosure], value: Array) -> Enclosure:
 def underflow_norm(
     value: Array, roundings: int, arithmetic: Arithmetic
 ) -> float:
-    """Bounds what underflow adds to the moduli that make up a tensor.
+    """Bounds the effect of underflow on the sums of absolute values.
 
-    Each of an entry's products and sums loses at most the smallest normal
-    number, twice if its operands are flushed as well, and later roundings no
-    more than double this.
+    Each product and sum of an entry loses at most the smallest normal number,
+    or twice as much if its operands are also flushed. Later roundings at most
+    double this.
     """
     size = float(value[0].size) if len(value) else 0.0
     return 8.0 * roundings * arithmetic.underflow * (1.0 + size)

@@ -1,10 +1,11 @@
-"""The contract of the nodes of a program: what is known of one operation."""
+"""The base class of the nodes of a program."""
 
 import abc
 import dataclasses
 import functools
 import hashlib
 import math
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 from typing import ClassVar
@@ -20,24 +21,25 @@ from keras_lip.types import Array
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
-# The shape of one sample; `None` if nothing is known of it.
+# The shape of one sample, or `None` if it is unknown.
 SampleShape = tuple[int | None, ...] | None
+
+_BYTES_PER_PART = 2**18
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Node(abc.ABC):
-    """An operation on tensors, as numbers: it holds no layer and no tensor.
+    """An operation on tensors. It contains numbers, but no layer or tensor.
 
     Subclasses are frozen dataclasses of float64 arrays, numbers, strings and
-    tuples of these. Arrays of tensors have a first axis of samples, shapes have
-    none.
+    tuples of these. Arrays of tensors have a batch axis, shapes do not.
     """
 
     norms: ClassVar[tuple[str, ...]] = NORMS
-    """The norms that a constant is known in."""
+    """The norms in which a constant is known."""
 
     depends_on_shape: ClassVar[bool] = False
-    """Whether the constant is another one for inputs of another shape."""
+    """Whether the constant depends on the shape of the inputs."""
 
     @abc.abstractmethod
     def apply(self, *inputs: Array) -> Array:
@@ -53,18 +55,18 @@ class Node(abc.ABC):
 
         Args:
             inputs: Symbolic tensors of Keras.
-            dtype: Name of the dtype that the operation computes in.
-            **kwargs: `name`, and of linear maps an `activation`, for the layer.
+            dtype: Name of the operation's compute dtype.
+            **kwargs: `name`, and for linear maps `activation`, of the layer.
         """
 
     def output_shape(self, *shapes: SampleShape) -> SampleShape:
-        """Returns the shape of the output, `None` where it is not known."""
+        """Returns the shape of the output, or `None` if it is unknown."""
         return shapes[0]
 
     def prove(self, norm: str, shape: SampleShape) -> float:
-        """Proves the Lipschitz constant of an operation of one input.
+        """Proves a Lipschitz constant of an operation with one input.
 
-        Operations of several inputs have a `propagate` of their own instead.
+        Operations with several inputs override `propagate` instead.
         """
         raise NotImplementedError
 
@@ -76,7 +78,7 @@ class Node(abc.ABC):
             shape: Shape of the input.
 
         Returns:
-            Float, from above; infinite if a number is not finite.
+            Float. An upper bound, infinite if a number is not finite.
         """
         key = (self.digest, norm, shape if self.depends_on_shape else None)
         return prove_once(key, functools.partial(self.prove, norm, shape))
@@ -89,7 +91,7 @@ class Node(abc.ABC):
         return multiply_up(bound, self.constant(norm, shapes[0]))
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
-        """Encloses the output. By default the operation rounds nothing."""
+        """Encloses the output. By default the operation does not round."""
         (source,) = inputs
         constant = self.constant("l2", source.value.shape[1:])
         outputs = source.with_value(self.apply(source.value), constant)
@@ -97,23 +99,23 @@ class Node(abc.ABC):
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the kind and of all numbers."""
+        """SHA-256 of the kind and all numbers."""
         state = hashlib.sha256(type(self).__name__.encode())
         for field in dataclasses.fields(self):
             if not field.metadata.get("is_label"):
-                state.update(encode(getattr(self, field.name)))
+                hash_value(state, getattr(self, field.name))
         return state.hexdigest()
 
     @functools.cached_property
     def is_finite(self) -> bool:
-        """Whether all numbers are."""
+        """Whether all numbers are finite."""
         return all(
             _is_finite(getattr(self, field.name))
             for field in dataclasses.fields(self)
         )
 
     def describe(self) -> str:
-        """Returns the kind, with the shapes of arrays."""
+        """Returns the kind and the shapes of arrays."""
         parts = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -124,20 +126,41 @@ class Node(abc.ABC):
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def encode(value: Any) -> bytes:
-    """Returns a number, string, array or tuple as bytes that tell it apart."""
+def hash_value(state: Any, value: Any) -> None:
+    """Hashes a number, string, array or tuple by a unique encoding.
+
+    Args:
+        state: A hash object of `hashlib`, which is updated.
+        value: The value, or a tuple or list of values. Two arrays are the same
+            if their dtypes, shapes and entries are, however they are stored.
+    """
     if isinstance(value, np.ndarray):
-        array = np.ascontiguousarray(value)
-        head = f"array {array.dtype.str} {array.shape}:"
-        return head.encode() + array.tobytes()
-    if isinstance(value, tuple | list):
-        parts = [encode(part) for part in value]
-        return f"tuple {len(parts)}:".encode() + b"".join(parts)
-    if hasattr(value, "digest"):
-        return f"{type(value).__name__} {value.digest};".encode()
-    if isinstance(value, float):
-        return f"float {value.hex()};".encode()
-    return f"{type(value).__name__} {value!r};".encode()
+        # Audits of the first edition hold digests of a number as of one entry.
+        shape = value.shape or (1,)
+        state.update(f"array {value.dtype.str} {shape}:".encode())
+        for part in _contiguous_parts(value):
+            state.update(part.reshape(-1).view("u1"))
+    elif isinstance(value, tuple | list):
+        state.update(f"tuple {len(value)}:".encode())
+        for part in value:
+            hash_value(state, part)
+    elif hasattr(value, "digest"):
+        state.update(f"{type(value).__name__} {value.digest};".encode())
+    elif isinstance(value, float):
+        state.update(f"float {value.hex()};".encode())
+    else:
+        state.update(f"{type(value).__name__} {value!r};".encode())
+
+
+def _contiguous_parts(array: Array) -> Iterator[Array]:
+    """Yields an array, or copies of parts of it, in the order of C."""
+    if array.flags.c_contiguous:
+        yield array
+        return
+    # The copy of a transposed matrix is fast where it fits into a cache.
+    rows = max(1, len(array) * _BYTES_PER_PART // max(1, array.nbytes))
+    for start in range(0, len(array), rows):
+        yield np.ascontiguousarray(array[start : start + rows])
 
 
 def _is_finite(value: Any) -> bool:
@@ -153,7 +176,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def count_entries(shape: Shape | None) -> int:
-    """Returns how many entries a shape has, those of unknown sizes left out."""
+    """Returns the number of entries of a shape, without unknown sizes."""
     return math.prod(size or 1 for size in shape or ())
 
 

@@ -1,4 +1,4 @@
-"""Which entries of another tensor a tensor consists of."""
+"""Finds the entries of another tensor that a tensor consists of."""
 
 import math
 from typing import Any
@@ -15,10 +15,10 @@ from keras_lip.types import Array
 
 
 class Graph(Protocol):
-    """What is asked of a program, or of one that is being built."""
+    """The interface of a program, finished or under construction."""
 
     def step_of(self, index: int) -> Any:
-        """Returns the step that made a tensor, or `None` for an input."""
+        """Returns the step that computes a tensor, or `None` for an input."""
 
     def shape_of(self, index: int) -> SampleShape:
         """Returns the shape of a tensor."""
@@ -27,14 +27,14 @@ class Graph(Protocol):
 def find_source(
     graph: Graph, index: int, kind: type[Selection] = Selection
 ) -> int:
-    """Returns the tensor that a tensor is made of, by selections alone.
+    """Returns the tensor that a tensor is a selection of.
 
-    What is concatenated from parts of one tensor is a part of it as well.
+    A concatenation of parts of one tensor is also a part of it.
 
     Args:
         graph: The graph.
         index: The tensor.
-        kind: Class of the selections that are looked through.
+        kind: Class of the selections that are followed.
     """
     step = graph.step_of(index)
     if step is None:
@@ -56,8 +56,8 @@ def _is_looked_through(
     shape = graph.shape_of(origin)
     if known(shape):
         return known(graph.shape_of(index))
-    # A slice that takes all along the axes whose size is not known does the
-    # same to each of their entries.
+    # A slice that keeps axes of unknown size acts in the same way on each of
+    # their entries.
     return (
         shape is not None
         and isinstance(node, Slice)
@@ -74,12 +74,13 @@ def find_entries(graph: Graph, index: int, source: int) -> Array:
     Args:
         graph: The graph.
         index: The tensor.
-        source: What `find_source` returns for it.
+        source: The result of `find_source` for the tensor.
 
     Returns:
-        Integer array of shape `(1, *shape)`: the number of the entry, counted
-        from one on, and zero for what is none. Axes of unknown size stand for
-        one of their entries, as what is done to all is the same.
+        Integer array of shape `(1, *shape)`: the index of each entry, counted
+        from one, or zero for other values. Axes of unknown size are represented
+        by one of their entries, because all of them are treated in the same
+        way.
     """
     if index == source:
         shape = tuple(

@@ -1,4 +1,4 @@
-"""Frozen programs: what a model computes at inference, as numbers."""
+"""Frozen programs: the operations of a model at inference, as numbers."""
 
 import dataclasses
 import hashlib
@@ -17,29 +17,29 @@ from keras_lip.program.enclosure import start_enclosure
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
 from keras_lip.program.node import count_entries
-from keras_lip.program.node import encode
+from keras_lip.program.node import hash_value
 from keras_lip.program.nodes.elementwise import Unaccounted
 from keras_lip.program.writing import write_steps
 from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
-# How many numbers a tensor of a chunk of samples may take.
+# Maximal number of entries of a tensor for a chunk of samples.
 _CHUNK = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """The layer, or operation, of a model that steps were read from.
+    """The layer or operation of a model that steps were read from.
 
-    It is for tables and errors; no proof reads it.
+    It is used in tables and error messages, but not in proofs.
 
     Attributes:
         name: Name of the layer.
         kind: Name of its class.
-        guarantee: What its class promises, or `"none"`.
-        inputs: Tuple of indices: the tensors that it is applied to.
-        output: Index of the tensor that it returns.
+        guarantee: The guarantee of its class, or `"none"`.
+        inputs: Tuple of indices of the input tensors.
+        output: Index of the output tensor.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One node of a program, and what it is applied to.
+    """One node of a program, and its inputs.
 
     Attributes:
         node: The `Node`.
-        inputs: Tuple of indices: the inputs of the program come first, then
-            its steps.
-        shape: Shape of the output of one sample.
-        dtype: Name of the dtype that the model computes the step in.
+        inputs: Tuple of indices of tensors: first the inputs of the program,
+            then its steps.
+        shape: Shape of the output for one sample.
+        dtype: Name of the dtype in which the model computes the step.
         origin: Index of its `Origin`.
     """
 
@@ -71,17 +71,17 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
-    """What a model computes at inference, read once and held as numbers.
+    """The operations of a model at inference, read once as numbers.
 
-    It is an acyclic graph of nodes: each holds float64 arrays and numbers, none
-    a layer. Everything that is proven of a model is proven of its program.
-    Printed, it is a table of steps.
+    A program is an acyclic graph of nodes, which contain float64 arrays and
+    numbers, but no layers. All proofs about a model use its program. It prints
+    as a table of steps.
 
     Attributes:
-        input_shapes: Tuple of the shapes of the inputs, without samples.
-        input_dtypes: Tuple of the names of their dtypes.
+        input_shapes: Tuple of the shapes of the inputs, without batch axis.
+        input_dtypes: Tuple of the names of the inputs' dtypes.
         steps: Tuple of `Step`, each after its inputs.
-        output: Index of the output, counted as `Step.inputs` are.
+        output: Index of the output, counted as in `Step.inputs`.
         origins: Tuple of `Origin`.
     """
 
@@ -93,15 +93,15 @@ class Program:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that proofs read: kinds, numbers, shapes, wiring."""
+        """SHA-256 of all that proofs use: kinds, numbers, shapes, graph."""
         found: str | None = self.__dict__.get("_digest")
         if found is None:
             state = hashlib.sha256()
-            state.update(encode((self.input_shapes, self.input_dtypes)))
+            hash_value(state, (self.input_shapes, self.input_dtypes))
             for step in self.steps:
                 state.update(step.node.digest.encode())
-                state.update(encode((step.inputs, step.shape, step.dtype)))
-            state.update(encode(self.output))
+                hash_value(state, (step.inputs, step.shape, step.dtype))
+            hash_value(state, self.output)
             found = self.__dict__["_digest"] = state.hexdigest()
         return found
 
@@ -112,17 +112,17 @@ class Program:
 
     @property
     def output_shape(self) -> SampleShape:
-        """Shape of the output, without samples."""
+        """Shape of the output, without batch axis."""
         return self.shape_of(self.output)
 
     def shape_of(self, index: int) -> SampleShape:
-        """Returns the shape of an input, or of the output of a step."""
+        """Returns the shape of an input or of a step's output."""
         if index < self.num_inputs:
             return self.input_shapes[index]
         return self.steps[index - self.num_inputs].shape
 
     def step_of(self, index: int) -> Step | None:
-        """Returns the step that made a tensor, or `None` for an input."""
+        """Returns the step that computes a tensor, or `None` for an input."""
         return None if index < self.num_inputs else self[index]
 
     def __getitem__(self, index: int) -> Step:
@@ -130,7 +130,7 @@ class Program:
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """The norms that every step has a bound in."""
+        """The norms in which every step has a bound."""
         return tuple(
             norm
             for norm in NORMS
@@ -138,20 +138,20 @@ class Program:
         )
 
     def run(self, *inputs: Array) -> Array:
-        """Computes the output, in float64."""
+        """Computes the output in float64."""
         return self.forward([np.asarray(x, "float64") for x in inputs])[-1]
 
     def forward(self, inputs: Sequence[Array], keep: bool = False) -> list[Any]:
-        """Computes all tensors; those of no further use are `None`.
+        """Computes all tensors. Tensors that are not needed later are `None`.
 
-        The last one is the output.
+        The last tensor is the output.
         """
         self._check_shapes([x.shape for x in inputs])
         values: list[Any] = list(inputs)
         last = {} if keep else self._last_uses()
         for number, step in enumerate(self.steps):
             arguments = [values[index] for index in step.inputs]
-            # What overflows is found by its bounds.
+            # The error bounds detect overflow.
             with np.errstate(over="ignore", invalid="ignore"):
                 values.append(step.node.apply(*arguments))
             for index in step.inputs:
@@ -160,7 +160,7 @@ class Program:
         return values if keep else [*values, values[self.output]]
 
     def _check_shapes(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Refuses inputs that the bounds of this program do not speak of."""
+        """Raises an error if the bounds do not hold for these input shapes."""
         for found, expected in zip(shapes, self.input_shapes, strict=True):
             if expected is None:
                 continue
@@ -185,7 +185,7 @@ class Program:
         return uses
 
     def gradient(self, weights: Array, *inputs: Array) -> list[Array]:
-        """Differentiates `sum(weights * run(*inputs))` by each input."""
+        """Returns the gradients of `sum(weights * run(*inputs))`."""
         values = self.forward(inputs, keep=True)
         found: list[Any] = [None] * len(values)
         found[self.output] = weights
@@ -207,11 +207,11 @@ class Program:
     def bounds(
         self, norm: str, inputs: Sequence[float] | None = None
     ) -> ProgramBounds:
-        """Bounds every tensor, from above.
+        """Returns upper bounds for all tensors.
 
         Args:
             norm: `"l2"` or `"linf"`.
-            inputs: The bounds of the inputs. Defaults to one each.
+            inputs: The bounds of the inputs. Defaults to `None`, for one each.
         """
         start = [1.0] * self.num_inputs if inputs is None else list(inputs)
         return bound_steps(self, self.steps, self.output, norm, start)
@@ -219,7 +219,7 @@ class Program:
     def enclose(
         self, x: Array, machine: Machine, keep: Sequence[int] = ()
     ) -> list[Enclosure]:
-        """Encloses the output, and the tensors of some indices, at inputs.
+        """Encloses the output, and other tensors, at given inputs.
 
         Args:
             x: Array of shape `(num_samples, *input_shape)`.
@@ -227,10 +227,11 @@ class Program:
             keep: Indices of tensors.
 
         Returns:
-            List of the enclosures of `keep`, and that of the output.
+            List of the enclosures of the tensors `keep`, and of the output.
 
         Raises:
-            ValueError: If the roundings of a step are not known, naming it.
+            ValueError: If the rounding errors of a step are unknown. The
+                message names its layer.
         """
         sizes = [count_entries(step.shape) for step in self.steps]
         sizes.append(count_entries(self.output_shape))
@@ -276,18 +277,18 @@ class Program:
             return Unaccounted(why)
         origin = self.origins[step.origin]
         return ValueError(
-            f"semantics={machine.arithmetic.dtype!r} is not known for layer "
-            f"'{origin.name}' of type `{origin.kind}`: {why}. Use "
+            f"semantics={machine.arithmetic.dtype!r} is not supported for "
+            f"layer '{origin.name}' of type `{origin.kind}`: {why}. Use "
             "semantics='real'."
         )
 
     def to_keras(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Computes the output with stock layers, from tensors of Keras."""
+        """Computes the output from symbolic tensors with stock layers."""
         names = [origin.name for origin in self.origins]
         return write_steps(self.steps, self.output, names, inputs)
 
     def ancestors(self, start: int) -> Iterator[int]:
-        """Yields the indices that a tensor depends on, itself first."""
+        """Yields the indices of a tensor and of all tensors it depends on."""
         seen: set[int] = set()
         stack = [start]
         while stack:
@@ -301,7 +302,7 @@ class Program:
                 stack += step.inputs
 
     def pruned(self) -> "Program":
-        """Returns the program without the steps that nothing depends on."""
+        """Returns the program without unused steps."""
         needed = set(self.ancestors(self.output))
         places = {index: index for index in range(self.num_inputs)}
         steps: list[Step] = []
@@ -311,7 +312,7 @@ class Program:
                 places[index] = self.num_inputs + len(steps)
                 inputs = tuple(places[i] for i in step.inputs)
                 steps.append(dataclasses.replace(step, inputs=inputs))
-        # A layer whose output is not needed was found to be part of another.
+        # A layer without a needed output was merged into another node.
         numbers: dict[int, int] = {}
         origins: list[Origin] = []
         for number, origin in enumerate(self.origins):
@@ -333,11 +334,11 @@ class Program:
         )
 
     def part(self, start: int, end: int) -> "Program | None":
-        """Returns what leads from one tensor to another.
+        """Returns the program from one tensor to another.
 
         Returns:
-            A `Program` of one input, or `None` if the other tensor depends on
-            more than that one.
+            A `Program` with one input, or `None` if the end also depends on
+            other tensors.
         """
         indices, stack = set(), [end]
         while stack:
@@ -382,7 +383,8 @@ class Program:
         return "\n".join([*lines, f"output: {self.output}"])
 
 
-# An ordinary execution at the inputs themselves: what a live model is held to.
+# The expected errors of an ordinary execution, for comparisons with a live
+# model.
 LIVE_MACHINE = Machine(LIVE, sharp=False)
 
 

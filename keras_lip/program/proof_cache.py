@@ -1,4 +1,4 @@
-"""Proofs that were made in this process, by the numbers that they are of."""
+"""A cache of the proofs of this process, by the digests of their numbers."""
 
 import threading
 from collections import OrderedDict
@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from keras_lip.proofs.method_notes import collect_methods
 from keras_lip.proofs.method_notes import note_method
 
-# A proof is a float and a few words, so that this many take about a megabyte.
+# A proof is a float and a few words, so this many take about a megabyte.
 _CAPACITY = 4096
 
 _proofs: OrderedDict[Hashable, tuple[float, tuple[str, ...]]] = OrderedDict()
@@ -16,13 +16,13 @@ _lock = threading.Lock()
 
 
 def prove_once(key: Hashable, prove: Callable[[], float]) -> float:
-    """Returns what was proven of a key, or proves it now.
+    """Returns the cached proof of a key, or proves it now.
 
-    The methods of a proof are noted either way.
+    The methods of a proof are recorded in both cases.
 
     Args:
-        key: What the proof is of: a digest of all numbers that it depends on.
-        prove: Function that makes the proof.
+        key: Digest of all numbers that the proof depends on.
+        prove: Function that computes the proof.
     """
     with _lock:
         found = _proofs.get(key)
@@ -41,6 +41,6 @@ def prove_once(key: Hashable, prove: Callable[[], float]) -> float:
 
 
 def forget_proofs() -> None:
-    """Forgets all proofs, so that they are made anew."""
+    """Clears the cache."""
     with _lock:
         _proofs.clear()

@@ -1,7 +1,7 @@
-"""Nodes that are the same as others, of which more is known.
+"""Replaces nodes by equivalent nodes with better bounds.
 
-A stock model that was made from a program has the program's bound, because what
-it is written out of is recognized here, by its numbers alone.
+A stock model that was created from a program has the program's bound, because
+its layers are recognized here, using only their numbers.
 """
 
 import dataclasses
@@ -40,13 +40,13 @@ from keras_lip.proofs.rounding import add_up
 
 Indices = tuple[int, ...]
 
-# Nodes with the indices of their inputs, one after the other. The index -1 is
-# the node before.
+# A sequence of nodes with the indices of their inputs. The index -1 is the
+# previous node.
 Found = list[tuple[Node, Indices]]
 
 
 def recognize(graph: Graph, node: Node, inputs: Indices) -> Found:
-    """Returns what to write down for a node; nothing for the identity."""
+    """Returns the nodes that replace a node, an empty list for the identity."""
     for pattern in _PATTERNS:
         found = pattern(graph, node, inputs)
         if found is not None:
@@ -55,7 +55,7 @@ def recognize(graph: Graph, node: Node, inputs: Indices) -> Found:
 
 
 def _nothing(graph: Graph, node: Node, inputs: Indices) -> Found | None:
-    """Recognizes nodes that do nothing."""
+    """Recognizes the identity."""
     shape = graph.shape_of(inputs[0])
     if isinstance(node, Combine) and node.weights == (1.0,) and not node.gross:
         return []
@@ -74,13 +74,14 @@ def _nothing(graph: Graph, node: Node, inputs: Indices) -> Found | None:
 
 
 def _convolution(graph: Graph, node: Node, inputs: Indices) -> Found | None:
-    """Recognizes convolutions of images that are padded before."""
+    """Recognizes convolutions of padded images."""
     if not isinstance(node, Convolution) or node.circular:
         return None
     step = graph.step_of(inputs[0])
     if step is None or node.widths is None:
         return None
-    # What pads by itself may be a block, on an image that is padded before.
+    # A convolution with its own padding may belong to a block on a padded
+    # image.
     if any(map(any, node.widths)) or math.prod(node.spans) == 1:
         return None
     if isinstance(step.node, Pad) and step.node.widths[-1] == (0, 0):
@@ -102,7 +103,7 @@ def _convolution(graph: Graph, node: Node, inputs: Indices) -> Found | None:
 def _find_wrapping(
     graph: Graph, index: int
 ) -> tuple[int, tuple[tuple[int, int], ...]] | None:
-    """Returns the image that is continued periodically, and how far."""
+    """Returns the image that is padded periodically, and the padding."""
     step, shape = graph.step_of(index), graph.shape_of(index)
     if not isinstance(step and step.node, Concatenate) or not known(shape):
         return None
@@ -129,7 +130,7 @@ def _find_wrapping(
 
 
 def _transposed(graph: Graph, node: Node, inputs: Indices) -> Found | None:
-    """Recognizes what is cut off a transposed convolution."""
+    """Recognizes the cropping of a transposed convolution."""
     step = graph.step_of(inputs[0])
     if not isinstance(node, Slice) or step is None:
         return None
@@ -165,7 +166,7 @@ def _transposed(graph: Graph, node: Node, inputs: Indices) -> Found | None:
 
 
 def _sum(graph: Graph, node: Node, inputs: Indices) -> Found | None:
-    """Recognizes residual blocks, and what is added twice."""
+    """Recognizes residual blocks and repeated terms."""
     if not isinstance(node, Combine):
         return None
     totals: dict[int, float] = {}
@@ -181,7 +182,7 @@ def _sum(graph: Graph, node: Node, inputs: Indices) -> Found | None:
             return None
         totals[index] = total
         gross[index] = add_up(gross.get(index, 0.0), abs(weight))
-    # Where terms cancel, what runs rounds more than what they add up to.
+    # If terms cancel, an execution rounds more than their sum.
     cancels = any(gross[index] > abs(totals[index]) for index in totals)
     if len(totals) == 2 and not cancels:
         (first, one), (second, other) = totals.items()
@@ -205,7 +206,7 @@ def _sum(graph: Graph, node: Node, inputs: Indices) -> Found | None:
 
 
 def _add_exactly(first: float, second: float) -> float | None:
-    """Returns a sum, or `None` if that is rounded: a bound would miss it."""
+    """Returns a sum, or `None` if it is not exact."""
     total = first + second
     if not math.isfinite(total):
         return None
@@ -218,14 +219,14 @@ def _pass(index: int, inputs: Indices) -> Found:
 
 
 def _scalar(node: Node) -> float | None:
-    """Returns the number that a node multiplies by, if it does no more."""
+    """Returns the factor of a node that only multiplies by a number."""
     if not isinstance(node, Affine) or np.any(node.offset):
         return None
     values = np.unique(node.scale)
     if len(values) != 1:
         return None
     value = float(values[0])
-    # It may be divided by an integer, too.
+    # The node may also divide by an integer.
     if node.exact or (value and value == 1 / round(1 / value)):
         return value
     return None
@@ -258,7 +259,7 @@ def _residual(
 def _exponential(
     graph: Graph, source: int, end: int, weight: float
 ) -> Exponential | None:
-    """Recognizes one more term of an exponential, from the last on."""
+    """Recognizes one more term of an exponential, starting with the last."""
     step = graph.step_of(end)
     if step is None or not isinstance(step.node, Convolution) or weight <= 0:
         return None
@@ -268,7 +269,7 @@ def _exponential(
     (index,) = step.inputs
     if index == source:
         found = Exponential(generator, order, order)
-        # A single convolution that is no exponential is left alone.
+        # A single convolution that is not an exponential is not changed.
         return found if found.is_skew else None
     inner = graph.step_of(index)
     if inner is None or inner.inputs != (source,):
@@ -282,7 +283,7 @@ def _exponential(
 
 
 def _are_adjoint(up: Node, down: Node) -> bool:
-    """Whether one map is the other's adjoint, but for the numbers."""
+    """Whether two maps are adjoint, except for their numbers."""
     if not isinstance(up, Linear) or not isinstance(down, Linear):
         return False
     if down.bias is not None or type(up) is not type(down):
@@ -308,7 +309,7 @@ def _are_adjoint(up: Node, down: Node) -> bool:
 
 
 def _pairs(graph: Graph, node: Node, inputs: Indices) -> Found | None:
-    """Recognizes the maxima and minima of pairs, side by side."""
+    """Recognizes concatenated maxima and minima of pairs."""
     if not isinstance(node, Concatenate) or len(inputs) != 2:
         return None
     ends = [graph.step_of(_skip_reshapes(graph, index)) for index in inputs]
@@ -331,7 +332,7 @@ def _pairs(graph: Graph, node: Node, inputs: Indices) -> Found | None:
         return None
     if graph.shape_of(inputs[1]) != shape:
         return None
-    # Both are given the shape of the results, and a pair an axis of its own.
+    # Both get the shape of the results, and pairs get a separate axis.
     axis = node.axis
     split = (*shape[:axis], 2, *shape[axis:])
     joined = node.output_shape(shape, shape) or ()

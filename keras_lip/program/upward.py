@@ -1,7 +1,7 @@
 """Arithmetic of non-negative arrays, rounded up.
 
-Float64 rounds to nearest, so that the next float above a result is above the
-exact one, underflow included. What is not a number bounds nothing: it is `inf`.
+Float64 rounds to nearest, so the next float above a result is above the exact
+result, including underflow. NaN becomes `inf`, because it is not a bound.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from keras_lip.types import Array
 
 
 def add(*terms: Array | float) -> Array:
-    """Sums from above."""
+    """Returns upper bounds on sums."""
     total = np.asarray(terms[0], dtype="float64")
     with np.errstate(over="ignore", invalid="ignore"):
         for term in terms[1:]:
@@ -19,7 +19,7 @@ def add(*terms: Array | float) -> Array:
 
 
 def multiply(*factors: Array | float) -> Array:
-    """Multiplies from above."""
+    """Returns upper bounds on products."""
     product = np.asarray(factors[0], dtype="float64")
     with np.errstate(over="ignore", invalid="ignore"):
         for factor in factors[1:]:
@@ -28,7 +28,7 @@ def multiply(*factors: Array | float) -> Array:
 
 
 def hypot(*terms: Array) -> Array:
-    """Takes the Euclidean norm from above, entry by entry."""
+    """Returns upper bounds on elementwise Euclidean norms."""
     stacked = np.stack(np.broadcast_arrays(*terms), axis=-1)
     norms = sample_norms(stacked.reshape(-1, stacked.shape[-1]))
     return norms.reshape(stacked.shape[:-1])
@@ -45,11 +45,12 @@ def sample_norms(array: Array) -> Array:
     """
     flat = np.abs(array.reshape(len(array), -1))
     with np.errstate(over="ignore", invalid="ignore"):
-        # Divided by its largest, no number that matters overflows or vanishes.
+        # After division by the largest entry, no relevant number overflows or
+        # underflows.
         largest = np.max(flat, axis=1, initial=0.0)
         scaled = flat / np.where(largest > 0, largest, 1.0)[:, None]
         roots = np.sqrt(np.sum(np.square(scaled), axis=1))
-        # A sum of n squares of quotients is off by less than n + 4 roundings.
+        # A sum of n squares of quotients has fewer than n + 4 rounding errors.
         slack = 1 + (flat.shape[1] + 16) * 2.0**-52
         return _up(_up(roots * largest) * slack)
 

@@ -1,4 +1,4 @@
-"""Programs as stock layers of Keras."""
+"""Converts programs to stock Keras layers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ def write_steps(
 ) -> Tensor:
     """Computes the output of steps with stock layers.
 
-    An activation that follows a linear map alone becomes that of its layer.
+    An activation that is the only use of a linear map is fused into its layer.
 
     Args:
         steps: The steps of a program.
         output: Index of the output.
-        names: The names of the layers that the steps were read from, if any.
-        inputs: Tensors of Keras.
+        names: Names of the layers that the steps were read from, or `None`.
+        inputs: Symbolic Keras tensors.
     """
     values: list[Any] = list(inputs)
     uses = Counter(index for step in steps for index in step.inputs)
@@ -31,7 +31,7 @@ def write_steps(
     skip = False
     for number, step in enumerate(steps):
         if skip:
-            # It is the activation of the step before.
+            # This step is the fused activation of the previous step.
             values.append(values[-1])
             skip = False
             continue

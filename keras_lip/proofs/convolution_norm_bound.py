@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_lip.proofs.frequency_cell_bound import frequency_cell_bound
 from keras_lip.proofs.frequency_grid_bound import frequency_grid_bound
 from keras_lip.proofs.frequency_grid_bound import num_grid_points
 from keras_lip.proofs.kernel_gram_bound import kernel_gram_bound
@@ -125,6 +126,8 @@ def _bound_squared_norm(kernel: npt.NDArray[Any]) -> float:
     if spread <= 2 * _SLACK:
         note_method("kernel Gram")
         return upper
+    if sum(size > 1 for size in kernel.shape[1:-2]) <= 2:
+        return min(upper, frequency_cell_bound(kernel, lower, _SLACK / spread))
     points = num_grid_points(kernel.shape[1:-2], _SLACK / spread)
     note_method(f"frequency grid of {points}")
     return min(upper, frequency_grid_bound(kernel, lower, points))

@@ -7,17 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_lip.proofs.kernel_gram_bound import kernel_autocorrelation
+from keras_lip.proofs.frequency_grams import FrequencyGrams
 from keras_lip.proofs.matrix_norms import largest_eigenvalue_bound
-from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import divide_up
-from keras_lip.proofs.rounding import frobenius_norm_up
-from keras_lip.proofs.rounding import gamma
-from keras_lip.proofs.rounding import inflate_up
 from keras_lip.proofs.rounding import multiply_up
 
-_ENTRIES_PER_CHUNK = 2**20
 _MAX_FREQUENCIES = 2**16
 
 
@@ -84,46 +79,17 @@ def num_grid_points(window: Sequence[int], slack: float) -> int:
 
 
 def _bound_on_grid(kernel: npt.NDArray[Any], points: int) -> float:
-    groups, *window, rows, columns = kernel.shape
-    correlation = kernel_autocorrelation(kernel)
-    lags = correlation.shape[1:-2]
-    taps = correlation.reshape(groups, -1, columns * columns)
-    offsets = np.indices(lags).reshape(len(lags), -1)
-    offsets -= np.array(window)[:, None] - 1
+    _, *window, _, _ = kernel.shape
+    grams = FrequencyGrams(kernel)
     frequencies = _half_grid(window, points)
-    chunk = max(1, _ENTRIES_PER_CHUNK // (groups * columns * columns))
-    # Exact multiples of a turn, in range, so that `angles` is accurate.
-    angles = [2 * math.pi * turn / points for turn in range(points)]
-    cosines = np.array([math.cos(angle) for angle in angles])
-    sines = np.array([math.sin(angle) for angle in angles])
     bound = 0.0
-    for start in range(0, len(frequencies), chunk):
-        phases = frequencies[start : start + chunk] @ offsets % points
-        grams = np.empty((groups, len(phases), columns, columns), complex)
-        shape = grams.shape
-        grams.real = (cosines[phases] @ taps).reshape(shape)
-        grams.imag = (sines[phases] @ taps).reshape(shape)
+    for part in grams.in_chunks(frequencies, np.full(len(window), points)):
         # With the bound so far for a guess, it is rarely raised, and then the
         # eigenvalues of the chunk are computed to raise it.
-        bound = largest_eigenvalue_bound(grams, guess=bound)
+        bound = largest_eigenvalue_bound(part, guess=bound)
         if bound == math.inf:
             break
-    return add_up(bound, _gram_error_up(kernel, math.prod(lags)))
-
-
-def _gram_error_up(kernel: npt.NDArray[Any], lags: int) -> float:
-    """Bounds the error of the Gram matrices, in the Frobenius norm."""
-    _, *window, rows, _ = kernel.shape
-    taps = math.prod(window)
-    moduli = np.sum(np.abs(kernel), axis=tuple(range(1, kernel.ndim - 2)))
-    norm = inflate_up(frobenius_norm_up(moduli), taps)
-    # All errors are relative to `moduli^T moduli`, entry by entry:
-    # `gamma(taps * rows)` for the autocorrelation; 32 u for the cosines, 20 u
-    # of which are the angle's; `gamma(lags)` for the sum. The last two add up
-    # to at most `gamma(lags + 32)`, in the real and the imaginary part, so to
-    # `2 * gamma(lags + 32)` in modulus.
-    error = gamma(taps * rows + 2 * lags + 64)
-    return add_up(multiply_up(error, norm, norm), UNDERFLOW)
+    return add_up(bound, grams.error)
 
 
 def _half_grid(window: Sequence[int], points: int) -> npt.NDArray[Any]:

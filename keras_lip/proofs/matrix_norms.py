@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_lip.proofs.method_notes import note_method
+from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import UNIT_ROUNDOFF
 from keras_lip.proofs.rounding import add_up
+from keras_lip.proofs.rounding import divide_up
 from keras_lip.proofs.rounding import frobenius_norm_up
+from keras_lip.proofs.rounding import gamma
 from keras_lip.proofs.rounding import inflate_up
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.proofs.rounding import product_error_up
@@ -57,49 +60,104 @@ def largest_eigenvalue_bound(
 ) -> float:
     """Bounds the largest eigenvalue of Gram matrices, from above.
 
-    A Cholesky factor `L` of `shift * I - gram` proves that no eigenvalue
-    exceeds `shift` by more than the residual `shift * I - gram - L L^H`. The
-    residual is computed and its rounding errors are bounded, so that neither
-    the factorization nor the guess of the shift has to be trusted.
+    A Cholesky factorization of `shift * I - gram` that runs to completion
+    proves that no eigenvalue exceeds `shift` by more than the backward error of
+    the factorization. The guess of the shift need not be trusted.
+
+    What is assumed of LAPACK is that its factorization sums products and solves
+    triangular systems by substitution, in IEEE arithmetic and any order, in
+    blocks or not. Strassen's products or inverted blocks would not do.
 
     Args:
-        grams: Float64 or complex128 array of shape `(..., n, n)`. Hermitian,
-            up to rounding, and positive semidefinite, with entries scaled to
-            the order of one.
+        grams: Float64 or complex128 array of shape `(..., n, n)`, with entries
+            scaled to the order of one. Hermitian, up to rounding: the bound
+            is that of the Hermitian matrix that has its lower triangle and the
+            real part of its diagonal.
         guess: Float. Guess of the largest eigenvalue of all, that may save
             computing it. A guess from above costs tightness, a guess from
             below only time.
 
     Returns:
-        Float. `x^H gram x <= bound * |x|^2` for every matrix and every `x`,
-        where the left-hand side stands for its real part. `inf` if the
+        Float. At least every eigenvalue of every matrix, by about
+        `n^2 * 1e-16` of the largest if `guess` is zero. `inf` if the
         factorization fails.
 
     Reference:
 
-    - [Rump, 2006](https://doi.org/10.1007/s10543-006-0056-1), for the idea of
-      verifying definiteness by a factorization in floating point.
+    - [Rump, 2006](https://doi.org/10.1007/s10543-006-0056-1)
+    - [Higham, 2002](https://doi.org/10.1137/1.9780898718027), Theorem 10.3.
     """
     if guess > 0:
         bound = _bound_by_shifting(grams, guess)
         if math.isfinite(bound):
             return bound
-    try:
-        estimate = float(np.max(np.linalg.eigvalsh(grams)))
-    except np.linalg.LinAlgError:
-        return math.inf
-    # The factorization needs `shift * I - gram` definite by about `n u shift`.
-    for margin in (32, 32**2, 32**3):
-        inflation = 1 + margin * grams.shape[-1] * UNIT_ROUNDOFF
-        bound = _bound_by_shifting(grams, estimate * inflation)
-        if math.isfinite(bound):
-            return bound
+    for estimate_largest in (_estimate_largest, _compute_largest):
+        try:
+            estimate = estimate_largest(grams)
+        except np.linalg.LinAlgError:
+            continue
+        # The factorization needs a definite matrix by about `n u shift`.
+        for margin in (32, 32**2, 32**3):
+            inflation = 1 + margin * grams.shape[-1] * UNIT_ROUNDOFF
+            bound = _bound_by_shifting(grams, estimate * inflation)
+            if math.isfinite(bound):
+                return bound
     return math.inf
+
+
+def are_bounded(grams: npt.NDArray[Any], bound: float) -> npt.NDArray[np.bool_]:
+    """Proves of Gram matrices that no eigenvalue exceeds a bound, if it can.
+
+    Args:
+        grams: As for `largest_eigenvalue_bound`.
+        bound: Float.
+
+    Returns:
+        Boolean array of shape `(...)`. Where it is true the bound is proven.
+    """
+    size = grams.shape[-1]
+    flat = grams.reshape(-1, size, size)
+    # Twice the error, as `trace(shift * I - gram)` is at most `size * shift`.
+    error = 2 * size * _factorization_error(size, np.iscomplexobj(grams))
+    shift = bound * (1 - error - 4 * UNIT_ROUNDOFF)
+    proven = np.zeros(len(flat), bool)
+    if not 0 < shift < math.inf or not len(flat):
+        return proven.reshape(grams.shape[:-2])
+    likely = np.arange(len(flat))
+    if size <= _SMALL:
+        # All at once, of those that will do: one that fails fails them all.
+        likely = np.flatnonzero(_largest_of_each(flat) < shift * (1 - error))
+        if len(likely) and _bound_by_shifting(flat[likely], shift) <= bound:
+            proven[likely] = True
+            likely = likely[:0]
+    for index in likely:
+        proven[index] = _bound_by_shifting(flat[index], shift) <= bound
+    return proven.reshape(grams.shape[:-2])
+
+
+_SMALL = 16
+
+
+def _largest_of_each(grams: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    try:
+        return np.linalg.eigvalsh(grams)[..., -1]
+    except np.linalg.LinAlgError:
+        return np.full(grams.shape[:-2], math.inf)
 
 
 # A wrong shift or factor may overflow: the bound is then infinite.
 @np.errstate(over="ignore", invalid="ignore")
 def _bound_by_shifting(grams: npt.NDArray[Any], shift: float) -> float:
+    """Bounds the eigenvalues by a shift and the errors of the proof.
+
+    Let `A` be the matrix that is factored. If the factorization runs to
+    completion, its factor `L` fulfils `L L^H = A + E` with
+    `|E_ij| <= c |L_i| |L_j|` (Higham, Theorem 10.3), where `L_i` are the rows
+    of `L`. On the diagonal that is `|L_i|^2 <= A_ii / (1 - c)`, so that
+    `|E| <= trace(|L| |L|^T) c <= c / (1 - c) trace(A)`. As `L L^H` has no
+    negative eigenvalue, those of `A` are at least `-c / (1 - c) trace(A)`
+    (Rump, Theorem 2.3).
+    """
     size = grams.shape[-1]
     shifted = -grams
     diagonal = np.einsum("...ii->...i", shifted)  # A view.
@@ -108,24 +166,124 @@ def _bound_by_shifting(grams: npt.NDArray[Any], shift: float) -> float:
         factor = np.linalg.cholesky(shifted)
     except np.linalg.LinAlgError:
         return math.inf
-    factor_norm = frobenius_norm_up(factor)
-    shift_error = _rounding_error_up(diagonal[..., None])
-    shifted -= factor @ np.swapaxes(factor, -2, -1).conj()
-    # shift * I - gram = L L^H + residual, and L L^H has no negative eigenvalue.
+    # A number that is none may pass through LAPACK, but not unseen.
+    roots = np.einsum("...ii->...i", factor).real
+    if not np.all((roots > 0) & (roots < math.inf)):
+        return math.inf
+    if not _is_factor(factor, shifted):
+        return math.inf
+    diagonal = diagonal.real
+    trace = inflate_up(float(np.max(np.sum(diagonal, axis=-1))), size)
+    error = _factorization_error(size, np.iscomplexobj(grams))
+    # An addition is off by at most `u` times its result, and the norm of a
+    # diagonal matrix is its largest entry.
     return add_up(
         shift,
-        frobenius_norm_up(shifted),
-        _rounding_error_up(shifted),
-        shift_error,
-        product_error_up(
-            factor_norm, factor_norm, size, np.iscomplexobj(grams)
-        ),
+        multiply_up(error, trace),
+        multiply_up(UNIT_ROUNDOFF, float(np.max(diagonal))),
+        UNDERFLOW,
     )
 
 
-def _rounding_error_up(results: npt.NDArray[Any]) -> float:
-    # An addition is off by at most `u` times its result.
-    return multiply_up(UNIT_ROUNDOFF, frobenius_norm_up(results))
+def _factorization_error(size: int, is_complex: bool) -> float:
+    """Returns `c / (1 - c)` of `_bound_by_shifting`, rounded up."""
+    # An entry of the factor takes at most `size` products, the entry of the
+    # matrix, and a square root or a division, which may be a product with the
+    # reciprocal: `gamma(size + 3)`. Of complex numbers, the real and the
+    # imaginary part each sum twice as many products, of moduli that add up to
+    # at most `|L_i| |L_j|`, so that the modulus is off by `sqrt(2)` times
+    # `gamma(2 * size + 3)`; with three real products instead of four, by
+    # `sqrt(10)` times `gamma(size + 8)`. Twice `gamma(2 * size + 16)` covers
+    # both, as in `product_error_up`.
+    error = gamma(size + 4)
+    if is_complex:
+        error = multiply_up(2.0, gamma(2 * size + 16))
+    return divide_up(error, -add_up(-1.0, error))
+
+
+def _is_factor(factors: npt.NDArray[Any], matrices: npt.NDArray[Any]) -> bool:
+    """Looks, at one vector, whether a library is broken altogether.
+
+    No part of the proof, which takes LAPACK's backward stability for granted.
+    """
+    size = matrices.shape[-1]
+    vector = np.cos(np.arange(1.0, size + 1))[:, None]
+    # The Hermitian matrix that LAPACK reads. The other triangle differs by
+    # roundings of the Gram matrix, which may exceed those of what is factored.
+    diagonal = np.einsum("...ii->...i", matrices).real
+    below = np.tril(matrices, -1)
+    above = np.swapaxes(below, -2, -1).conj()
+    expected = below @ vector + above @ vector + diagonal[..., None] * vector
+    image = factors @ (np.swapaxes(factors, -2, -1).conj() @ vector)
+    residual = np.abs(image - expected)
+    scale = np.max(diagonal)
+    return bool(np.max(residual) <= 2.0**-40 * size**2 * scale)
+
+
+def _estimate_largest(grams: npt.NDArray[Any]) -> float:
+    size = grams.shape[-1]
+    if size < _LANCZOS_SIZE:
+        return _compute_largest(grams)
+    flat = grams.reshape(-1, size, size)
+    start = np.random.default_rng(0).standard_normal((size,))
+    return max(leading_pair(gram, start)[0] for gram in flat)
+
+
+def _compute_largest(grams: npt.NDArray[Any]) -> float:
+    return float(np.max(np.linalg.eigvalsh(grams)))
+
+
+_LANCZOS_SIZE = 256
+_LANCZOS_STEPS = 300
+
+
+def leading_pair(
+    gram: npt.NDArray[Any],
+    start: npt.NDArray[Any],
+    steps: int = _LANCZOS_STEPS,
+) -> tuple[float, npt.NDArray[Any]]:
+    """Estimates the largest eigenvalue and its vector, by Lanczos's method.
+
+    Args:
+        gram: Hermitian array of shape `(n, n)`.
+        start: Array of shape `(n,)`, not zero.
+        steps: Integer. The most products with the matrix.
+
+    Returns:
+        A float, which is no bound and at best nearly the largest eigenvalue,
+        and an array of shape `(n,)`, of norm one.
+    """
+    size = len(gram)
+    steps = min(steps, size)
+    basis = np.empty((steps, size), gram.dtype)
+    basis[0] = start / np.linalg.norm(start)
+    tridiagonal = np.zeros((steps, steps))
+    value = 0.0
+    for step in range(steps):
+        image = gram @ basis[step]
+        tridiagonal[step, step] = np.vdot(basis[step], image).real
+        # Twice is enough (Parlett, 1980).
+        for _ in range(2):
+            known = basis[: step + 1]
+            image = image - (known.conj() @ image) @ known
+        rest = float(np.linalg.norm(image))
+        last = step + 1 == steps or rest <= 2.0**-45 * abs(tridiagonal[0, 0])
+        if step % 10 == 9 or last:
+            part = tridiagonal[: step + 1, : step + 1]
+            values, vectors = np.linalg.eigh(part)
+            # The error is of the order of the square of the residual.
+            residual = rest * abs(vectors[-1, -1])
+            gain = values[-1] - value
+            value = float(values[-1])
+            last = last or (
+                residual < 2.0**-20 * value
+                and gain < size * UNIT_ROUNDOFF * value
+            )
+        if last:
+            break
+        tridiagonal[step, step + 1] = tridiagonal[step + 1, step] = rest
+        basis[step + 1] = image / rest
+    return value, vectors[:, -1] @ basis[: step + 1]
 
 
 def spectral_norm_bound(matrix: npt.ArrayLike) -> float:
@@ -156,7 +314,9 @@ def spectral_norm_bound(matrix: npt.ArrayLike) -> float:
             f"Received: matrix.shape={matrix.shape}"
         )
     is_complex = np.iscomplexobj(matrix)
-    matrix = matrix.astype(np.complex128 if is_complex else np.float64)
+    matrix = matrix.astype(
+        np.complex128 if is_complex else np.float64, copy=False
+    )
     if not np.all(np.isfinite(matrix)):
         return math.inf
     if not np.any(matrix):

@@ -180,11 +180,13 @@ def scale_to_unit(
     Returns:
         The scaled array, and the power of two, a float.
     """
-    largest = max(np.max(np.abs(array.real)), np.max(np.abs(array.imag)))
+    parts = [array.real, array.imag] if np.iscomplexobj(array) else [array]
+    largest = max(max(np.max(part), -np.min(part)) for part in parts)
     exponent = math.frexp(largest)[1] - 1
     # In two steps, as 2**1074 is not a float.
     half = exponent // 2
-    scaled = array * 2.0**-half * 2.0 ** (half - exponent)
+    scaled = array * 2.0**-half
+    scaled *= 2.0 ** (half - exponent)
     return scaled, 2.0**exponent
 
 

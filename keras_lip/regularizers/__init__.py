@@ -1,4 +1,4 @@
-"""Penalties that draw weights to orthogonality. They promise nothing."""
+"""Penalties that push weights towards orthogonality, without guarantees."""
 
 from keras_lip.regularizers.parseval import Parseval
 

@@ -1,4 +1,4 @@
-"""The Parseval regularizer: a penalty on what is not orthogonal."""
+"""The Parseval regularizer: a penalty on non-orthogonal kernels."""
 
 import keras
 from keras import ops
@@ -13,27 +13,28 @@ from keras_lip.validation import check_number
 class Parseval(keras.regularizers.Regularizer):
     """Penalizes the distance of a kernel's Gram matrix from the identity.
 
-    The penalty is `factor / 2 * |W^T W - I|_F^2`, which is
-    `factor / 2 * sum_i (s_i^2 - 1)^2` over the singular values `s_i` of `W`, so
-    that it draws all of them to one. A kernel with fewer rows than columns
-    counts as `|W W^T - I|_F^2`: only the smaller Gram matrix can be the
+    The penalty is `factor / 2 * |W^T W - I|_F^2`, which is `factor / 2 * sum_i
+    (s_i^2 - 1)^2` over the singular values `s_i` of `W`, so it pushes all
+    singular values towards one. For a kernel with fewer rows than columns, `W
+    W^T` replaces `W^T W`, because only the smaller Gram matrix can be the
     identity. A convolution kernel is reshaped to a matrix with one column for
     each filter.
 
-    It promises nothing: the singular values of a trained kernel are near one at
-    best, and may exceed it. Those of a reshaped convolution kernel are not even
-    those of the convolution, which may be larger by the square root of the
-    number of taps. For a guarantee use the layers of `keras_lip.layers`.
+    The regularizer gives no guarantee: the singular values of a trained kernel
+    are only close to one, and may exceed one. In addition, the singular values
+    of a convolution may be larger than those of its reshaped kernel, by up to
+    the square root of the number of taps. For a guarantee use the layers of
+    `keras_lip.layers`.
 
     Args:
-        factor: Float, at least zero. Strength of the penalty.
+        factor: Non-negative float. Strength of the penalty.
 
     Call arguments:
         x: Kernel of shape `(..., outputs)`, with at least two axes.
 
     Raises:
-        ValueError: If `factor` is negative or not finite, or if it is called on
-            a weight of less than two axes.
+        ValueError: If `factor` is negative or not finite, or the weight has
+            fewer than two axes.
 
     Example:
 
@@ -58,9 +59,9 @@ class Parseval(keras.regularizers.Regularizer):
             raise ValueError(
                 "`Parseval` regularizes kernels of at least two axes. "
                 f"Received: a weight of shape {tuple(x.shape)}. Pass it as "
-                "`kernel_regularizer`, not as that of a bias."
+                "`kernel_regularizer`, not as `bias_regularizer`."
             )
-        # Keras puts the outputs last.
+        # In Keras kernels the last axis is the output axis.
         matrix = ops.reshape(x, (-1, x.shape[-1]))
         rows, columns = matrix.shape
         if rows < columns:

@@ -1,6 +1,6 @@
-"""Networks whose depth, width and layers keras-tuner chooses.
+"""Families of networks for hyperparameter search with keras-tuner.
 
-Each is a `keras_tuner.HyperModel`. This room needs the extra `tuning`.
+Each family is a `keras_tuner.HyperModel`. The extra `tuning` is required.
 """
 
 try:

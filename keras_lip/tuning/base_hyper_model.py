@@ -1,4 +1,4 @@
-"""What the searched families of networks share: compilation and training."""
+"""The base class of searched families: compilation and training."""
 
 import abc
 import importlib.util
@@ -17,13 +17,13 @@ from keras_lip.validation import check_positive_integer
 
 
 class NoisyBatches(keras.utils.PyDataset):
-    """Batches in a new order, and with new Gaussian noise, every epoch.
+    """Batches with a new order and new Gaussian noise in every epoch.
 
     Args:
         x: Array of images.
         y: Array of labels.
         batch_size: Positive integer.
-        stddev: Float, at least zero. Standard deviation of the noise.
+        stddev: Non-negative float. Standard deviation of the noise.
         seed: Integer.
     """
 
@@ -50,10 +50,10 @@ class NoisyBatches(keras.utils.PyDataset):
 
 
 class StopOnDivergence(keras.callbacks.Callback):
-    """Fails the trial at the end of an epoch whose loss is not finite.
+    """Fails the trial if the loss of an epoch is not finite.
 
-    Keras-tuner does not: a metric that counts correct answers is finite even of
-    logits that are NaN, and the trial would be recorded as a bad one.
+    Keras-tuner does not fail it, because accuracies are finite even if the
+    logits are NaN. It would record the trial as a bad one.
     """
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -68,14 +68,14 @@ OBJECTIVE = "val_certified_accuracy"
 
 
 class BaseHyperModel(keras_tuner.HyperModel, abc.ABC):
-    """A family of certified classifiers that a search chooses from.
+    """A family of certified classifiers for a hyperparameter search.
 
-    Subclasses implement `build_layers`. Loss, learning rate and noise are
-    declared here, since every family has them.
+    Subclasses implement `build_layers`. This class declares the loss, learning
+    rate and noise, which all families have.
 
-    A model is measured once, when its training is over: the rate of learning
-    has fallen to zero by then, and the best epoch, which a validation part
-    would flatter, is no choice to be made.
+    A model is evaluated once, after training. The learning rate has then
+    decayed to zero. Choosing the best epoch on the validation set would give
+    optimistic results.
 
     Args:
         input_shape: Tuple. Shape of one image, channels last.
@@ -106,7 +106,7 @@ class BaseHyperModel(keras_tuner.HyperModel, abc.ABC):
 
     @abc.abstractmethod
     def build_layers(self, hp: Any) -> list[keras.layers.Layer]:
-        """Declares the architecture and makes its layers, but for the head.
+        """Declares the architecture and creates its layers, except the head.
 
         Args:
             hp: A `keras_tuner.HyperParameters`.
@@ -145,15 +145,15 @@ class BaseHyperModel(keras_tuner.HyperModel, abc.ABC):
         callbacks: Sequence[keras.callbacks.Callback] = (),
         verbose: Any = 0,
     ) -> dict[str, float]:
-        """Trains a model, and measures it on the validation part.
+        """Trains a model and evaluates it on the validation data.
 
-        The rate of learning rises for a twentieth of the steps and falls along
-        a cosine to zero, from `initial_epoch` on, so that a model that
-        Hyperband takes up again is measured at the end of a cosine as well.
+        Starting at `initial_epoch`, the learning rate increases for a twentieth
+        of the steps and then decays to zero along a cosine. So a model that
+        Hyperband resumes is also evaluated at the end of a cosine.
 
         Args:
             hp: A `keras_tuner.HyperParameters`.
-            model: What `build` returned for it.
+            model: The result of `build` for `hp`.
             x: Array of images.
             y: Array of class indices.
             validation_data: Tuple of images and class indices.
@@ -164,8 +164,8 @@ class BaseHyperModel(keras_tuner.HyperModel, abc.ABC):
             verbose: As in `keras.Model.fit`.
 
         Returns:
-            Dict of what is proven on the validation part: certified accuracy
-            and mean certifiable robustness, and of its accuracy.
+            Dict of metrics on the validation data: certified accuracy, mean
+            certifiable robustness and accuracy.
 
         Raises:
             keras_tuner.errors.FailedTrialError: If the loss is not finite.
@@ -185,7 +185,7 @@ class BaseHyperModel(keras_tuner.HyperModel, abc.ABC):
         return self._certify(model, *validation_data)
 
     def _certify(self, model: keras.Model, x: Any, y: Any) -> dict[str, float]:
-        # Its bounds are proven once; a metric would prove its own, twice.
+        # This proves the bounds once. Two metrics would prove them twice.
         report = kl.certificates.certify(model, x, y, [self.epsilon])
         correct = report.prediction == report.label
         robustness = np.where(correct, report.radius, -report.radius)
@@ -224,7 +224,7 @@ def _check_image(input_shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _check_tensorboard() -> None:
-    """Refuses what keras-tuner would record as a failure of every trial."""
+    """Raises an error if keras-tuner would fail every trial."""
     if keras.backend.backend() != "tensorflow":
         return
     if importlib.util.find_spec("tensorboard") is None:

@@ -1,4 +1,4 @@
-"""Residual networks that are 1-Lipschitz by convexity, to search."""
+"""A searched family of residual networks, 1-Lipschitz by convexity."""
 
 from typing import Any
 
@@ -14,10 +14,11 @@ from keras_lip.tuning.base_hyper_model import BaseHyperModel
 class HyperConvexPotentialNet(BaseHyperModel):
     """Residual networks: depth and width of convolutional and dense blocks.
 
-    Channels of zeros widen the image to the number of filters, once each block
-    of four pixels is one, and residual blocks follow: convolutions, then dense
-    blocks on the pixels as one vector. These are the four parameters of the
-    paper's Table 1, and `"sll"` blocks are there beside the paper's.
+    First each block of two by two pixels becomes one pixel, and zero channels
+    widen the image to the number of filters. Then residual blocks follow:
+    convolutional blocks, and dense blocks on the flattened image. The four
+    parameters are those of the paper's Table 1. In addition to the blocks of
+    the paper there are `"sll"` blocks.
 
     Args:
         input_shape: Tuple. Shape of one image, channels last.
@@ -28,8 +29,8 @@ class HyperConvexPotentialNet(BaseHyperModel):
         tunable: Boolean, as in `keras_tuner.HyperModel`. Defaults to `True`.
 
     Raises:
-        ValueError: If a side of the image is odd, or it has more than four
-            channels.
+        ValueError: If a side of the image is odd, or the image has more than
+            four channels.
 
     Example:
 
@@ -81,9 +82,8 @@ class HyperConvexPotentialNet(BaseHyperModel):
         height, width, channels = self.input_shape
         if height % 2 or width % 2 or 4 * channels > min(search_space.FILTERS):
             raise ValueError(
-                "Blocks of two by two pixels become channels, of which there "
-                f"are {min(search_space.FILTERS)} at least: the sides must be "
-                "even, and the channels at most "
-                f"{min(search_space.FILTERS) // 4}. Received: "
-                f"input_shape={self.input_shape}"
+                "Blocks of two by two pixels become channels of at least "
+                f"{min(search_space.FILTERS)} filters: the sides must be even, "
+                f"and the channels at most {min(search_space.FILTERS) // 4}. "
+                f"Received: input_shape={self.input_shape}"
             )

@@ -1,4 +1,4 @@
-"""Convolutional networks of 1-Lipschitz layers, to search."""
+"""A searched family of convolutional 1-Lipschitz networks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +19,8 @@ _POOLINGS: dict[str, Callable[..., keras.layers.Layer]] = {
 class HyperLipschitzConvNet(BaseHyperModel):
     """Convolutional networks: stages, filters, kind of convolution and head.
 
-    A stage halves the sides of the image and ends the block of convolutions
-    that work at one size. There are no more of them than the sides can be
+    A stage consists of convolutions at one image size and halves the sides of
+    the image at its end. There are at most as many stages as the sides can be
     halved.
 
     Args:

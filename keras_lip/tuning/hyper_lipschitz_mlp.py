@@ -1,4 +1,4 @@
-"""Dense networks of 1-Lipschitz layers, to search."""
+"""A searched family of dense 1-Lipschitz networks."""
 
 from typing import Any
 

@@ -1,12 +1,11 @@
-"""What is searched: every parameter, its values and when it applies.
+"""The search space: parameters, their values and their conditions.
 
-A function declares its parameters on `hp` and returns what they choose, as
-functions that make layers, a loss or an optimizer. A parameter that applies to
-one choice alone stands in the conditional scope of that choice: it is sampled
-where it has a meaning, and nowhere else. All scopes are entered on every call,
-so that one call declares the whole space.
+Each function declares its parameters on `hp` and returns the chosen object, or
+a function that creates layers. A parameter that applies to only one choice is
+in the conditional scope of that choice, so it is sampled only where it has a
+meaning. Every call enters all scopes, so one call declares the whole space.
 
-Each search starts with the defaults, which are a good recipe for digits.
+Each search starts with the defaults, which work well for handwritten digits.
 """
 
 from collections.abc import Callable
@@ -45,7 +44,7 @@ DENSE_DEPTHS = (0, 1, 2)
 RESIDUAL_DEPTHS = (2, 5, 10, 20)
 RESIDUAL_DENSE_DEPTHS = (0, 2, 5)
 
-# Every number of units and filters above is a multiple of the group size.
+# All numbers of units and filters above are multiples of the group size.
 GROUP_SIZE = 4
 ACTIVATIONS = (
     "max_min",
@@ -71,7 +70,7 @@ def choose_activation(hp: Any) -> MakeActivation:
         hp: A `keras_tuner.HyperParameters`.
 
     Returns:
-        Function that makes an activation layer.
+        Function that creates an activation layer.
     """
     name = hp.Choice("activation", list(ACTIVATIONS)) or ACTIVATIONS[0]
     layer_cls = kl.layers.get(name)
@@ -86,7 +85,7 @@ def choose_dense(hp: Any) -> MakeDense:
         hp: A `keras_tuner.HyperParameters`.
 
     Returns:
-        Function of the number of units that makes a layer and its activation.
+        Function of the number of units that creates a layer and its activation.
     """
     kind = hp.Choice("layer", list(DENSE_LAYERS))
     with hp.conditional_scope("layer", ["orthogonal"]):
@@ -97,7 +96,7 @@ def choose_dense(hp: Any) -> MakeDense:
         lipschitz = hp.Choice(
             "lipschitz_parametrization", list(LIPSCHITZ_PARAMETRIZATIONS)
         )
-    # The activation of a sandwich layer is inside of it.
+    # A sandwich layer contains its activation.
     with hp.conditional_scope("layer", ["orthogonal", "lipschitz"]):
         activation = choose_activation(hp)
 
@@ -114,20 +113,20 @@ def choose_dense(hp: Any) -> MakeDense:
 
 
 def choose_convolution(hp: Any) -> Callable[..., keras.layers.Layer]:
-    """Declares the kind of convolution and what applies to it.
+    """Declares the kind of convolution and its parameters.
 
     Args:
         hp: A `keras_tuner.HyperParameters`.
 
     Returns:
-        Function of the number of filters, and of strides, that makes a layer.
+        Function of the number of filters and the strides that creates a layer.
     """
     kind = hp.Choice("convolution", list(CONVOLUTIONS))
     with hp.conditional_scope("convolution", ["bcop"]):
         bcop = hp.Choice("bcop_parametrization", list(BCOP_PARAMETRIZATIONS))
     with hp.conditional_scope("convolution", ["rko"]):
         rko = hp.Choice("rko_parametrization", list(RKO_PARAMETRIZATIONS))
-    # A convolution in the Fourier domain is circular by its nature.
+    # Convolutions in the Fourier domain are always circular.
     with hp.conditional_scope("convolution", ["bcop", "rko", "aol", "soc"]):
         padding_mode = hp.Choice("padding_mode", list(PADDING_MODES))
     layer_cls = kl.layers.get(kind)
@@ -158,7 +157,7 @@ def choose_head(hp: Any) -> Callable[[int], keras.layers.Layer]:
         hp: A `keras_tuner.HyperParameters`.
 
     Returns:
-        Function of the number of classes that makes a layer.
+        Function of the number of classes that creates a layer.
     """
     return kl.layers.get(hp.Choice("head", list(HEADS)))
 
@@ -189,7 +188,7 @@ def choose_loss(hp: Any) -> keras.losses.Loss:
 
 
 def choose_learning_rate(hp: Any) -> float:
-    """Declares the largest rate of learning.
+    """Declares the peak learning rate.
 
     Args:
         hp: A `keras_tuner.HyperParameters`.
@@ -209,6 +208,6 @@ def choose_noise(hp: Any) -> float:
         hp: A `keras_tuner.HyperParameters`.
 
     Returns:
-        Float. Its standard deviation.
+        Float. Standard deviation of the noise.
     """
     return hp.Choice("noise", list(NOISES), default=0.1)

@@ -118,7 +118,8 @@ class LipschitzMonitorTest(LipschitzTestCase):
     )
     def test_sample_batch_must_hold_as_many_labels(self, inputs, labels):
         with self.assertRaisesRegex(
-            ValueError, "as many inputs as labels, .* Received: x.shape="
+            ValueError,
+            "same number of inputs and labels, .* Received: x.shape=",
         ):
             callbacks.LipschitzMonitor(
                 sample_batch=(np.ones(inputs), np.zeros(labels))

@@ -154,7 +154,9 @@ class ReusedAuditTest(LipschitzTestCase):
 
     def test_what_is_no_audit_of_the_model_is_refused(self):
         model = self.make_model()
-        with self.assertRaisesRegex(TypeError, "`audit` must be what"):
+        with self.assertRaisesRegex(
+            TypeError, "`audit` must be an `AuditReport`"
+        ):
             certify(model, np.ones((1, 4)), [0], audit=1.0)
         report = audit(model, steps=None)
         with self.assertRaisesRegex(ValueError, "The audit is in the l2 norm"):

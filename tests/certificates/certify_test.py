@@ -241,7 +241,7 @@ class CertifyTest(LipschitzTestCase):
             certify(model, x, np.ones((6, 4)))
         with self.assertRaisesRegex(ValueError, "Labels are needed"):
             certify(model, x)
-        with self.assertRaisesRegex(ValueError, "brings its own labels"):
+        with self.assertRaisesRegex(ValueError, "contains the labels"):
             certify(model, iter([(x, y)]), y)
         with self.assertRaisesRegex(TypeError, "`x` must be an array"):
             certify(model, 3, y)

@@ -51,7 +51,7 @@ class LiveCheckTest(LipschitzTestCase):
         outputs = self.enclose(model, x)
         x[3] += [1e-3, 0.0]
         with self.assertRaisesRegex(
-            ValueError, "answers otherwise.* by 0.001 at sample 13"
+            ValueError, "outputs differ from.* by 0.001 at sample 13"
         ):
             check_live(LiveModel(model), x, outputs, start=10)
 
@@ -59,7 +59,7 @@ class LiveCheckTest(LipschitzTestCase):
         model, x = self.make_model(), self.normal(5, 2)
         outputs = self.enclose(model, x)
         with self.assertRaisesRegex(
-            ValueError, r"another shape.*Received: \(4, 2\), where \(5, 2\)"
+            ValueError, r"another shape.*Received: \(4, 2\), expected: \(5, 2\)"
         ):
             check_live(LiveModel(model), x[:4], outputs)
 
@@ -76,7 +76,7 @@ class LiveCheckTest(LipschitzTestCase):
         model, x = self.make_model(), self.normal(4, 2)
         certify(model, x, np.zeros(4))
         with mock.patch.object(layers.Dense, "call", sharper):
-            with self.assertRaisesRegex(ValueError, "answers otherwise"):
+            with self.assertRaisesRegex(ValueError, "outputs differ from"):
                 certify(model, x, np.zeros(4), batch_size=batch_size)
 
     def test_model_that_computes_otherwise_later_is_falsified(self):
@@ -85,7 +85,7 @@ class LiveCheckTest(LipschitzTestCase):
         falsify(model, x, None, report, attacks=False, steps=1)
         with mock.patch.object(layers.Dense, "call", sharper):
             with self.assertRaisesRegex(
-                FalsifiedCertificate, "otherwise than what was certified"
+                FalsifiedCertificate, "differ from the certified program"
             ) as caught:
                 falsify(model, x, None, report, attacks=False, steps=1)
         self.assertAllClose(caught.exception.counterexample, x[0])
@@ -99,7 +99,7 @@ class LiveCheckTest(LipschitzTestCase):
         x = self.normal(4, 2)
         before = freeze(model)
         scale.scale = 3.0
-        with self.assertRaisesRegex(ValueError, "answers otherwise"):
+        with self.assertRaisesRegex(ValueError, "outputs differ from"):
             (outputs,) = before.enclose(x, LIVE_MACHINE)
             check_live(LiveModel(model), x, outputs)
         certify(model, x, np.zeros(4))

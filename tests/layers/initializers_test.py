@@ -50,7 +50,7 @@ class InitializersTest(LipschitzTestCase):
 
     @parameterized.parameters(*IMAGE_KERNELS)
     def test_an_identity_of_images_is_refused(self, name):
-        error = r"An identity is a matrix, and weight .*Use another initializer"
+        error = "identity initializer creates a matrix, but .*Use another init"
         with self.assertRaisesRegex(ValueError, error):
             build(name, "identity")
 

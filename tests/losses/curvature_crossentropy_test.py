@@ -228,6 +228,6 @@ class CurvatureCrossentropyTest(LipschitzTestCase):
         loss = losses.CurvatureCrossentropy(head, 0.1)
         for shape in ((5, 3), (5,), (5, 1, 4)):
             with self.assertRaisesRegex(
-                ValueError, r"of shape \(batch, 4\), and"
+                ValueError, r"of shape \(batch, 4\), not its"
             ):
                 loss(LABELS, np.zeros(shape))

@@ -109,7 +109,7 @@ class CertifiedAccuracyTest(LipschitzTestCase):
 
     def test_metric_outside_of_a_lipschitz_model_needs_a_bound(self):
         metric = metrics.CertifiedAccuracy(0.1)
-        with self.assertRaisesRegex(ValueError, "knows no Lipschitz bound"):
+        with self.assertRaisesRegex(ValueError, "has no Lipschitz bound"):
             metric.update_state(LABELS, LOGITS)
 
     def test_plain_keras_model_with_a_given_bound(self):

@@ -99,5 +99,5 @@ class MeanRadiusTestCase(LipschitzTestCase):
         metric = self.metric_cls(1.0)
         with self.assertRaisesRegex(ValueError, r"y_true of shape \(4, 2\)"):
             metric.update_state(np.zeros((4, 2)), LOGITS)
-        with self.assertRaisesRegex(ValueError, "knows no Lipschitz bound"):
+        with self.assertRaisesRegex(ValueError, "has no Lipschitz bound"):
             self.metric_cls().update_state(LABELS, LOGITS)

@@ -1,3 +1,6 @@
+import collections
+from unittest import mock
+
 import keras
 import numpy as np
 
@@ -10,10 +13,15 @@ from keras_lip.layers import MaxMin
 from keras_lip.layers import SkewFlowConv2D
 from keras_lip.layers import SkewFlowDense
 from keras_lip.layers import UnitNormDense
+from keras_lip.layers.residual import convex_potential_conv2d
+from keras_lip.layers.residual import convex_potential_dense
 from keras_lip.models import LipschitzModel
 from keras_lip.models import LipschitzSequential
 from keras_lip.models import fix_steps
 from keras_lip.models import materialize
+from keras_lip.program.nodes import convolution
+from keras_lip.program.nodes import dense
+from keras_lip.program.proof_cache import forget_proofs
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -47,6 +55,35 @@ class FixStepsTest(LipschitzTestCase):
         dense.kernel.assign(kernel)
         dense.power_iteration_vector.assign(np.eye(72)[1:2])
         return model
+
+    def test_steps_are_estimated_and_proven_once(self):
+        model = self.make_model()
+        calls = collections.Counter()
+
+        def count(module, name):
+            function = getattr(module, name)
+
+            def counted(*args, **kwargs):
+                calls[name] += 1
+                return function(*args, **kwargs)
+
+            self.enter_context(mock.patch.object(module, name, counted))
+
+        # Each block but the one whose step is given.
+        for module in (convex_potential_conv2d, convex_potential_dense):
+            count(module, "estimate_step")
+        forget_proofs()
+        count(convolution, "convolution_norm_bound")
+        count(dense, "spectral_norm_bound")
+        fix_steps(model)
+        self.assertEqual(
+            calls,
+            {
+                "estimate_step": 2,
+                "convolution_norm_bound": 1,
+                "spectral_norm_bound": 1,
+            },
+        )
 
     def test_bound_is_that_of_the_head_and_function_nearly_the_same(self):
         model = self.make_model()

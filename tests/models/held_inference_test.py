@@ -8,6 +8,7 @@ from keras import ops
 from keras_lip import layers
 from keras_lip import metrics
 from keras_lip import models
+from keras_lip.bounds import propagate_bound
 from keras_lip.models.held_inference import HeldInference
 from tests.layers.every_layer import WEIGHTED
 from tests.layers.every_layer import connect
@@ -301,6 +302,61 @@ class HeldInferenceTest(LipschitzTestCase):
         for _ in range(2):
             found = model.predict(x, verbose=0)
             self.assertAllClose(found, 0.5 * to_numpy(model.dense(x)), 1e-5)
+
+    def test_every_block_of_a_stack_is_held(self):
+        block = [
+            layers.ConvexPotentialDense(3),
+            layers.MaxMin(),
+            layers.OrthogonalDense(4),
+        ]
+        # A stack of stacks, and one of blocks that compute nothing.
+        inner = layers.LayerStack(block, 2)
+        model = models.LipschitzSequential(
+            [
+                keras.Input((4,)),
+                layers.LayerStack([layers.OrthogonalDense(4), inner], 3),
+                layers.LayerStack(layers.Householder(), 2),
+            ]
+        )
+        for weight in model.trainable_weights:
+            weight.assign(self.normal(*weight.shape))
+        x = self.normal(5, 4)
+        calls = []
+        for layer_cls in (layers.ConvexPotentialDense, layers.OrthogonalDense):
+            compute = layer_cls._constrain
+
+            def count(layer, compute=compute):
+                calls.append(layer)
+                return compute(layer)
+
+            self.plant(layer_cls, "_constrain", count)
+        for _ in range(2):
+            found = model.predict(x, batch_size=2, verbose=0)
+            calls.clear()
+            again = model.predict(x, batch_size=3, verbose=0)
+            self.assertEmpty(calls)
+            self.assertAllClose(again, found, 1e-6)
+            self.assertAllClose(found, model(x), 1e-5)
+            weight = model.trainable_weights[0]
+            weight.assign(ops.flip(weight, 0))
+
+    def test_layers_of_a_user_in_a_stack_run_as_they_are(self):
+        class Mine(keras.layers.Layer):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+
+            def call(self, inputs):
+                return 0.5 * inputs
+
+            def get_config(self):
+                return {"name": self.name}
+
+        propagate_bound.register(Mine)(lambda layer, inputs: inputs)
+        stack = layers.LayerStack([layers.OrthogonalDense(4), Mine()], 2)
+        model = models.LipschitzSequential([keras.Input((4,)), stack])
+        x = self.normal(2, 4)
+        self.assertAllClose(model.predict(x, verbose=0), model(x), 1e-5)
+        self.assertIsNone(model._certifying.inference)
 
     def test_threads_wait_for_each_other(self):
         expected = self.live()

@@ -96,7 +96,7 @@ class MetricMutationsTest(MutationTestCase):
         def check():
             with mock.patch.object(layers.Dense, "call", shorter):
                 model, (x, y) = self.make_model(), self.draw()
-                with self.assertRaisesRegex(ValueError, "as another function"):
+                with self.assertRaisesRegex(ValueError, "another function"):
                     model.evaluate(x, y, verbose=0)
 
         self.assertCaught(blind(), check)

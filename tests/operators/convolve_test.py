@@ -10,6 +10,7 @@ from keras_lip.operators import convolve
 from keras_lip.scan import scan
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
+from tests.operators.new_tensors import count_new_tensors
 
 
 def run(inputs, kernel, strides, padding, dilation_rate, scanned):
@@ -82,3 +83,80 @@ class ConvolveTest(LipschitzTestCase):
             self.assertEqual(own.called, on_cpu)
         else:
             own.assert_not_called()
+
+    @parameterized.product(
+        (
+            {"window": (3, 3), "strides": (1, 1), "dilation_rate": (1, 1)},
+            {"window": (2, 3), "strides": (1, 1), "dilation_rate": (2, 1)},
+            {"window": (3, 2), "strides": (2, 1), "dilation_rate": (1, 1)},
+            {"window": (3,), "strides": (1,), "dilation_rate": (2,)},
+            {"window": (4,), "strides": (2,), "dilation_rate": (1,)},
+        ),
+        padding=("same", "valid"),
+        channels=(1, 2, 4),
+        groups=(1, 2),
+    )
+    def test_outputs_are_those_of_keras(
+        self, window, strides, dilation_rate, padding, channels, groups
+    ):
+        inputs = self.normal(3, *(6, 5)[: len(window)], channels * groups)
+        kernel = self.normal(*window, channels, 2 * groups)
+        actual = convolve.convolve(
+            ops.convert_to_tensor(inputs),
+            ops.convert_to_tensor(kernel),
+            strides,
+            padding,
+            dilation_rate,
+        )
+        expected = ops.conv(
+            inputs,
+            kernel,
+            strides=strides,
+            padding=padding,
+            dilation_rate=dilation_rate,
+            data_format="channels_last",
+        )
+        self.assertAllClose(actual, expected, 1e-5, 1e-5)
+
+    @parameterized.product(batch_size=(1, 2), channels=(1, 3), filters=(1, 4))
+    def test_gradient_of_small_shapes_is_exact(
+        self, batch_size, channels, filters
+    ):
+        # Of `keras.ops.conv` PyTorch (2.13) has none for one sample and filter.
+        inputs = ops.convert_to_tensor(self.normal(batch_size, 3, 4, channels))
+        kernel = ops.convert_to_tensor(self.normal(2, 2, channels, filters))
+        upstream = self.normal(batch_size, 2, 3, filters)
+
+        def function(kernel):
+            outputs = convolve.convolve(inputs, kernel, (1, 1), "valid", (1, 1))
+            return ops.sum(ops.multiply(outputs, upstream))
+
+        windows = np.lib.stride_tricks.sliding_window_view(
+            to_numpy(inputs), (2, 2), axis=(1, 2)
+        )
+        expected = np.einsum("nhwcij,nhwk->ijck", windows, upstream)
+        self.assertAllClose(gradient(function, kernel), expected, 1e-5, 1e-5)
+
+    @parameterized.parameters("same", "valid")
+    def test_images_are_not_copied_on_torch(self, padding):
+        if keras.backend.backend() != "torch":
+            self.skipTest("The others lay out tensors by themselves.")
+        inputs = ops.convert_to_tensor(self.normal(8, 9, 9, 16))
+        kernel = ops.convert_to_tensor(self.normal(3, 3, 16, 16))
+        upstream = ops.convert_to_tensor(self.normal(8, 9, 9, 16))
+        if padding == "valid":
+            upstream = ops.copy(upstream[:, 1:-1, 1:-1])
+        outputs = []
+
+        def run():
+            outputs.append(
+                convolve.convolve(inputs, kernel, (1, 1), padding, (1, 1))
+            )
+
+        self.assertEqual(count_new_tensors(run, 8 * 7 * 7 * 16), 1)
+        inputs.requires_grad_()
+        run()
+        count = count_new_tensors(
+            lambda: outputs[-1].backward(upstream), 8 * 7 * 7 * 16
+        )
+        self.assertEqual(count, 1)

@@ -1,9 +1,12 @@
+import hashlib
+
 import keras
 import numpy as np
 from keras import layers
 
 import keras_lip as kl
 from keras_lip.program import freeze
+from keras_lip.program.node import hash_value
 from tests.lipschitz_test_case import LipschitzTestCase
 
 
@@ -52,6 +55,27 @@ class DigestTest(LipschitzTestCase):
         bias.assign(values)
         digests.append(digest_of(model))
         self.assertLen(set(digests), 7)
+
+    def test_values_have_the_digest_of_the_first_edition(self):
+        state = hashlib.sha256()
+        matrix = np.arange(6.0).reshape(2, 3)
+        hash_value(state, (matrix, np.array(0.5), 1.5, (True, None)))
+        self.assertEqual(
+            state.hexdigest(),
+            "01cf33eb460ef62b420e2b7673396e62f4bd51ef5bb62035945452a54bd0c124",
+        )
+
+    def test_arrays_have_one_digest_however_they_are_stored(self):
+        # Larger than one part, and not a multiple of it.
+        stored = self.rng.normal(size=(300, 701))
+        for array in (stored.T, stored[::-1], stored[:, ::2], stored[:0].T):
+            states = hashlib.sha256(), hashlib.sha256()
+            hash_value(states[0], array)
+            hash_value(states[1], array.copy())
+            self.assertEqual(states[0].digest(), states[1].digest())
+            others = hashlib.sha256()
+            hash_value(others, array.T)
+            self.assertNotEqual(states[0].digest(), others.digest())
 
     def test_shape_of_inputs_is_part_of_the_digest(self):
         digests = set()

@@ -7,6 +7,7 @@ import mpmath
 import numpy as np
 from absl.testing import parameterized
 
+from keras_lip.proofs.matrix_norms import are_bounded
 from keras_lip.proofs.matrix_norms import largest_eigenvalue_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
 
@@ -186,11 +187,150 @@ class LargestEigenvalueBoundTest(parameterized.TestCase):
             largest_eigenvalue_bound(self.grams, guess=1.01 * self.exact)
         eigvalsh.assert_not_called()
 
-    def test_all_the_roundings_are_in_the_bound(self):
-        # With the exact factor, twice the identity, the residual is zero and
-        # the bound exceeds the shift by the errors that cannot be seen:
-        # `gamma(16)` times the squared norm of the factor, and `u` times the
-        # norm of the shifted diagonal.
-        bound = largest_eigenvalue_bound(np.eye(16), guess=5.0)
-        errors = 2.0**-53 * (16 * 4 * 16 + math.sqrt(16) * 4)
+    @parameterized.parameters((float, 20), (complex, 4 * 16 + 32))
+    def test_all_the_roundings_are_in_the_bound(self, dtype, roundings):
+        # The factor is exact, twice the identity. What may have been lost is
+        # `gamma(roundings)` times the trace, and `u` times its largest entry.
+        bound = largest_eigenvalue_bound(np.eye(16, dtype=dtype), guess=5.0)
+        errors = 2.0**-53 * (roundings * 16 * 4 + 4)
         self.assertBetween(bound - 5.0, errors, 1.02 * errors)
+
+    def test_the_largest_trace_of_a_batch_is_in_the_bound(self):
+        small, large = np.eye(16), 4.9 * np.eye(16)
+        alone = largest_eigenvalue_bound(small, guess=5.0)
+        for batch in ([small, large], [large, small]):
+            bound = largest_eigenvalue_bound(np.stack(batch), guess=5.0)
+            self.assertEqual(bound, alone)
+
+    def test_errors_of_the_factor_are_relative_to_what_is_factored(self):
+        module = importlib.import_module(largest_eigenvalue_bound.__module__)
+        error = Fraction(2**40 + 4, 2**53)
+        error = error / (1 - error)
+        bound = module._factorization_error(2**40, False)
+        self.assertGreaterEqual(bound, error / (1 - error))
+
+    def test_the_rounding_of_the_shift_is_in_the_bound(self):
+        # `gamma(5)` times four, and `u` times four, are more than `24 u`, and
+        # floats that are larger than four are multiples of `8 u`.
+        bound = largest_eigenvalue_bound(np.ones((1, 1)), guess=5.0)
+        self.assertGreater(bound - 5.0, 24 * 2.0**-53)
+
+    @parameterized.product(
+        size=[256, 300],
+        kind=["gaussian", "complex", "flat", "nearly flat", "rank one"],
+    )
+    def test_eigenvalues_of_large_matrices_are_only_estimated(self, size, kind):
+        rng = np.random.default_rng(0)
+        matrix = rng.standard_normal((size, size))
+        if kind == "complex":
+            matrix = matrix + 1j * rng.standard_normal((size, size))
+        if "flat" in kind:
+            matrix = np.linalg.qr(matrix)[0]
+            if kind == "nearly flat":
+                matrix = matrix.astype(np.float32).astype(np.float64)
+        if kind == "rank one":
+            matrix = np.outer(matrix[0], matrix[1])
+        gram = matrix.conj().T @ matrix
+        gram /= gram[0, 0].real
+        exact = np.linalg.eigvalsh(gram)[-1]
+        with mock.patch.object(np.linalg, "eigvalsh") as eigvalsh:
+            bound = largest_eigenvalue_bound(gram)
+        eigvalsh.assert_not_called()
+        self.assertBetween(bound, exact * (1 - 1e-14), exact * (1 + 1e-8))
+
+    @parameterized.parameters(-1.0, 0.0, 0.3, 0.999, 0.999999, math.nan)
+    def test_a_wrong_estimate_is_made_up_for(self, factor):
+        module = importlib.import_module(largest_eigenvalue_bound.__module__)
+        pair = module.leading_pair
+        matrix = np.random.default_rng(0).standard_normal((400, 256))
+        gram = matrix.T @ matrix / 400
+        exact = np.linalg.eigvalsh(gram)[-1]
+
+        def estimate(*args, **kwargs):
+            value, vector = pair(*args, **kwargs)
+            return factor * value, vector
+
+        with mock.patch.object(module, "leading_pair", estimate):
+            bound = largest_eigenvalue_bound(gram)
+        self.assertBetween(bound, exact * (1 - 1e-14), exact * (1 + 1e-9))
+
+    @parameterized.parameters(float, complex)
+    def test_the_lower_triangle_is_meant(self, dtype):
+        # Products of matrices are Hermitian up to rounding alone, by more than
+        # what is left of a nearly flat spectrum that is shifted.
+        rng = np.random.default_rng(0)
+        gram = np.eye(8, dtype=dtype)
+        gram += 1e-15 * np.triu(rng.standard_normal((8, 8)), 1)
+        if dtype is complex:
+            gram += 1e-15j * np.diag(rng.standard_normal(8))
+        bound = largest_eigenvalue_bound(gram)
+        self.assertBetween(bound, 1.0, 1 + 1e-12)
+
+    def test_unknown_entries_have_no_bound(self):
+        for place in [(0, 0), (4, 2), (5, 5)]:
+            gram = np.eye(6)
+            gram[place] = np.nan
+            self.assertEqual(largest_eigenvalue_bound(gram, 2.0), math.inf)
+
+    def test_a_library_that_factors_nothing_proves_nothing(self):
+        def cholesky(gram):
+            return np.eye(len(gram))
+
+        with mock.patch.object(np.linalg, "cholesky", cholesky):
+            self.assertEqual(largest_eigenvalue_bound(4 * np.eye(6)), math.inf)
+
+    def test_a_library_that_repairs_matrices_proves_nothing(self):
+        # As modified factorizations do, that never fail.
+        def cholesky(gram):
+            values, vectors = np.linalg.eigh(gram)
+            root = vectors * np.sqrt(np.abs(values))
+            return np.linalg.qr(root.T)[1].T * np.sign(values[-1])
+
+        gram = np.diag([5.0, 1.0, 2.0])
+        with mock.patch.object(np.linalg, "cholesky", cholesky):
+            # A guess that is exceeded is not taken for a bound.
+            self.assertGreaterEqual(largest_eigenvalue_bound(gram, 4.0), 5.0)
+
+
+class AreBoundedTest(parameterized.TestCase):
+    @parameterized.product(size=[1, 5, 16, 40], is_complex=[False, True])
+    def test_true_bounds_are_proven_and_false_ones_are_not(
+        self, size, is_complex
+    ):
+        rng = np.random.default_rng(0)
+        factor = rng.standard_normal((3, 4, size, size))
+        if is_complex:
+            factor = factor + 1j * rng.standard_normal(factor.shape)
+        grams = np.swapaxes(factor, -2, -1).conj() @ factor / size
+        largest = np.linalg.eigvalsh(grams)[..., -1]
+        # Each is a bound of those that are smaller, and never of its own.
+        for value in largest.ravel():
+            for bound in (value * (1 - 1e-13), value * (1 + 1e-10)):
+                np.testing.assert_array_equal(
+                    are_bounded(grams, bound), largest <= bound
+                )
+
+    def test_a_bound_is_not_proven_of_itself(self):
+        # The errors of the proof are not to be swept under the bound.
+        self.assertFalse(are_bounded(np.eye(32)[None], 1.0).any())
+        self.assertTrue(are_bounded(np.eye(32)[None], 1 + 1e-12).all())
+
+    @parameterized.parameters(12, 40)
+    def test_a_factorization_proves_no_more_than_its_errors(self, size):
+        # It runs to completion, but its errors are those of a large trace.
+        gram = np.zeros((1, size, size))
+        gram[0, 0, 0] = 1.0
+        self.assertFalse(are_bounded(gram, 1 + 100 * 2.0**-53).any())
+        self.assertTrue(are_bounded(gram, 1 + 1e-11).all())
+
+    @parameterized.parameters(0.0, -1.0, math.nan, math.inf)
+    def test_numbers_that_bound_nothing(self, bound):
+        self.assertFalse(are_bounded(np.eye(3)[None], bound).any())
+
+    @parameterized.parameters(4, 20)
+    def test_unknown_entries_have_no_bound(self, size):
+        grams = np.stack([np.eye(size)] * 3)
+        grams[1, 2, 1] = np.nan
+        np.testing.assert_array_equal(
+            are_bounded(grams, 2.0), [True, False, True]
+        )

@@ -180,3 +180,11 @@ class RoundingTest(parameterized.TestCase):
         scaled, scale = rounding.scale_to_unit(np.array([1.0 + 12.0j]))
         self.assertEqual(scaled[0], 0.125 + 1.5j)
         self.assertEqual(scale, 8.0)
+
+    def test_scaling_to_unit_sees_negative_numbers(self):
+        for array in (np.array([-12.0, 1.0]), np.array([1.0 - 12.0j])):
+            before = array.copy()
+            scaled, scale = rounding.scale_to_unit(array)
+            self.assertEqual(scale, 8.0)
+            np.testing.assert_array_equal(8.0 * scaled, before)
+            np.testing.assert_array_equal(array, before)

@@ -1,1 +1,1 @@
-"""Attacks on classifiers, and on what is certified of them."""
+"""Attacks on classifiers and on their certificates."""

@@ -1,4 +1,4 @@
-"""Accuracy under real attacks, an upper bound of what can be certified."""
+"""Accuracy under real attacks, an upper bound of certified accuracy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,13 +35,13 @@ def attacked_accuracy(
 ) -> dict[float, float]:
     """Measures a classifier's accuracy under the attacks of foolbox.
 
-    A sample counts as correct at a radius if no attack finds an input within
-    the radius, and within `bounds`, that is classified otherwise. In l2 they
-    are projected gradient descent (Madry et al., 2018), DeepFool
-    (Moosavi-Dezfooli et al., 2016) and DDN (Rony et al., 2019); in l-infinity
-    the fast gradient method (Goodfellow et al., 2015) stands for the last one.
-    DeepFool and DDN do not fail where a confident network's crossentropy has no
-    gradient left.
+    A sample counts as correct at a radius if its prediction is correct and no
+    attack finds a misclassified input within the radius and within `bounds`.
+    The l2 attacks are projected gradient descent (Madry et al., 2018), DeepFool
+    (Moosavi-Dezfooli et al., 2016) and DDN (Rony et al., 2019). In l-infinity
+    the fast gradient method (Goodfellow et al., 2015) replaces DDN. DeepFool
+    and DDN also work if the gradient of the crossentropy vanishes for a
+    confident network.
 
     Args:
         model: A classifier of logits of shape `(batch_size, classes)`, or
@@ -50,13 +50,13 @@ def attacked_accuracy(
         y: Array of labels: class indices or one-hot. Defaults to `None`.
         epsilons: Radius, or radii, of the perturbations, in the norm. Defaults
             to `(36 / 255, 72 / 255, 108 / 255)`.
-        bounds: Least and greatest value of an entry of the input. Defaults to
-            `(0.0, 1.0)`.
+        bounds: Pair of floats. Smallest and largest value of an input entry.
+            Defaults to `(0.0, 1.0)`.
         steps: Positive integer. Steps of each attack. Defaults to `40`.
         batch_size: Positive integer. Number of samples attacked at a time.
             Defaults to `256`.
-        norm: `"l2"` or `"linf"`, of the perturbations. Defaults to `"l2"`.
-        attacks: Which of the attacks to run, or `None` for all: `"pgd"`,
+        norm: `"l2"` or `"linf"`. Norm of the perturbations. Defaults to `"l2"`.
+        attacks: List of the attacks to run, or `None` for all: `"pgd"`,
             `"deepfool"` and, in l2, `"ddn"` or, in l-infinity, `"fgsm"`.
             Defaults to `None`.
 
@@ -84,7 +84,7 @@ def attacked_accuracy(
     for inputs, labels in iterate_batches(model, x, y, batch_size):
         if labels is None:
             raise ValueError("`y` must be given to measure an accuracy.")
-        # As the attacks see them.
+        # The attacks use these labels.
         check_inside(inputs.astype("float32"), bounds)
         labels = to_sparse_labels(labels, classes)
         native = to_native(inputs, labels)

@@ -1,4 +1,4 @@
-"""A live model under attack, beside the program that was read from it."""
+"""A live model under attack, and the program that was read from it."""
 
 import numpy as np
 
@@ -14,17 +14,17 @@ from keras_lip.program import upward
 from keras_lip.program.program import LIVE_MACHINE
 from keras_lip.types import Array
 
-# The rounding errors of a float64 forward pass, relative to the magnitudes that
-# go through it: thousands of units in the last place.
+# Bound on the rounding errors of a float64 forward pass, relative to its
+# intermediate values: thousands of units in the last place.
 ROUNDING = 2.0**-40
 
 
 class AttackedModel:
-    """Evaluates and differentiates a model that is attacked.
+    """Evaluates and differentiates a model under attack.
 
-    The gradients are those of the live model. Its answers are held against the
-    program's at every point that an attack comes to, and those of the program,
-    in float64, tell by how little a margin is missed.
+    Gradients come from the live model. At every point that an attack evaluates,
+    the outputs of the live model are compared with the outputs of the program.
+    Margins are computed from the program's outputs, in float64.
 
     Args:
         live: The `LiveModel`.
@@ -39,18 +39,19 @@ class AttackedModel:
         return self.evaluate(x)[0]
 
     def evaluate(self, x: Array) -> tuple[Array, Array]:
-        """Returns logits, and by how much their differences may be off.
+        """Returns logits and bounds on the errors of their differences.
 
         Raises:
-            FalsifiedCertificate: If the live model answers otherwise.
+            FalsifiedCertificate: If the outputs of the live model differ from
+                the program's.
         """
         (outputs,) = self._program.enclose(x, LIVE_MACHINE)
         off, allowed = measure(self._live(x), outputs)
         if np.any(off > allowed):
             index = int(np.argmax(off > allowed))
             raise FalsifiedCertificate(
-                "The model answers otherwise than what was certified, by "
-                f"{off[index]:.3g} where roundings explain "
+                "The model's outputs differ from the certified program by "
+                f"{off[index]:.3g}, but rounding explains only "
                 f"{allowed[index]:.3g}. Do not rely on the report.",
                 counterexample=x[index],
             )
@@ -65,7 +66,8 @@ class AttackedModel:
             weights: Array of shape `(batch_size, classes)`.
 
         Returns:
-            Float64 array of the shape of `x`, zero where it is not finite.
+            Float64 array of the same shape as `x`. Non-finite gradients are
+            zero.
         """
         found = self._live.pull_back(x, weights)
         return np.where(np.isfinite(found), found, 0.0)

@@ -1,4 +1,4 @@
-"""What a report claims of a batch, held against perturbed inputs."""
+"""Tests the claims of a report on perturbed inputs."""
 
 import numpy as np
 
@@ -13,26 +13,26 @@ from keras_lip.certificates.reports.certification_report import (
 )
 from keras_lip.types import Array
 
-# How far beyond a radius an answer is looked for to change.
+# The search for a changed prediction beyond a radius.
 _DOUBLINGS = 6
 _BISECTIONS = 12
 
-# What the computation of a distance in float64 may be off by.
+# Relative error of a distance computed in float64.
 _TOLERANCE = 1e-12
 
 
 class CertifiedClaims:
     """Checks points against the certificates of a batch, in float64.
 
-    A point falsifies a certificate if it is nearer than the radius and the
-    model surely answers otherwise there, or abstains: the margin is negative by
-    more than the evaluation can be off.
+    A point falsifies a certificate if it is closer than the radius and the
+    model certainly predicts another class there, or abstains: the margin is
+    negative by more than the error of its evaluation.
 
     Args:
         model: The model.
-        ball: Slightly smaller balls than the certified ones, to attack in.
+        ball: Balls to attack in, slightly smaller than the certified ones.
         report: The report.
-        part: Which of its samples the batch holds.
+        part: The samples of the report that are in the batch.
     """
 
     def __init__(
@@ -53,13 +53,14 @@ class CertifiedClaims:
         self.nearest = np.inf
 
     def check(self, points: Array) -> Array:
-        """Looks for counterexamples among points, wherever they are.
+        """Looks for counterexamples among points at any distance.
 
         Args:
             points: Array of one point for each sample.
 
         Returns:
-            Boolean array: where the model answers otherwise.
+            Boolean array. `True` where the model predicts another class or
+            abstains.
 
         Raises:
             FalsifiedCertificate: If one of them is within the radius.
@@ -82,10 +83,10 @@ class CertifiedClaims:
         return changed
 
     def check_within(self, points: Array) -> None:
-        """Looks for counterexamples at points, and where they are pulled in.
+        """Looks for counterexamples at points and at their projections.
 
         Args:
-            points: Array of points that may be out of the balls.
+            points: Array of points that may be outside the balls.
 
         Raises:
             FalsifiedCertificate: If there is one.
@@ -94,10 +95,10 @@ class CertifiedClaims:
         self.check(self._ball.project(points))
 
     def walk_out(self) -> None:
-        """Finds how far the answers reach, past the worst points so far.
+        """Finds how far predictions hold in the directions of the worst points.
 
         Raises:
-            FalsifiedCertificate: If one changes within the radius.
+            FalsifiedCertificate: If a prediction changes within the radius.
         """
         steps = self._worst - self._ball.center
         low = np.ones(len(steps))
@@ -131,8 +132,8 @@ class CertifiedClaims:
             f"The certificate of sample {self._start + index} is false: class "
             f"{label} is certified within {radius!r}, and the model gives "
             f"{answer} at a distance of {float(distance)!r}. Do not rely on "
-            "the report, and report this mistake with the counterexample that "
-            "this error holds.",
+            "the report, and report this bug with the counterexample of this "
+            "error.",
             self._start + index,
             point,
             float(distance),
@@ -143,14 +144,15 @@ class CertifiedClaims:
 
 
 def least_margins(logits: Array, labels: Array) -> Array:
-    """Returns by how much each given class is ahead of the next one.
+    """Returns the margins of given classes over the best other class.
 
     Args:
         logits: Array of shape `(num_samples, classes)`, or `(num_samples, 1)`.
         labels: Integer array of shape `(num_samples,)`.
 
     Returns:
-        Array of shape `(num_samples,)`, negative where another class leads.
+        Array of shape `(num_samples,)`. Negative where another class has a
+        larger logit.
     """
     if logits.shape[1] == 1:
         return logits[:, 0] * (2.0 * labels - 1.0)

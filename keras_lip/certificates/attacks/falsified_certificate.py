@@ -1,29 +1,29 @@
-"""What is raised where a certificate turns out to be false."""
+"""The error of a false certificate."""
 
 from typing import Any
 
 
 class FalsifiedCertificate(RuntimeError):
-    """A proof of this library is contradicted by an input.
+    """Raised when an input contradicts a proof of this library.
 
-    It is no error of the caller, but a mistake of the library, of Keras or of
-    the machine: do not rely on the report, and pass the counterexample on.
-    Raised by `keras_lip.certificates.falsify`.
+    This is not an error of the caller. It is a bug in this library or Keras, or
+    a fault of the machine: do not rely on the report, and please report the
+    counterexample. `keras_lip.certificates.falsify` raises it.
 
     Args:
-        message: String. What was found.
-        index: Integer. Which sample it is. All but the message are `None` where
-            the Lipschitz bound of the model is exceeded instead, and all but
-            the counterexample where the model answers otherwise than what was
-            certified. Defaults to `None`.
+        message: String. The message.
+        index: Integer. Index of the sample. If instead the Lipschitz bound of
+            the model is exceeded, all arguments except `message` are `None`. If
+            the model's outputs differ from the certified program, all except
+            `message` and `counterexample` are `None`. Defaults to `None`.
         counterexample: Array of the shape of one input. Defaults to `None`.
-        distance: Float. How far it is from the sample, in the report's norm.
+        distance: Float. Distance of the counterexample from the sample, in the
+            report's norm. Defaults to `None`.
+        radius: Float. The certified radius, which is larger than the distance.
             Defaults to `None`.
-        radius: Float. The certified radius, which is larger. Defaults to
-            `None`.
-        label: Integer. The class that is certified. Defaults to `None`.
-        found: Integer, the class of the counterexample; `None` if the model
-            abstains there. Defaults to `None`.
+        label: Integer. The certified class. Defaults to `None`.
+        found: Integer. The class predicted for the counterexample, or `None` if
+            the model abstains there. Defaults to `None`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Attempts to prove a certification wrong."""
+"""Tries to disprove a certification by attacks."""
 
 import math
 from typing import Any
@@ -32,35 +32,35 @@ from keras_lip.live_model import LiveModel
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 
-# Attacks stay this much inside of the radius.
+# Attacks use radii that are smaller by this factor.
 _INSIDE = 1 - 1e-6
 
-# No attack goes further than this many times the size of the sample, where
-# float64 would have no digits left for its margin.
+# Attacks go at most this many times the sample's size away. Beyond that,
+# float64 has no digits left for the margin.
 _FARTHEST = 1e6
 
-# The search for stretched pairs: their distances, its steps, and by what the
-# rounding of an estimate may exceed a bound.
+# The search for stretched pairs: the distance of a pair, the number of steps,
+# and the relative rounding error of an estimate.
 _LENGTHS = (1e-1, 1e1)
 _STRETCH_STEPS = 10
 _TOLERANCE = 1e-9
 
-# foolbox does not go without bounds: those of float32.
+# foolbox requires bounds on inputs. These are the float32 limits.
 _UNBOUNDED = (-3e38, 3e38)
 
 
 class FalsificationSummary(NamedTuple):
-    """How near attacks came to what was certified.
+    """Results of unsuccessful attacks on a certification.
 
     Attributes:
-        num_attacked: Integer. How many samples were attacked: those with a
-            radius above zero.
-        nearest: Float. The least distance, over the certified radius, at which
-            an attack has changed an answer; above one, infinite if none did.
-            What lies between is either slack of the certificate or weakness of
-            the attacks.
-        stretch: Float. The largest stretch of a distance that was measured.
-        lipschitz_bound: Float. The proven bound, which is no smaller.
+        num_attacked: Integer. Number of attacked samples, which are the samples
+            with a positive radius.
+        nearest: Float. The smallest distance at which an attack changed a
+            prediction, divided by the certified radius. It is above one, and
+            infinite if no attack succeeded. The gap to one is due to a loose
+            certificate or to weak attacks.
+        stretch: Float. The largest measured stretch of a distance.
+        lipschitz_bound: Float. The proven bound, which is at least `stretch`.
         attacks: Tuple of strings. Names of the attacks.
     """
 
@@ -73,10 +73,9 @@ class FalsificationSummary(NamedTuple):
     def __str__(self) -> str:
         return (
             f"{self.num_attacked} certified samples attacked by "
-            f"{', '.join(self.attacks)}: none falsified\n"
-            f"Nearest change of an answer: {self.nearest:.6g} times the "
-            "certified radius\n"
-            f"Largest stretch measured: {self.stretch:.6g}, bound: "
+            f"{', '.join(self.attacks)}: none falsified\nNearest change of a "
+            f"prediction: {self.nearest:.6g} times the certified "
+            f"radius\nLargest stretch measured: {self.stretch:.6g}, bound: "
             f"{self.lipschitz_bound:.6g}"
         )
 
@@ -91,46 +90,50 @@ def falsify(
     steps: int = 20,
     batch_size: int = 256,
 ) -> FalsificationSummary:
-    """Attacks a certification, and raises a counterexample if there is one.
+    """Attacks a certification, and raises an error if an attack succeeds.
 
-    Every sample with a radius is attacked within it: by gradient ascent on its
-    margins, in float64, and by attacks of foolbox, whose results are measured
-    and evaluated again in float64 and pulled into the radius where they are out
-    of it. Where the model abstains below a margin, that the answer is given is
-    attacked as well. Pairs of inputs are searched for that the model drives
-    further apart than its Lipschitz bound allows.
+    Every sample with a positive radius is attacked within that radius, by
+    gradient ascent on its margins in float64 and by attacks of foolbox. The
+    results of foolbox are evaluated again in float64, and projected into the
+    radius if they are outside. If the model abstains below a margin, the
+    attacks also try to make it abstain. Finally, the function searches for
+    pairs of inputs that violate the model's Lipschitz bound.
 
-    A hit is a mistake of this library, or of what it runs on. That there is
-    none proves nothing: attacks do not notice a Lipschitz constant that is
-    understated by a few percent. It is the certificate that is a proof.
+    A successful attack reveals a bug in this library or in the software and
+    hardware below it. Unsuccessful attacks prove nothing: they cannot detect a
+    Lipschitz constant that is a few percent too small. Only the certificate is
+    a proof.
 
     Args:
         model: The classifier that was certified.
-        x: The inputs that it was certified on, in the same order: an array, or
-            an iterable of batches `inputs` or `(inputs, labels)`.
-        y: Array of labels, or `None`. The predictions are attacked, right or
-            wrong; labels serve to notice that data and report do not match.
-        report: What `keras_lip.certificates.certify` returned.
-        bounds: Least and greatest value of an entry of the input, for attacks
-            that only inputs of the data's kind count for. Defaults to any.
-        attacks: Boolean. Whether to run attacks of foolbox: projected gradient
-            descent and DeepFool, with DDN in l2 and the fast gradient method in
-            l-infinity. Defaults to `True`.
+        x: The inputs of the certification, in the same order: an array, or an
+            iterable of batches `inputs` or `(inputs, labels)`.
+        y: Array of labels, or `None`. Correct and wrong predictions are
+            attacked alike. The labels are only used to check that the data
+            match the report.
+        report: The `CertificationReport` that `keras_lip.certificates.certify`
+            returned.
+        bounds: Pair of floats, or `None`. Smallest and largest value of an
+            input entry. Attacks stay within these values. Defaults to `None`,
+            for no limits.
+        attacks: Boolean. Whether to run the attacks of foolbox: projected
+            gradient descent and DeepFool, with DDN in l2 and the fast gradient
+            method in l-infinity. Defaults to `True`.
         steps: Positive integer. Steps of each attack. Defaults to `20`.
         batch_size: Positive integer. Number of samples attacked at a time.
             Defaults to `256`.
 
     Returns:
-        A `FalsificationSummary`: how many samples were attacked, and how near
+        A `FalsificationSummary`: the number of attacked samples, and how close
         the attacks came.
 
     Raises:
-        FalsifiedCertificate: If a certificate is false. It holds the
+        FalsifiedCertificate: If a certificate is false. The error contains the
             counterexample.
         ImportError: If the extra `attacks` is not installed.
-        TypeError: If `report` is no `CertificationReport`.
+        TypeError: If `report` is not a `CertificationReport`.
         ValueError: If the report is of another model, of other weights or of
-            other data; if an input is out of `bounds`.
+            other data, or an input is outside `bounds`.
 
     Example:
 
@@ -188,7 +191,7 @@ def _make_ball(
     return PerturbationBall(center, size, report.norm, bounds)
 
 
-# Outputs that overflow come with radii of zero, of which nothing is claimed.
+# Outputs that overflow have radius zero, so nothing is claimed for them.
 @np.errstate(invalid="ignore", over="ignore")
 def _attack_batch(
     model: AttackedModel,
@@ -198,7 +201,7 @@ def _attack_batch(
     ball: PerturbationBall,
     steps: int,
 ) -> float:
-    """Returns the least share of a radius at which an answer changes."""
+    """Returns the smallest share of a radius at which a prediction changes."""
     if not np.any(ball.radius > 0):
         return math.inf
     claims = CertifiedClaims(model, ball, report, part)
@@ -225,7 +228,8 @@ def _run_foolbox(
     attacks = make_attacks(ball.norm, steps, middle)
     found = []
     for attack in attacks.bounded.values():
-        # It takes one radius for all samples; points are pulled in after.
+        # foolbox takes one radius for all samples. Points are projected
+        # afterwards.
         points, _, _ = attack(target, *native, epsilons=[middle, largest])
         found += points
     for attack in attacks.minimal.values():
@@ -250,7 +254,7 @@ def _check_stretch(
         raise FalsifiedCertificate(
             f"The Lipschitz bound {report.lipschitz_bound!r} of the report is "
             f"false: the model stretches a distance by {found!r}. Do not rely "
-            "on it, and report this mistake."
+            "on the report, and report this bug."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The nearest input of another class that an attack can find."""
+"""Searches for the nearest input with another class."""
 
 import dataclasses
 from typing import Any
@@ -19,24 +19,24 @@ from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 
-# How often the way from a sample to what an attack found is halved.
+# Number of bisections between a sample and the result of an attack.
 _HALVINGS = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Adversarials:
-    """Inputs that attacks have found, one for each sample.
+    """Adversarial inputs, one for each sample.
 
-    They show how near an input of another class is at most. Nothing follows
-    from them on inputs that are nearer: that is what a certified radius says.
+    Their distances are upper bounds on the distance of the nearest input with
+    another class. A certified radius is a lower bound.
 
     Args:
-        inputs: Float32 array of shape `(num_samples, *input_shape)`. Where no
-            attack succeeded it is the sample.
-        labels: Integer array of shape `(num_samples,)`. The classes that the
-            model predicts for them.
-        distances: Float64 array of shape `(num_samples,)`. How far they are
-            from the samples, in the norm; infinite where no attack succeeded.
+        inputs: Float32 array of shape `(num_samples, *input_shape)`. The sample
+            itself where no attack succeeded.
+        labels: Integer array of shape `(num_samples,)`. The classes predicted
+            for these inputs.
+        distances: Float64 array of shape `(num_samples,)`. Distances from the
+            samples in the norm, infinite where no attack succeeded.
         norm: `"l2"` or `"linf"`.
     """
 
@@ -54,24 +54,24 @@ def find_adversarials(
     batch_size: int = 256,
     norm: str = "l2",
 ) -> Adversarials:
-    """Searches for the nearest inputs to which a classifier answers otherwise.
+    """Searches for the nearest inputs with another predicted class.
 
     DeepFool (Moosavi-Dezfooli et al., 2016) and, in l2, DDN (Rony et al., 2019)
-    search within `bounds`; what they find is moved towards the sample as long
-    as the answer stays another, and the nearer one is kept. With a certificate,
-    the distance of the nearest input of another class is known from both sides:
-    it is at least the certified radius, and at most what is found here.
+    search within `bounds`. Each result is moved towards the sample as long as
+    its class stays different, and the closest result is kept. Its distance is
+    an upper bound on the distance of the nearest input with another class; the
+    certified radius is a lower bound.
 
     Args:
         model: A classifier of logits of shape `(batch_size, classes)` or
             `(batch_size, 1)`.
         x: Array of inputs, or an iterable of batches.
-        bounds: Least and greatest value of an entry of the input. Defaults to
-            `(0.0, 1.0)`.
+        bounds: Pair of floats. Smallest and largest value of an input entry.
+            Defaults to `(0.0, 1.0)`.
         steps: Positive integer. Steps of each attack. Defaults to `100`.
         batch_size: Positive integer. Number of samples attacked at a time.
             Defaults to `256`.
-        norm: `"l2"` or `"linf"`, of the distances. Defaults to `"l2"`.
+        norm: `"l2"` or `"linf"`. Norm of the distances. Defaults to `"l2"`.
 
     Returns:
         `Adversarials`.
@@ -79,7 +79,7 @@ def find_adversarials(
     Raises:
         ImportError: If the extra `attacks` is not installed.
         ValueError: If an argument is out of range, or an input is not finite or
-            out of `bounds`.
+            outside `bounds`.
 
     Example:
 
@@ -122,7 +122,7 @@ def find_adversarials(
 
 
 def _approach(predict: Any, start: Array, end: Array, labels: Array) -> Array:
-    """Moves points towards the samples while their labels are others."""
+    """Moves points towards the samples while their classes differ."""
     near, far = np.zeros(len(start)), np.ones(len(start))
     shape = (-1, *[1] * (start.ndim - 1))
     for _ in range(_HALVINGS):

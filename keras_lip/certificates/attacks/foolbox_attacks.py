@@ -1,4 +1,4 @@
-"""The attacks of foolbox, and models as it takes them."""
+"""The attacks of foolbox, and wrappers of models for foolbox."""
 
 from typing import Any
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class FoolboxAttacks(NamedTuple):
 
     Attributes:
         bounded: Attacks that search within a radius.
-        minimal: Attacks that search for the nearest change of class.
+        minimal: Attacks that search for the nearest input with another class.
     """
 
     bounded: dict[str, Any]
@@ -27,7 +27,7 @@ def make_attacks(norm: str, steps: int, radius: float = 1.0) -> FoolboxAttacks:
     Args:
         norm: `"l2"` or `"linf"`.
         steps: Positive integer. Steps of each attack.
-        radius: Float. Where attacks begin that search for a distance.
+        radius: Float. Initial radius of attacks that search for a distance.
 
     Returns:
         `FoolboxAttacks`.
@@ -54,18 +54,18 @@ def make_attacks(norm: str, steps: int, radius: float = 1.0) -> FoolboxAttacks:
 
 
 def to_foolbox_model(model: keras.Model, bounds: tuple[float, float]) -> Any:
-    """Wraps a model for foolbox, which has one class for each backend.
+    """Wraps a model in foolbox's class for the active backend.
 
     Args:
         model: A classifier.
-        bounds: Least and greatest value of an entry of the input.
+        bounds: Pair of floats. Smallest and largest value of an input entry.
 
     Returns:
-        A model of foolbox, of two logits where the model has one.
+        A foolbox model. It has two logits if the model has one.
 
     Raises:
         ImportError: If the extra `attacks` is not installed.
-        NotImplementedError: If foolbox knows nothing of the backend.
+        NotImplementedError: If foolbox does not support the backend.
     """
     foolbox = _import_foolbox()
     model = _with_two_logits(model)
@@ -94,8 +94,8 @@ def to_foolbox_model(model: keras.Model, bounds: tuple[float, float]) -> Any:
 
 
 def to_native(inputs: Array, labels: Array) -> tuple[Any, Any]:
-    """Returns inputs and labels as the tensors that foolbox takes."""
-    # PyTorch's crossentropy takes nothing shorter; JAX has nothing longer.
+    """Converts inputs and labels to the tensors that foolbox takes."""
+    # PyTorch's crossentropy needs int64, but JAX only has int32 by default.
     integer = "int32" if keras.backend.backend() == "jax" else "int64"
     return (
         ops.convert_to_tensor(inputs, dtype="float32"),
@@ -104,7 +104,7 @@ def to_native(inputs: Array, labels: Array) -> tuple[Any, Any]:
 
 
 def _with_two_logits(model: keras.Model) -> keras.Model:
-    """Returns a model whose largest logit is the answer."""
+    """Returns a model with at least two logits."""
     if model.output_shape[-1] != 1:
         return model
     inputs = keras.Input(batch_shape=model.input_shape)

@@ -1,4 +1,4 @@
-"""Gradient ascent, in float64, to where an answer is least certain."""
+"""Gradient ascent, in float64, to the smallest margin."""
 
 import math
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from keras_lip.certificates.attacks.perturbation_ball import PerturbationBall
 from keras_lip.certificates.attacks.perturbation_ball import batch_norms
 from keras_lip.types import Array
 
-# How many runs there are, and how many of them start at the samples.
+# Number of runs, and of runs that start at the samples.
 _RUNS = 5
 _CENTERED_RUNS = 3
 
-# How many of the classes with the largest logits may be near.
+# Number of classes with the largest logits that are considered.
 _MAX_RIVALS = 32
 
 
@@ -25,23 +25,23 @@ def ascend_margins(
     steps: int,
     generator: np.random.Generator,
 ) -> Iterator[Array]:
-    """Walks, within a ball, to where another class catches up with the answer.
+    """Searches a ball for points where another class is predicted.
 
-    Every run ascends `f_j - f_y` for one class `j`, by projected gradient steps
-    that shrink from twice the radius to none. The first runs start at the
-    samples, one for each of the classes that are nearest to first order; on a
-    linear model these reach the worst point in a single step. Later runs start
-    at random points.
+    Every run maximizes `f_j - f_y` for one class `j`, by projected gradient
+    steps whose length shrinks from twice the radius to zero. The first runs
+    start at the samples, one for each of the classes that are nearest to first
+    order. For a linear model they reach the worst point in one step. Later runs
+    start at random points.
 
     Args:
         model: The model.
-        ball: Where to walk.
-        labels: Integer array of shape `(batch_size,)`, the answers.
+        ball: The balls to search.
+        labels: Integer array of shape `(batch_size,)`. The predicted classes.
         steps: Positive integer. Number of steps of a run.
-        generator: Source of the random points.
+        generator: Random generator of the starting points.
 
     Yields:
-        Arrays of points of the ball, one for each sample.
+        Arrays of points in the balls, one point for each sample.
 
     Reference:
 
@@ -64,10 +64,10 @@ def ascend_margins(
 def _nearest_rivals(
     model: AttackedModel, ball: PerturbationBall, labels: Array
 ) -> list[Array]:
-    """Returns weights of `f_j - f_y`, of the nearest classes first.
+    """Returns weights of `f_j - f_y`, the nearest classes first.
 
-    The distance of a class is, to first order, its margin over the dual norm
-    of the margin's gradient.
+    To first order, the distance to class `j` is the margin `f_y - f_j` divided
+    by the dual norm of its gradient.
     """
     logits = model(ball.center)
     number, classes = logits.shape

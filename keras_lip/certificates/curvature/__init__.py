@@ -1,1 +1,1 @@
-"""Certificates of classifiers that end in a head of bounded curvature."""
+"""Certificates of classifiers that end in a curvature head."""

@@ -1,4 +1,4 @@
-"""How far the features of a curvature head are from another class."""
+"""Radii around the features of a curvature head."""
 
 import numpy as np
 
@@ -14,25 +14,25 @@ from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import gamma
 from keras_lip.types import Array
 
-# What the few roundings of a formula without cancellation take off and add.
+# Factors that cover the roundings of a short formula without cancellation.
 _DOWN = 1 - 2.0**-48
 _UP = 1 + 2.0**-48
 
-# The solver leaves this much of `1 - eta K`.
+# The solver keeps `1 - eta K` above this value.
 _ROOM = 2.0**-20
 
-# The inner Hessians stay this small, so that they can be inverted.
+# Upper bound on the inner Hessians, so that they can be inverted.
 _LARGEST_HESSIAN = 2.0**30
 
-# How many numbers the problems that are solved at a time may take.
+# Maximal number of array entries of the problems that are solved together.
 _CHUNK = 2**22
 
 
 class CurvatureCertifier:
-    """Certifies features, under perturbations of the features themselves.
+    """Certifies features against perturbations of the features.
 
     Args:
-        head: `CurvatureHead` of two classes or more.
+        head: `CurvatureHead` of at least two classes.
     """
 
     def __init__(self, head: CurvatureHead) -> None:
@@ -42,8 +42,8 @@ class CurvatureCertifier:
         self._unit_norms = norm_up(kernel, axis=0)
         classes = len(head.bias)
         self._curvatures = np.full((classes, classes), np.nan)
-        # The shortest step to anywhere lies in the range of the kernel, so that
-        # no more dimensions than hidden units have to be searched.
+        # The shortest step to another class lies in the range of the kernel, so
+        # the search needs at most as many dimensions as hidden units.
         self._basis = None
         self._factor = kernel
         if kernel.shape[0] > kernel.shape[1] and np.isfinite(kernel).all():
@@ -55,8 +55,8 @@ class CurvatureCertifier:
         Args:
             x: Array of shape `(num_samples, input_dim)`.
             labels: Integer array of shape `(num_samples,)`.
-            rounds: Integer. For how many classes, nearest first, the dual is
-                solved at most.
+            rounds: Integer. Maximal number of classes, nearest first, for which
+                the dual is solved.
 
         Returns:
             Array of shape `(num_samples,)`.
@@ -70,7 +70,8 @@ class CurvatureCertifier:
         solved = np.zeros_like(radii, dtype=bool)
         samples = np.arange(len(x))
         for _ in range(rounds):
-            # Once the nearest class has been solved, no other one matters.
+            # Once the dual of the nearest class is solved, other classes cannot
+            # reduce the radius.
             nearest = np.argmin(radii, axis=1)
             todo = ~solved[samples, nearest] & (radii[samples, nearest] > 0)
             rows, columns = samples[todo], nearest[todo]
@@ -88,7 +89,7 @@ class CurvatureCertifier:
         slopes = self._kernel_norm * norm_up(weights) * _UP
         by_slope = margins.value / slopes * _DOWN
         by_curvature = closed_form_radii(margins, curvatures)
-        # Where one is not known the other may be.
+        # If one radius is NaN, the other may still be known.
         radii = np.fmax(by_slope, by_curvature)
         return np.where(margins.value > 0, np.nan_to_num(radii, nan=0.0), 0.0)
 
@@ -146,7 +147,8 @@ def closed_form_radii(margins: Margin, curvatures: Array) -> Array:
         curvatures: Array. Bounds on the downward curvature of the margins.
 
     Returns:
-        Array of radii, rounded down: the root of `f - g r - K r^2 / 2`.
+        Array of radii, rounded down: the positive roots of `f - g r - K r^2 /
+        2`.
     """
     slopes = norm_up(margins.gradient) + margins.gradient_error
     squares = np.square(slopes) + 2 * curvatures * margins.value
@@ -156,12 +158,12 @@ def closed_form_radii(margins: Margin, curvatures: Array) -> Array:
 def dual_values(
     steps: Array, multipliers: Array, margins: Margin, curvatures: Array
 ) -> Array:
-    """Returns values of the dual from below, whatever the steps are.
+    """Returns lower bounds on values of the dual, for any steps.
 
     Args:
         steps: Array `s` of shape `(pairs, input_dim)`, off by one rounding.
         multipliers: Array `eta` of shape `(pairs,)`.
-        margins: `Margin` at `x + s`, exactly.
+        margins: `Margin` at exactly `x + s`.
         curvatures: Array of shape `(pairs,)`. Bounds on the downward curvature
             of the margins.
 

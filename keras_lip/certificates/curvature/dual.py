@@ -9,22 +9,23 @@ from keras_lip.types import Array
 
 _STEPS = 80
 
-# How far a step may move the input of a unit.
+# Maximal change of a unit's input in one step.
 _LONGEST = 3.0
 
-# Where the dual is off by this much of itself, the radius is by half of it.
+# Relative tolerance of the dual. The relative error of the radius is half of
+# it.
 _TOLERANCE = 1e-12
 
 
 class DualPoint(NamedTuple):
-    """Where to evaluate the dual: multipliers and steps from the features."""
+    """A point of the dual: multipliers, and steps from the features."""
 
     multiplier: Array
     step: Array
 
 
 class _State(NamedTuple):
-    """The problems that are still open."""
+    """The problems that have not converged."""
 
     row: Array
     hidden: Array
@@ -49,18 +50,18 @@ def solve_dual(
 ) -> DualPoint:
     """Maximizes `min_s |s|^2 / 2 + eta f(s)` over `eta`, for many `f` at once.
 
-    Here `f(s) = a^T softplus(h + V^T s) + c`. The derivative in `eta` of the
-    minimum is `f` at the minimizer, so that a root of it is sought, in the
-    direction in which the minimizer moves. Nothing that is returned has to be
-    trusted: any multiplier and step give a bound.
+    Here `f(s) = a^T softplus(h + V^T s) + c`. The derivative of the minimum
+    with respect to `eta` is `f` at the minimizer, so the solver finds a root of
+    `f` along the path of minimizers. The result need not be exact: every
+    multiplier and step give a valid bound.
 
     Args:
         kernel: Array `V` of shape `(size, hidden_units)`.
         hidden: Array `h` of shape `(problems, hidden_units)`.
         weights: Array `a` of shape `(problems, hidden_units)`.
         offsets: Array `c` of shape `(problems,)`.
-        largest: Array of shape `(problems,)`. The largest multiplier for which
-            the minimization is strongly convex with room to spare.
+        largest: Array of shape `(problems,)`. Upper bounds on the multipliers,
+            which keep the minimization strongly convex.
 
     Returns:
         `DualPoint`: the multipliers `eta`, of shape `(problems,)`, and the
@@ -90,7 +91,7 @@ def solve_dual(
 
 
 class _Slopes(NamedTuple):
-    """A margin at a step, and where the minimizer is, to first order."""
+    """A margin at a step, and a first-order model of the minimizer."""
 
     value: Array
     gradient: Array
@@ -100,7 +101,7 @@ class _Slopes(NamedTuple):
 
 
 def _linearize(kernel: Array, state: _State) -> _Slopes:
-    """Solves for the way to the minimizer, and for how it moves with `eta`."""
+    """Solves for the step to the minimizer and its derivative in `eta`."""
     hidden = state.hidden + state.step @ kernel
     slopes = sigmoid(hidden)
     value = np.sum(state.weights * np.logaddexp(0.0, hidden), axis=-1)
@@ -121,9 +122,10 @@ def _linearize(kernel: Array, state: _State) -> _Slopes:
 
 
 def _advance(kernel: Array, state: _State) -> tuple[_State, Array]:
-    """Makes one step of Newton's method in multiplier and step together."""
+    """Makes one joint step of Newton's method in multiplier and step."""
     value, gradient, residual, inner, path = _linearize(kernel, state)
-    # To first order: `f` at the minimizer. Its sign tells where the root is.
+    # First-order value of `f` at the minimizer. Its sign shows on which side
+    # the root is.
     drift = np.sum(gradient * inner, axis=-1)
     ahead = value + drift
     certain = 2 * np.abs(drift) <= np.abs(ahead)
@@ -136,12 +138,12 @@ def _advance(kernel: Array, state: _State) -> tuple[_State, Array]:
     wanted = np.where(at_end, state.largest, wanted)
     change = wanted - state.multiplier
     step = inner + change[:, None] * path
-    # A unit whose input moves far may pass by where it bends.
+    # A unit whose input changes a lot may skip the region where it is curved.
     far = np.max(np.abs(step @ kernel), axis=-1)
     rate = np.minimum(1.0, _LONGEST / np.maximum(far, _LONGEST))
     wanted = state.multiplier + rate * change
     step = state.step + rate[:, None] * step
-    # What the dual still misses, by an estimate.
+    # Estimated distance to the maximum of the dual.
     missing = np.abs(np.sum(residual * inner, axis=-1)) + np.abs(change * value)
     energy = np.sum(np.square(state.step), axis=-1) / 2
     advanced = state._replace(low=low, high=high, multiplier=wanted, step=step)

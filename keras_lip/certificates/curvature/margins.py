@@ -1,4 +1,4 @@
-"""Margins of a curvature head with their gradients and rounding errors."""
+"""Margins of a curvature head, with gradients and rounding errors."""
 
 from typing import NamedTuple
 
@@ -8,22 +8,22 @@ from keras_lip.program.nodes.curvature_head import CurvatureHead
 from keras_lip.proofs.rounding import gamma
 from keras_lip.types import Array
 
-# More than all that underflow takes off a sum of products of moderate numbers.
+# Upper bound on the underflow error of a sum of products of moderate numbers.
 _UNDERFLOW = 2.0**-600
 
-# Weights this small count as this large, so that what underflows in their
-# products is within the relative error.
+# Smaller weights are replaced by this value in error bounds, so that underflow
+# in their products is within the relative error.
 _TINY = 2.0**-900
 
 
 class Margin(NamedTuple):
-    """What is known of margins at some points.
+    """Margins at some points, with gradients and error bounds.
 
     Attributes:
-        value: Array of shape `(...)`. The margins, from below.
+        value: Array of shape `(...)`. Lower bounds on the margins.
         gradient: Array of shape `(..., input_dim)`. Their gradients.
-        gradient_error: Array of shape `(...)`. At least the l2 norm of what the
-            gradients are off by.
+        gradient_error: Array of shape `(...)`. Upper bounds on the l2 norms of
+            the gradients' errors.
     """
 
     value: Array
@@ -36,26 +36,27 @@ class CurvatureMargins:
 
     The margin of a class over another is `f(x) = a^T softplus(W^T x + b) + c`,
     where `a` is the difference of their columns of the outer kernel. It is
-    evaluated in float64, and its roundings are bounded.
+    evaluated in float64 with bounds on its rounding errors.
 
-    The functions `exp` and `log1p` of NumPy are taken to be right up to 16
-    units in the last place, which is several times what is seen of any of
-    their implementations. All else is proven.
+    The functions `exp` and `log1p` of NumPy are assumed to be accurate to 16
+    units in the last place, several times the error of all known
+    implementations. Everything else is proven.
 
     Args:
-        head: `CurvatureHead` of two classes or more.
+        head: `CurvatureHead` of at least two classes.
     """
 
     def __init__(self, head: CurvatureHead) -> None:
         self.head = head
         input_dim, hidden_units = head.hidden_kernel.shape
-        # With `t = |w_j| |x| + |b_j|`, the sum of the magnitudes that go into
-        # hidden unit `j`, and `g_n = gamma(n)`: the unit is off by
-        # `g_(d+1) t`, its softplus, which is at most `t + 1` and has a slope of
-        # at most 1, by `g_(d+1) t + g_40 (t + 1)`, and its sigmoid, of a slope
-        # of at most 1/4, by `g_(d+1) t / 4 + g_40`. The weighted sums over the
-        # units add `g_(m+3)`. Twice the number of roundings covers what the
-        # bound itself loses to rounding, and all products of two errors.
+        # Let `t = |w_j| |x| + |b_j|`, which bounds the sum of absolute values
+        # in hidden unit `j`, and `g_n = gamma(n)`. The error of the unit is at
+        # most `g_(d+1) t`. Its softplus is at most `t + 1` and has a slope of
+        # at most 1, so its error is at most `g_(d+1) t + g_40 (t + 1)`. Its
+        # sigmoid has a slope of at most 1/4, so its error is at most `g_(d+1) t
+        # / 4 + g_40`. The weighted sums over the units add `g_(m+3)`. Doubling
+        # the number of roundings covers the rounding of the bound itself and
+        # all products of two errors.
         self.error = gamma(2 * (input_dim + hidden_units + 64))
         norms = norm_up(head.hidden_kernel, axis=0)
         biases = np.abs(head.hidden_bias)
@@ -74,7 +75,7 @@ class CurvatureMargins:
 
         Args:
             labels: Integer array of shape `(...)`.
-            others: Integer array of a shape that broadcasts with it.
+            others: Integer array that broadcasts with `labels`.
 
         Returns:
             Arrays of shape `(..., hidden_units)` and `(...)`, off by one
@@ -92,7 +93,7 @@ class CurvatureMargins:
             offsets: Array `c` of shape `(...)`.
 
         Returns:
-            `Margin`. What is not finite in it is not known.
+            `Margin`. Non-finite entries are unknown.
         """
         kernel = self.head.hidden_kernel
         hidden = x @ kernel + self.head.hidden_bias
@@ -110,7 +111,7 @@ class CurvatureMargins:
 
 
 def norm_up(vectors: Array, axis: int = -1) -> Array:
-    """Returns l2 norms from above, along one axis."""
+    """Returns upper bounds on l2 norms along one axis."""
     slack = 1 + 4 * gamma(vectors.shape[axis] + 4)
     squares = np.sum(np.square(vectors), axis=axis)
     return np.sqrt(squares + _UNDERFLOW) * slack

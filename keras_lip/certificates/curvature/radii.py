@@ -10,10 +10,10 @@ from keras_lip.program.nodes.curvature_head import CurvatureHead
 from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 
-# No certificate is infinite: reports stay valid JSON.
+# Radii are at most this large, so that reports are valid JSON.
 _LARGEST = np.finfo("float64").max
 
-# How many numbers the margins that are compared at a time may take.
+# Maximal number of array entries of the margins that are compared together.
 _CHUNK = 2**22
 
 
@@ -27,44 +27,46 @@ def curvature_radii(
 ) -> Array:
     """Returns the radius within which each prediction is proven constant.
 
-    Let `f` be the margin of the predicted class over another one, a function of
-    the features, and `K` a bound on its downward curvature. No features with
-    `f <= 0` are nearer than
+    Let `f` be the margin of the predicted class over another class, as a
+    function of the features, and `K` a bound on its downward curvature. The
+    distance to features with `f <= 0` is at least each of these:
 
     - `f / L`, where `L` is a Lipschitz constant of `f`;
     - `2 f / (g + sqrt(g^2 + 2 K f))`, where `g` is the norm of the gradient;
-    - `sqrt(2 d)`, where `d` is any value of the dual of the problem to
-      minimize `|s|^2 / 2` over all `s` with `f(x + s) <= 0`. At a multiplier
-      `eta` below `1 / K`, and with any `s` and `q = s + eta grad f(x + s)`, it
-      is at least `|s|^2 / 2 + eta f(x + s) - |q|^2 / (2 (1 - eta K))`, so that
-      the solver need not be trusted.
+    - `sqrt(2 d)`, where `d` is any value of the dual of the problem to minimize
+      `|s|^2 / 2` over all `s` with `f(x + s) <= 0`. For a multiplier `eta < 1 /
+      K`, any `s`, and `q = s + eta grad f(x + s)`, the dual is at least `|s|^2
+      / 2 + eta f(x + s) - |q|^2 / (2 (1 - eta K))`. So the result of the solver
+      need not be exact.
 
-    The radius is the largest of them for each pair of classes, the least over
-    *all* other classes, less the error of the features and divided by the bound
-    of the trunk. The dual is solved for the class that is the nearest so far,
-    until that class has been solved: the others cannot change the radius.
+    For each other class the largest of the three is taken. The radius is the
+    minimum over *all* other classes, minus the error of the features, divided
+    by the bound of the trunk. The dual is solved for the class that is
+    currently the nearest, until the nearest class has been solved. The
+    remaining classes cannot change the radius.
 
     Args:
-        features: Array of shape `(num_samples, input_dim)`, float64. What the
-            head receives.
-        labels: Integer array of shape `(num_samples,)`. The predicted classes;
-            of a head of one unit, 1 where its output is positive, else 0.
+        features: Float64 array of shape `(num_samples, input_dim)`. Inputs of
+            the head.
+        labels: Integer array of shape `(num_samples,)`. The predicted classes.
+            For a head with one unit: 1 where its output is positive, otherwise
+            0.
         head: `CurvatureHead`.
         trunk_bound: Float. Proven Lipschitz bound of the features.
-        feature_errors: Array of shape `(num_samples,)`, at least 0. By how much
-            the features may be off, in the l2 norm.
-        classes: Positive integer or `"all"`. For how many classes, nearest
-            first, the dual is solved at most. The others are compared as well,
-            by the first two bounds.
+        feature_errors: Non-negative array of shape `(num_samples,)`. Bounds on
+            the l2 errors of the features.
+        classes: Positive integer or `"all"`. Maximal number of classes, nearest
+            first, for which the dual is solved. The first two bounds are used
+            for all other classes.
 
     Returns:
-        Array of shape `(num_samples,)`, float64, neither negative nor infinite.
-        It is zero where another logit than the label's is as large, within
-        roundings, or a number is not finite.
+        Float64 array of shape `(num_samples,)`, non-negative and finite. It is
+        zero where another logit is as large as the label's, up to rounding, or
+        a number is not finite.
 
     Raises:
-        ValueError: If a shape does not fit, a label is no class, an error is
-            negative, or `classes` is another value.
+        ValueError: If shapes do not match, a label is not a class, an error is
+            negative, or `classes` is invalid.
 
     Reference:
 
@@ -86,7 +88,7 @@ def curvature_radii(
     if classes != "all":
         rounds = min(others, check_positive_integer("classes", classes))
     size = max(1, _CHUNK // (len(head.bias) * max(head.hidden_kernel.shape)))
-    # What overflows, or is no number, is found in the end.
+    # Infinities and NaN are handled at the end.
     with np.errstate(all="ignore"):
         certifier = CurvatureCertifier(head)
         radii = np.zeros(len(features))

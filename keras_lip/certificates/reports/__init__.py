@@ -1,1 +1,1 @@
-"""What was proven, as objects, files and pages."""
+"""Reports of proofs, as objects, files and HTML pages."""

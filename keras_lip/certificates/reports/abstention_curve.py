@@ -1,4 +1,4 @@
-"""What a classifier gives up by abstaining, and what it gains."""
+"""Coverage and accuracy of a classifier that abstains."""
 
 from typing import NamedTuple
 
@@ -8,17 +8,17 @@ from keras_lip.types import Array
 
 
 class AbstentionCurve(NamedTuple):
-    """Shares of samples against the margin below which no answer is given.
+    """Coverage and accuracies for several thresholds of abstention.
 
     Attributes:
         thresholds: Array of shape `(num_points,)`. Margins.
-        coverage: Array of shape `(num_points,)`. Share of samples that are
+        coverage: Array of shape `(num_points,)`. Fraction of samples that are
             answered.
-        accuracy: Array of shape `(num_points,)`. Share of the answered samples
-            that are answered rightly; one where none is answered.
-        certified_accuracy: Array of shape `(num_points,)`. Share of *all*
-            samples whose right answer is proven to be given, at every input
-            within the radius.
+        accuracy: Array of shape `(num_points,)`. Fraction of the answered
+            samples whose answer is correct, or one if no sample is answered.
+        certified_accuracy: Array of shape `(num_points,)`. Fraction of *all*
+            samples for which the correct answer is proven at every input within
+            the radius.
     """
 
     thresholds: Array
@@ -35,8 +35,8 @@ def trace_abstention(
     Args:
         correct: Boolean array of shape `(num_samples,)`.
         margin: Array of shape `(num_samples,)`. The margins of the samples.
-        worst_margin: Array of shape `(num_samples,)`. The least margins that
-            are proven within a radius, zero where none is.
+        worst_margin: Array of shape `(num_samples,)`. Proven lower bounds on
+            the margins within a radius, zero where nothing is proven.
         num_points: Integer. Number of thresholds, from zero to the largest
             margin.
     """

@@ -1,4 +1,4 @@
-"""The outcome of an audit."""
+"""The report of an audit."""
 
 import dataclasses
 import json
@@ -13,33 +13,36 @@ from keras_lip.files import write_file
 from keras_lip.version import __version__
 
 ASSUMPTIONS = (
-    "The bound is that of the real-valued function that the weights define, at "
-    "inference and on inputs of the shape that the model is built for.",
-    "Sums and products of float64 numbers on the host round as IEEE 754 says, "
-    "to nearest, in any order; matrix products are not computed by Strassen's "
+    "The bound holds for the real-valued function that the weights define, at "
+    "inference and for inputs of the shape that the model is built for.",
+    "Sums and products of float64 numbers on the host are rounded to nearest "
+    "as in IEEE 754, in any order. Matrix products do not use Strassen's "
     "algorithm.",
-    "Sines, cosines and square roots of float64 numbers are off by a few units "
-    "in the last place at most.",
-    "Layers compute what their classes in keras and keras_lip say.",
+    "Sines, cosines and square roots of float64 numbers are accurate to a few "
+    "units in the last place.",
+    "Layers compute the functions that their classes in keras and keras_lip "
+    "document.",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class AuditedLayer:
-    """What is known of one layer, or operation, of an audited model.
+    """The audit of one layer or operation of a model.
 
     Attributes:
         name: Name of the layer.
         kind: Name of its class.
-        guarantee: What its class promises, or `"none"` for a layer of Keras.
-        bound: Float. By how much the layer stretches distances at most; where
-            it joins branches, the bound of its output over the largest of its
-            inputs.
-        method: String. How the bound was proven.
+        guarantee: The guarantee of its class, or `"none"` for a layer of Keras.
+        bound: Float. Upper bound on the layer's Lipschitz constant. For a layer
+            that merges branches, the bound of its output divided by the largest
+            bound of its inputs.
+        method: String. Method of the proof.
         estimate: Float or `None`. A lower bound, found by running the layer.
-        share: Float. What the layer contributes to the bound of the network:
-            its logarithm over the sum of the magnitudes of all logarithms.
-        total: Float. Bound from the input of the model to the layer's output.
+        share: Float. Contribution of the layer to the bound of the network: the
+            logarithm of `bound` divided by the sum of the absolute logarithms
+            of all layers.
+        total: Float. Bound of the function from the model's input to the
+            layer's output.
     """
 
     name: str
@@ -53,7 +56,7 @@ class AuditedLayer:
 
     @property
     def gap(self) -> float | None:
-        """Relative excess of the bound over the estimate."""
+        """Relative gap between the bound and the estimate."""
         if self.estimate is None or not self.estimate > 0:
             return None
         return self.bound / self.estimate - 1
@@ -61,21 +64,20 @@ class AuditedLayer:
 
 @dataclasses.dataclass(frozen=True)
 class AuditReport:
-    """What was proven of each layer of a model, and of the model.
+    """The proven bounds of a model and of each of its layers.
 
-    Made by `keras_lip.certificates.audit`.
+    `keras_lip.certificates.audit` returns it.
 
     Attributes:
         model_name: Name of the model.
-        norm: `"l2"` or `"linf"`, of inputs and outputs.
+        norm: `"l2"` or `"linf"`. Norm of inputs and outputs.
         lipschitz_bound: Float. Proven bound of the whole model.
         layers: Tuple of `AuditedLayer`, in the order of the graph.
-        input_shape: Tuple, the shape of one input, `None` where a size is left
-            open.
-        sha256: String. Digest of what the model computes: its operations and
-            all numbers in them.
-        pair_bounds: The constants of the margins, or `None` if the model is no
-            classifier of logits.
+        input_shape: Tuple. Shape of one input, `None` for unknown sizes.
+        sha256: String. SHA-256 digest of the model's operations and all their
+            numbers.
+        pair_bounds: The constants of the margins, or `None` if the model is not
+            a classifier with logits.
     """
 
     model_name: str
@@ -87,7 +89,7 @@ class AuditReport:
     pair_bounds: PairBounds | None = dataclasses.field(repr=False)
 
     def to_dict(self) -> dict[str, object]:
-        """Returns the audit as a dict of what JSON knows."""
+        """Returns the audit as a dict of JSON values."""
         return {
             "keras_lip_version": __version__,
             "keras_version": keras.__version__,
@@ -118,7 +120,7 @@ class AuditReport:
     def save(
         self, path: str | pathlib.Path, overwrite: bool = False
     ) -> pathlib.Path:
-        """Writes the audit to a file, whole or not at all.
+        """Writes the audit to a file, completely or not at all.
 
         Args:
             path: Path that ends in `.json`.
@@ -128,8 +130,8 @@ class AuditReport:
             The path written.
 
         Raises:
-            ValueError: If the path ends in something else, exists already or
-                cannot be written to.
+            ValueError: If the path has another suffix, already exists or cannot
+                be written to.
         """
         path = pathlib.Path(path)
         if path.suffix != ".json":
@@ -140,7 +142,7 @@ class AuditReport:
         return write_file(path, lambda: self.to_json().encode(), overwrite)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Returns the table of layers, as text, its header first."""
+        """Returns the table of layers as text, starting with the header."""
         header = (
             "layer",
             "type",
@@ -190,7 +192,7 @@ class AuditReport:
 
 
 def finite_or_text(value: object) -> object:
-    """Returns a number that JSON knows, or says which it does not know."""
+    """Returns a finite number as it is, and other numbers as text."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -1,4 +1,4 @@
-"""The outcome of a certification."""
+"""The report of a certification."""
 
 import dataclasses
 import json
@@ -22,34 +22,34 @@ from keras_lip.version import __version__
 
 @dataclasses.dataclass
 class CertificationReport:
-    """What was proven of a model on a data set.
+    """The certificates of a model on a data set.
 
-    Made by `keras_lip.certificates.certify`.
+    `keras_lip.certificates.certify` returns it.
 
     Args:
         model_name: Name of the model.
         lipschitz_bound: Float. Proven bound of the whole model.
-        method: String. How margins become radii.
-        epsilons: Tuple of floats. Radii that the report lists.
-        radius: Array of shape `(num_samples,)`, float64. The answer to sample
-            `i` is that to every input closer than `radius[i]`; zero where there
-            is none.
+        method: String. Method that converts margins to radii.
+        epsilons: Tuple of floats. Radii at which the report lists accuracies.
+        radius: Float64 array of shape `(num_samples,)`. Every input closer to
+            sample `i` than `radius[i]` gets the same answer. Zero where the
+            model abstains.
         prediction: Integer array of shape `(num_samples,)`.
         label: Integer array of shape `(num_samples,)`.
-        attacks: Dict of measured accuracies to show beside the certified ones:
+        attacks: Dict of measured accuracies to show with the certified ones:
             `{title: {epsilon: accuracy}}`.
-        norm: `"l2"` or `"linf"`, of all radii.
-        semantics: `"real"`, or the precision of the execution that the radii
+        norm: `"l2"` or `"linf"`. Norm of all radii.
+        semantics: `"real"`, or the precision of the executions that the radii
             hold for.
-        abstain_below: Float. Margin below which no answer is given.
-        worst_margin: Array of shape `(num_samples, 1 + num_epsilons)`, float64.
-            The margin of each sample, and the least that is proven within each
-            of the `epsilons`; zero where it is not positive. `None` where only
-            radii are known.
+        abstain_below: Float. The classifier abstains if its margin is smaller.
+        worst_margin: Float64 array of shape `(num_samples, 1 + num_epsilons)`,
+            or `None` if only radii are known. Lower bounds on the margin at
+            each sample, and within each of the `epsilons`. Zero where they are
+            not positive.
         largest_pair_bound: Float. The largest Lipschitz constant of a margin.
-        audit: The `AuditReport` that the radii rest on, or `None`.
-        saliency: What `keras_lip.explanations.saliency_maps` returned, to show
-            in the page, or `None`.
+        audit: The `AuditReport` with the bounds behind the radii, or `None`.
+        saliency: The result of `keras_lip.explanations.saliency_maps`, which is
+            shown on the HTML page, or `None`.
     """
 
     model_name: str
@@ -72,28 +72,29 @@ class CertificationReport:
 
     @property
     def answered(self) -> Array:
-        """Boolean array of shape `(num_samples,)`: which ones are answered."""
+        """Boolean array of shape `(num_samples,)`, `True` if answered."""
         if self.abstain_below == 0 or self.worst_margin is None:
             return np.ones(len(self.radius), dtype=bool)
         return self.worst_margin[:, 0] >= self.abstain_below
 
     @property
     def coverage(self) -> float:
-        """Share of samples that are answered."""
+        """Fraction of samples that are answered."""
         return float(np.mean(self.answered))
 
     @property
     def accuracy(self) -> float:
-        """Share of samples that are answered, and correctly."""
+        """Fraction of all samples that are answered correctly."""
         return float(np.mean(self.answered & self._correct))
 
     @property
     def global_radius(self) -> float:
-        """How far apart any two inputs with different answers are, at least.
+        """Lower bound on the distance of inputs with different answers.
 
-        Two inputs that are both answered, with different classes, have margins
-        of at least `abstain_below` of opposite signs. This holds for all
-        inputs, not for the samples alone. It is zero without abstention.
+        If two inputs are answered with different classes, the margins between
+        these classes are at least `abstain_below` at one input and at most
+        `-abstain_below` at the other. This holds for all inputs, not only for
+        the samples. The bound is zero without abstention.
         """
         if self.abstain_below == 0:
             return 0.0
@@ -104,13 +105,13 @@ class CertificationReport:
         return self.prediction == self.label
 
     def certified_accuracy(self, epsilon: float) -> float:
-        """Returns the share of samples proven correct within a radius.
+        """Returns the fraction of samples proven correct within a radius.
 
         Args:
-            epsilon: Float, at least zero. Norm of the perturbations.
+            epsilon: Non-negative float. Norm of the perturbations.
 
         Returns:
-            Float. The share of samples whose label is predicted for *every*
+            Float. The fraction of samples whose label is predicted for *every*
             input at a distance of at most `epsilon`.
 
         Raises:
@@ -139,18 +140,18 @@ class CertificationReport:
     def abstention_curve(
         self, epsilon: float = 0.0, num_points: int = 101
     ) -> AbstentionCurve:
-        """Returns coverage and accuracies against the margin of abstention.
+        """Returns coverage and accuracies against the threshold of abstention.
 
         Args:
             epsilon: Float. Zero, or one of the report's `epsilons`.
-            num_points: Integer. Number of margins, from zero to the largest of
-                a sample.
+            num_points: Integer. Number of thresholds, from zero to the largest
+                margin of a sample.
 
         Returns:
             An `AbstentionCurve`.
 
         Raises:
-            ValueError: If the report does not know margins within `epsilon`.
+            ValueError: If the report contains no margins within `epsilon`.
 
         Reference:
 
@@ -159,9 +160,9 @@ class CertificationReport:
         known = (0.0, *self.epsilons)
         if self.worst_margin is None or epsilon not in known:
             raise ValueError(
-                "Margins are known within the radii that the report was made "
-                f"for: pass `epsilons` to `certify`. Received: epsilon="
-                f"{epsilon!r}, known: {known}"
+                "The report only contains margins within its own `epsilons`. "
+                "To get others, pass `epsilons` to `certify`. Received: "
+                f"epsilon={epsilon!r}, known: {known}"
             )
         margins = self.worst_margin
         return trace_abstention(
@@ -206,22 +207,22 @@ class CertificationReport:
     def save(
         self, path: str | pathlib.Path, overwrite: bool = False
     ) -> pathlib.Path:
-        """Writes the report to a file, whole or not at all.
+        """Writes the report to a file, completely or not at all.
 
         Args:
-            path: Path that ends in `.json`; in `.html`, for a page with the
-                table, the curves and the saliency; or in `.png`, for the curves
-                alone.
+            path: Path that ends in `.json`, in `.html` for a page with the
+                table, the curves and the saliency maps, or in `.png` for the
+                curves alone.
             overwrite: Boolean. Whether an existing file may be replaced.
 
         Returns:
             The path written.
 
         Raises:
-            ValueError: If the path ends in something else, exists already or
-                cannot be written to.
-            ImportError: If the extra `report` is not installed, which `.html`
-                and `.png` need.
+            ValueError: If the path has another suffix, already exists or cannot
+                be written to.
+            ImportError: If the path ends in `.html` or `.png` and the extra
+                `report` is not installed.
         """
         makers = {
             ".json": lambda: self.to_json().encode(),

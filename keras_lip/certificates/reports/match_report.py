@@ -1,4 +1,4 @@
-"""Whether a report is that of a model and of data."""
+"""Checks that a report belongs to a model and to data."""
 
 import keras
 import numpy as np
@@ -15,16 +15,16 @@ from keras_lip.types import Array
 
 
 def check_model(report: CertificationReport, model: keras.Model) -> Program:
-    """Freezes a model, and refuses a report of another, or of other weights."""
+    """Freezes a model, and raises an error if the report is of another one."""
     if not isinstance(report, CertificationReport):
         raise TypeError(
-            "`report` must be what `keras_lip.certificates.certify` returns. "
+            "`report` must be a report of `keras_lip.certificates.certify`. "
             f"Received: {report!r} of type `{type(report).__name__}`"
         )
     check_norm(report.norm)
     if report.audit is None:
         raise ValueError(
-            "The report does not say which model it is of. Pass one that "
+            "The report contains no audit of its model. Pass a report that "
             "`keras_lip.certificates.certify` returned. Received: audit=None"
         )
     program = freeze(model, (None, *report.audit.input_shape))
@@ -43,17 +43,17 @@ def check_data(
     logits: Array,
     labels: Array | None,
 ) -> None:
-    """Refuses data that the report is not of.
+    """Raises an error if data do not belong to a report.
 
     Args:
         report: The report.
-        part: Which of its samples are looked at.
-        logits: Array of shape `(num_samples, classes)`, the model's answers.
+        part: The samples of the report to check.
+        logits: Array of shape `(num_samples, classes)`. Outputs of the model.
         labels: Array of their labels, or `None`.
 
     Raises:
-        ValueError: If there are more samples than in the report, a label is
-            another one, or a prediction is that is certified.
+        ValueError: If there are more samples than in the report, or a label or
+            a certified prediction differs.
     """
     if part.stop > len(report.radius):
         raise _other_data(report, f"{part.stop} samples or more")
@@ -66,7 +66,7 @@ def check_data(
 
 
 def check_length(report: CertificationReport, number: int) -> None:
-    """Refuses data with another number of samples than the report's."""
+    """Raises an error if data and report differ in their number of samples."""
     if number != len(report.radius):
         raise _other_data(report, f"{number} samples")
 
@@ -82,5 +82,5 @@ def _check_same(
 def _other_data(report: CertificationReport, received: str) -> ValueError:
     return ValueError(
         f"The report is of {len(report.radius)} samples, and `x` and `y` must "
-        f"be these, in the same order. Received: {received}"
+        f"be the same samples in the same order. Received: {received}"
     )

@@ -1,4 +1,4 @@
-"""The page and the picture of a certification report."""
+"""The HTML page and the plot of a certification report."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ _TEMPLATE = pathlib.Path(__file__).with_name("report.html")
 
 
 def draw_curves(report: Any) -> bytes:
-    """Draws certified and attacked accuracy against the radius, as PNG."""
+    """Plots certified and attacked accuracy against the radius, as PNG."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -37,7 +37,7 @@ def draw_curves(report: Any) -> bytes:
 
 
 def render_page(report: Any, certified: list[tuple[float, float]]) -> str:
-    """Renders the report as an HTML page that needs no other file."""
+    """Renders the report as a self-contained HTML page."""
     try:
         import jinja2
     except ImportError as error:

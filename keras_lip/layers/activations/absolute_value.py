@@ -15,8 +15,8 @@ from keras_lip.types import Tensor
 class AbsoluteValue(LipschitzLayer):
     """Replaces each number by its absolute value.
 
-    The slopes are 1 and -1, so the layer is 1-Lipschitz in every l-p norm and
-    preserves the norm of the gradient wherever no input is zero.
+    The slopes are 1 and -1, so the layer is 1-Lipschitz in every l-p norm. It
+    preserves the norm of the gradient if no input is zero.
 
     Args:
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.

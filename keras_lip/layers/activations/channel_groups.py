@@ -1,4 +1,4 @@
-"""Groups of consecutive channels, as an axis of their own."""
+"""Splits channels into groups of consecutive channels."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from keras_lip.types import Tensor
 
 
 def check_axis(layer: Any, input_shape: Shape, axis: int) -> None:
-    """Refuses an axis that the input does not have, and the batch axis."""
+    """Raises an error if `axis` is the batch axis or does not exist."""
     ndim = len(input_shape)
     if not -ndim < axis < ndim or axis == 0:
         raise ValueError(
@@ -20,7 +20,7 @@ def check_axis(layer: Any, input_shape: Shape, axis: int) -> None:
 
 
 def check_channels(layer: Any, input_shape: Shape, axis: int) -> int:
-    """Returns the number of channels, or says why it is not known.
+    """Returns the number of channels, or raises an error if it is unknown.
 
     Args:
         layer: The layer, for the error.
@@ -51,11 +51,11 @@ def channel_shape(ndim: int, axis: int) -> list[int]:
 def check_groups(
     layer: Any, input_shape: Shape, axis: int, group_size: int
 ) -> None:
-    """Refuses an input whose channels do not fall into whole groups.
+    """Raises an error if the channels cannot be split into groups.
 
     Raises:
-        ValueError: If `axis` is not an axis of channels, or its size is unknown
-            or not a multiple of `group_size`.
+        ValueError: If `axis` is invalid, or its size is unknown or not a
+            multiple of `group_size`.
     """
     ndim = len(input_shape)
     if not -ndim < axis < ndim or axis == 0:
@@ -79,18 +79,18 @@ def split_groups(
     """Splits the channels into groups.
 
     Args:
-        inputs: Tensor whose axis `axis` holds the channels.
+        inputs: Tensor whose axis `axis` contains the channels.
         axis: Integer, counted from either end.
         group_size: Positive integer that divides the number of channels.
 
     Returns:
-        Tuple of the tensor with one more axis, and the index of that axis, on
-        which the members of a group lie side by side.
+        Tuple of the tensor with one more axis, and the index of that axis. The
+        new axis contains the members of each group.
     """
     axis %= len(inputs.shape)
     channels = inputs.shape[axis]
     if channels is not None and channels % group_size:
-        # A reshape would make groups across samples.
+        # Otherwise a reshape could form groups across samples.
         raise ValueError(
             f"The number of channels must be a multiple of {group_size}. "
             f"Received: {channels} channels on axis {axis} of inputs of shape "
@@ -103,12 +103,12 @@ def split_groups(
 
 
 def merge_groups(groups: Tensor, inputs: Tensor) -> Tensor:
-    """Undoes `split_groups`: gives `groups` the shape of `inputs`."""
+    """Inverts `split_groups`: reshapes `groups` to the shape of `inputs`."""
     return ops.reshape(groups, _shape(inputs))
 
 
 def _shape(inputs: Tensor) -> list[Any]:
-    """Returns a shape to reshape to, with the batch size left open."""
+    """Returns a shape for `reshape`, with unknown batch size."""
     shape = list(ops.shape(inputs))
     shape[0] = -1
     return shape

@@ -25,7 +25,7 @@ class FullSort(LipschitzLayer):
     preserves the norm of the gradient. It is `GroupSort` with a single group.
 
     Args:
-        axis: Integer. The axis of the channels. Defaults to the last.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:

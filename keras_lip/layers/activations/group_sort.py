@@ -30,7 +30,7 @@ class GroupSort(LipschitzLayer):
     Args:
         group_size: Integer of at least two that divides the number of channels.
             Defaults to `2`.
-        axis: Integer. The axis of the channels. Defaults to the last.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -76,7 +76,7 @@ class GroupSort(LipschitzLayer):
     def call(self, inputs: Tensor) -> Tensor:
         groups, axis = split_groups(inputs, self.axis, self.group_size)
         if self.group_size == 2:
-            # Quicker than a sort on every backend.
+            # Faster than a sort on every backend.
             first, second = ops.unstack(groups, axis=axis)
             pair = [ops.minimum(first, second), ops.maximum(first, second)]
             groups = ops.stack(pair, axis=axis)
@@ -85,7 +85,7 @@ class GroupSort(LipschitzLayer):
         return merge_groups(groups, inputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        # One instance may be called on several shapes.
+        # The same instance may be called on inputs of several shapes.
         check_groups(self, input_shape, self.axis, self.group_size)
         return input_shape
 

@@ -1,4 +1,4 @@
-"""Reflections of pairs of channels about lines that are learnt."""
+"""Reflections of pairs of channels about trainable lines."""
 
 import math
 from typing import Any
@@ -23,33 +23,35 @@ from keras_lip.types import Shape
 from keras_lip.types import Tensor
 from keras_lip.validation import check_integer
 
-# The first fold is then `MaxMin`; the line of the second is orthogonal to it.
+# The first fold is then `MaxMin`. The line of the second fold is orthogonal to
+# the first line.
 _INITIAL_ANGLES = (math.pi / 2, 3 * math.pi / 2)
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class Householder(LipschitzLayer):
-    """Folds each pair of neighbouring channels along a line that is learnt.
+    """Folds each pair of neighbouring channels along a trainable line.
 
     The channels `2 i` and `2 i + 1` are a point `z` of the plane. With the unit
-    normal `v = (sin(theta / 2), -cos(theta / 2))` the layer computes
-    `z - 2 min(v . z, 0) v`: it keeps the points on one side of a line through
-    the origin and reflects the others onto them. This is continuous, and the
-    identity or a reflection on each side, so 1-Lipschitz in the l2 norm, and
-    preserves the norm of the gradient. At the initial `theta = pi / 2` it is
-    `MaxMin`.
+    normal `v = (sin(theta / 2), -cos(theta / 2))` the layer computes `z - 2
+    min(v . z, 0) v`: it keeps the points on one side of a line through the
+    origin and reflects the points on the other side. This function is
+    continuous, and on each side it is the identity or a reflection. It is
+    therefore 1-Lipschitz in the l2 norm and preserves the norm of the gradient.
+    With the initial `theta = pi / 2` the layer is `MaxMin`.
 
-    Order two folds the half-plane that is left once more, along a second line
-    that starts orthogonal to the first. The four sectors of the plane are then
-    mapped by the identity, by a reflection or by a product of two.
+    With `order=2` the remaining half-plane is folded again, along a second line
+    that is initially orthogonal to the first. On each of the four sectors of
+    the plane the layer is the identity, a reflection, or a product of two
+    reflections.
 
-    A rounded `v` is not quite of length one, and one side is stretched by
-    `|2 |v|^2 - 1|`: `lipschitz_bound` is that of the normals that run.
+    The length of a rounded `v` is not exactly one, so one side is stretched by
+    `|2 |v|^2 - 1|`. `lipschitz_bound` is computed from the rounded normals.
 
     Args:
-        order: Integer, 1 or 2. Number of folds, each with one trainable angle
-            for each pair. Defaults to `1`.
-        axis: Integer. The axis of the channels. Defaults to the last.
+        order: Integer, 1 or 2. Number of folds. Each fold has one trainable
+            angle for each pair. Defaults to `1`.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -88,7 +90,7 @@ class Householder(LipschitzLayer):
     def build(self, input_shape: Shape) -> None:
         check_groups(self, input_shape, self.axis, group_size=2)
         channels = check_channels(self, input_shape, self.axis)
-        # In float32 even under mixed precision, as a free kernel is.
+        # The angles stay in float32 under mixed precision, like a free kernel.
         self.theta = self.add_weight(
             name="theta",
             shape=(self.order, channels // 2),
@@ -115,8 +117,9 @@ class Householder(LipschitzLayer):
         first, second = ops.unstack(pairs, axis=axis)
         for order in range(self.order):
             v, w = normals[order, 0], normals[order, 1]
-            # Continuous for any normal. A choice between the input and its
-            # reflection would not be once the normal is rounded.
+            # This formula is continuous for any normal. Choosing between the
+            # input and its reflection would not be continuous for a rounded
+            # normal.
             twice = 2 * ops.minimum(first * v + second * w, 0)
             first, second = first - twice * v, second - twice * w
         return merge_groups(ops.stack([first, second], axis=axis), inputs)

@@ -23,13 +23,13 @@ from keras_lip.validation import check_integer
 class MaxMin(LipschitzLayer):
     """Replaces each pair of neighbouring channels by its maximum and minimum.
 
-    The channels `2 i` and `2 i + 1` become `max` and `min` of the two, so the
-    number of channels stays as it is. The layer permutes its input: it is
-    1-Lipschitz in every norm and preserves the norm of the gradient. It is
-    `GroupSort(2)` in descending order.
+    The channels `2 i` and `2 i + 1` become their `max` and `min`, so the number
+    of channels does not change. The layer permutes its input: it is 1-Lipschitz
+    in every norm and preserves the norm of the gradient. It is `GroupSort(2)`
+    in descending order.
 
     Args:
-        axis: Integer. The axis of the channels. Defaults to the last.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -70,7 +70,7 @@ class MaxMin(LipschitzLayer):
         return merge_groups(ops.stack(sorted_pair, axis=axis), inputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        # One instance may be called on several shapes.
+        # The same instance may be called on inputs of several shapes.
         check_groups(self, input_shape, self.axis, group_size=2)
         return input_shape
 

@@ -1,4 +1,4 @@
-"""Convolutions with almost-orthogonal rescaling."""
+"""Convolutions with almost-orthogonal (AOL) rescaling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +11,15 @@ from keras_lip.layers.convolutional.kernel_maps import AOL
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class AOLConv1D(ExplicitConv):
-    """1D convolution whose channels are rescaled to a norm of at most one.
+    """1D convolution with channels rescaled to give a norm of at most one.
 
     Each output channel of the kernel is divided by the square root of the sum
-    of the moduli of its correlations with all output channels (almost
-    orthogonal layers, AOL); where output channels outnumber input channels,
-    input channels are divided instead. The layer is 1-Lipschitz in the l2 norm
-    by construction, for sequences of any length and either padding. It is
-    orthogonal if the channels are, and training with a margin loss draws them
-    there.
+    of the absolute values of its correlations with all output channels (almost
+    orthogonal layers, AOL). If there are more output channels than input
+    channels, the input channels are divided instead. The layer is 1-Lipschitz
+    in the l2 norm by construction, for sequences of any length and any padding.
+    It is orthogonal if the channels are orthogonal, and training with a margin
+    loss tends to make them orthogonal.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -41,8 +41,9 @@ class AOLConv1D(ExplicitConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            other end of the sequence, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: steps of the other end of the sequence, or zeros. Defaults
+            to `"circular"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -112,14 +113,15 @@ class AOLConv1D(ExplicitConv):
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class AOLConv2D(ExplicitConv):
-    """2D convolution whose channels are rescaled to a norm of at most one.
+    """2D convolution with channels rescaled to give a norm of at most one.
 
     Each output channel of the kernel is divided by the square root of the sum
-    of the moduli of its correlations with all output channels (almost
-    orthogonal layers, AOL); where output channels outnumber input channels,
-    input channels are divided instead. The layer is 1-Lipschitz in the l2 norm
-    by construction, for images of any size and either padding. It is orthogonal
-    if the channels are, and training with a margin loss draws them there.
+    of the absolute values of its correlations with all output channels (almost
+    orthogonal layers, AOL). If there are more output channels than input
+    channels, the input channels are divided instead. The layer is 1-Lipschitz
+    in the l2 norm by construction, for images of any size and any padding. It
+    is orthogonal if the channels are orthogonal, and training with a margin
+    loss tends to make them orthogonal.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -142,8 +144,9 @@ class AOLConv2D(ExplicitConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: pixels of the opposite side of the image, or zeros.
+            Defaults to `"circular"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -215,20 +218,20 @@ class AOLConv2D(ExplicitConv):
 class AOLConv2DTranspose(ExplicitConv):
     """Adjoint of a 2D convolution whose channels are rescaled.
 
-    The layer is to `AOLConv2D` what `keras.layers.Conv2DTranspose` is to
-    `Conv2D`. It maps images of the outputs back to images of the inputs, with
-    the same kernel. An operator has the norm of its adjoint, so the layer is
-    1-Lipschitz in the l2 norm by construction, for images of any size and
-    either padding.
+    The layer relates to `AOLConv2D` as `keras.layers.Conv2DTranspose` to
+    `Conv2D`: with the same kernel, it maps images of the outputs back to images
+    of the inputs. An operator and its adjoint have the same norm, so the layer
+    is 1-Lipschitz in the l2 norm by construction, for images of any size and
+    any padding.
 
     Args:
         filters: Positive integer. Number of output channels.
         kernel_size: Positive integer, or a pair: height and width of the
             window.
-        strides: Positive integer, or a pair. The sides of the outputs are those
-            of the inputs times the strides. Defaults to `1`.
-        padding: `"same"`, or `"valid"` for all pixels that a window meets.
-            Defaults to `"same"`.
+        strides: Positive integer, or a pair. The sides of the outputs are the
+            sides of the inputs times the strides. Defaults to `1`.
+        padding: `"same"`, or `"valid"` to keep all pixels that a window
+            touches. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         dilation_rate: Positive integer, or a pair. Incompatible with `strides >
@@ -241,9 +244,9 @@ class AOLConv2DTranspose(ExplicitConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` does with pixels
-            outside of the image: it adds them at the opposite side, or drops
-            them. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. With `"same"`, pixels outside
+            the image are added at the opposite side, or dropped. Defaults to
+            `"circular"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What all Lipschitz convolutions share."""
+"""The base class of Lipschitz convolutions."""
 
 import abc
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ from keras_lip.validation import check_positive_integer
 class BaseConv(LipschitzLayer):
     """Computes `activation(convolve(inputs) + bias)`.
 
-    Subclasses create their weights in `_add_kernel` and implement `_convolve`
-    on images whose channels come last; the bound and the stock form are theirs
-    as well.
+    Subclasses create their weights in `_add_kernel`, implement `_convolve` for
+    channels-last images, and define `freeze` or their bound.
 
     Args:
         rank: Integer. Number of axes of an image, 1 or 2.
         filters: Positive integer. Number of channels of the output.
-        kernel_size: Positive integer, or one for each axis of an image.
-        strides: Positive integer, or one for each axis of an image.
+        kernel_size: Positive integer, or one for each image axis.
+        strides: Positive integer, or one for each image axis.
         padding: `"same"` or `"valid"`.
-        padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Activation function. Its Lipschitz constant must be known
@@ -107,16 +107,16 @@ class BaseConv(LipschitzLayer):
 
     @abc.abstractmethod
     def _add_kernel(self, channels: int, sides: Shape) -> None:
-        """Adds the weights of the kernel, in `build`.
+        """Adds the weights of the kernel. `build` calls it.
 
         Args:
             channels: Integer. Number of channels of the inputs.
-            sides: Sides of the images, `None` where they are not known.
+            sides: Sides of the images, `None` where they are unknown.
         """
 
     @abc.abstractmethod
     def _convolve(self, images: Tensor, training: bool) -> Tensor:
-        """Convolves images whose channels come last."""
+        """Convolves channels-last images."""
 
     def _estimate_norm(self, training: bool) -> Any:
         """Returns what a loss takes for the norm of the convolution."""
@@ -137,7 +137,7 @@ class BaseConv(LipschitzLayer):
         return ops.moveaxis(outputs, -1, 1) if first else outputs
 
     def _to_channels_last(self, shape: Shape) -> tuple[int | None, ...]:
-        """Returns a shape of inputs as if their channels came last."""
+        """Returns an input shape converted to channels-last."""
         if self.data_format == "channels_last":
             return tuple(shape)
         return (shape[0], *shape[2:], shape[1])
@@ -146,9 +146,8 @@ class BaseConv(LipschitzLayer):
         shape = self.compute_output_shape(input_shape)
         if any(side is not None and side < 1 for side in shape[1:]):
             raise ValueError(
-                f"The window of layer '{self.name}' must lie inside of its "
-                "inputs. Received: "
-                f"input_shape={tuple(input_shape)}, "
+                f"The window of layer '{self.name}' must fit into its inputs. "
+                f"Received: input_shape={tuple(input_shape)}, "
                 f"kernel_size={self.kernel_size}, padding={self.padding!r}, "
                 f"data_format={self.data_format!r}. Use a smaller window, or "
                 'padding="same".'
@@ -167,11 +166,11 @@ class BaseConv(LipschitzLayer):
         return (batch, self.filters, *sides)
 
     def _extent(self) -> tuple[int, ...]:
-        """Returns how many pixels the window spans along each axis."""
+        """Returns the number of pixels that the window spans on each axis."""
         return self.kernel_size
 
     def _output_side(self, side: int, taps: int, stride: int) -> int:
-        """Returns the side of the output of a window over a side."""
+        """Returns the output side of a window that slides over a side."""
         if self.padding == "valid":
             return (side - taps) // stride + 1
         return -(-side // stride)

@@ -15,16 +15,18 @@ from keras_lip.types import Config
 class BCOPConv1D(ExplicitConv):
     """1D convolution that is orthogonal.
 
-    Projectors `P` on half of the channels make two-tap kernels `[P, I - P]`,
-    one after the other, and an orthogonal matrix mixes the channels at the end
-    (block convolution orthogonal parameterization, BCOP). With strides, the
-    matrix acts on windows of their length, which do not overlap. The layer
-    composes all of them to one kernel of `kernel_size`.
+    Projectors `P` on half of the channels define two-tap kernels `[P, I - P]`.
+    The layer applies several of them, one after the other, and then an
+    orthogonal matrix that mixes the channels (block convolution orthogonal
+    parameterization, BCOP). With strides, the matrix acts on non-overlapping
+    windows of length `strides`. The layer composes all factors into one kernel
+    of `kernel_size`.
 
     With circular padding, all singular values of the convolution are one, for
     every stride and dilation. It preserves the norm of its inputs if `filters`
-    is at least `channels * strides`, and the norm of gradients if it is at most
-    that. With zero or valid padding it is 1-Lipschitz (l2), not orthogonal.
+    is at least `channels * strides`, and the norm of gradients if `filters` is
+    at most that. With zero or valid padding it is 1-Lipschitz (l2), not
+    orthogonal.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -47,14 +49,14 @@ class BCOPConv1D(ExplicitConv):
         kernel_regularizer: Regularizer of the free matrices. Defaults to
             `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            other end of the sequence, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: steps of the other end of the sequence, or zeros. Defaults
+            to `"circular"`.
         parametrization: Name, config or instance of an orthogonal
-            `keras_lip.parametrizations.Parametrization`, of the matrix and of
-            the bases of the projectors. Defaults to `"cayley"`, which is
-            orthogonal whatever the weights, as `"exponential"` and `"qr"` are.
-            With `"bjorck"` and `"cholesky"` the free matrices must have full
-            rank.
+            `keras_lip.parametrizations.Parametrization`, for the matrix and the
+            bases of the projectors. Defaults to `"cayley"`. `"cayley"`,
+            `"exponential"` and `"qr"` are orthogonal for all weights. With
+            `"bjorck"` and `"cholesky"` the free matrices must have full rank.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -132,19 +134,20 @@ class BCOPConv1D(ExplicitConv):
 class BCOPConv2D(ExplicitConv):
     """2D convolution that is orthogonal.
 
-    Projectors `P` on half of the channels make two-tap kernels `[P, I - P]`,
-    one after the other along both axes of the image, and an orthogonal matrix
-    mixes the channels at the end (block convolution orthogonal
-    parameterization, BCOP). With strides, the matrix acts on windows of their
-    size, which do not overlap. The layer composes all of them to one kernel of
-    `kernel_size`. The projectors act on the larger of the numbers of input and
-    output channels, where there is more freedom.
+    Projectors `P` on half of the channels define two-tap kernels `[P, I - P]`.
+    The layer applies several of them, one after the other, along both axes of
+    the image, and then an orthogonal matrix that mixes the channels (block
+    convolution orthogonal parameterization, BCOP). With strides, the matrix
+    acts on non-overlapping windows of size `strides`. The layer composes all
+    factors into one kernel of `kernel_size`. The projectors act on the larger
+    of the numbers of input and output channels, which gives more degrees of
+    freedom.
 
     With circular padding, all singular values of the convolution are one, for
     every stride and dilation. It preserves the norm of its inputs if `filters`
-    is at least `channels * prod(strides)`, and the norm of gradients if it is
-    at most that. With zero or valid padding it is 1-Lipschitz (l2), not
-    orthogonal.
+    is at least `channels * prod(strides)`, and the norm of gradients if
+    `filters` is at most that. With zero or valid padding it is 1-Lipschitz
+    (l2), not orthogonal.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -168,14 +171,14 @@ class BCOPConv2D(ExplicitConv):
         kernel_regularizer: Regularizer of the free matrices. Defaults to
             `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: pixels of the opposite side of the image, or zeros.
+            Defaults to `"circular"`.
         parametrization: Name, config or instance of an orthogonal
-            `keras_lip.parametrizations.Parametrization`, of the matrix and of
-            the bases of the projectors. Defaults to `"cayley"`, which is
-            orthogonal whatever the weights, as `"exponential"` and `"qr"` are.
-            With `"bjorck"` and `"cholesky"` the free matrices must have full
-            rank.
+            `keras_lip.parametrizations.Parametrization`, for the matrix and the
+            bases of the projectors. Defaults to `"cayley"`. `"cayley"`,
+            `"exponential"` and `"qr"` are orthogonal for all weights. With
+            `"bjorck"` and `"cholesky"` the free matrices must have full rank.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -253,25 +256,25 @@ class BCOPConv2D(ExplicitConv):
 class BCOPConv2DTranspose(ExplicitConv):
     """Adjoint of an orthogonal 2D convolution.
 
-    The layer is to `BCOPConv2D` what `keras.layers.Conv2DTranspose` is to
-    `Conv2D`. It maps images of the outputs back to images of the inputs, with
-    the same kernel. An operator has the singular values of its adjoint.
+    The layer relates to `BCOPConv2D` as `keras.layers.Conv2DTranspose` to
+    `Conv2D`: with the same kernel, it maps images of the outputs back to images
+    of the inputs. An operator and its adjoint have the same singular values.
 
     With circular padding, all singular values of the layer are one, for every
-    stride and dilation. It preserves the norm of inputs of at most `filters *
-    prod(strides)` channels, and the norm of gradients if there are at least as
-    many. With `"valid"` it preserves the norm of such inputs too, but not of
-    gradients, because there are more outputs. With zero padding it is
-    1-Lipschitz (l2), not orthogonal.
+    stride and dilation. It preserves the norm of inputs with at most `filters *
+    prod(strides)` channels, and the norm of gradients if there are at least
+    that many channels. With `"valid"` it also preserves the norm of such
+    inputs, but not the norm of gradients, because there are more outputs. With
+    zero padding it is 1-Lipschitz (l2), not orthogonal.
 
     Args:
         filters: Positive integer. Number of output channels.
         kernel_size: Positive integer, or a pair: height and width of the
             window. At least `strides`.
-        strides: Positive integer, or a pair. The sides of the outputs are those
-            of the inputs times the strides. Defaults to `1`.
-        padding: `"same"`, or `"valid"` for all pixels that a window meets.
-            Defaults to `"same"`.
+        strides: Positive integer, or a pair. The sides of the outputs are the
+            sides of the inputs times the strides. Defaults to `1`.
+        padding: `"same"`, or `"valid"` to keep all pixels that a window
+            touches. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         dilation_rate: Positive integer, or a pair. Incompatible with `strides >
@@ -285,15 +288,14 @@ class BCOPConv2DTranspose(ExplicitConv):
         kernel_regularizer: Regularizer of the free matrices. Defaults to
             `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` does with pixels
-            outside of the image: it adds them at the opposite side, or drops
-            them. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. With `"same"`, pixels outside
+            the image are added at the opposite side, or dropped. Defaults to
+            `"circular"`.
         parametrization: Name, config or instance of an orthogonal
-            `keras_lip.parametrizations.Parametrization`, of the matrix and of
-            the bases of the projectors. Defaults to `"cayley"`, which is
-            orthogonal whatever the weights, as `"exponential"` and `"qr"` are.
-            With `"bjorck"` and `"cholesky"` the free matrices must have full
-            rank.
+            `keras_lip.parametrizations.Parametrization`, for the matrix and the
+            bases of the projectors. Defaults to `"cayley"`. `"cayley"`,
+            `"exponential"` and `"qr"` are orthogonal for all weights. With
+            `"bjorck"` and `"cholesky"` the free matrices must have full rank.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:

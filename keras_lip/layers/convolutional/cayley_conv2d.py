@@ -1,4 +1,4 @@
-"""Two-dimensional convolution made orthogonal by the Cayley transform."""
+"""The 2D convolution that the Cayley transform makes orthogonal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,19 +17,20 @@ class CayleyConv2D(FourierConv):
     """2D convolution that the Cayley transform makes orthogonal.
 
     A circular convolution multiplies each frequency of the image by a matrix of
-    channels. The layer maps the matrix that the free kernel gives at each
-    frequency to a unitary one, by the Cayley transform. The whole convolution
-    is then orthogonal: it preserves the l2 norm of its input, and that of the
-    gradient if it does not widen it. It stays so whatever the weights, and is
-    1-Lipschitz.
+    channels. The Cayley transform maps the matrix of the free kernel at each
+    frequency to a unitary matrix, so the whole convolution is orthogonal. It
+    preserves the l2 norm of its input if `filters` is at least `channels *
+    prod(strides)`, and the norm of gradients if `filters` is at most that. It
+    is 1-Lipschitz for all weights.
 
-    The free kernel has the size of the window; the convolution that it becomes
-    spreads over the whole image and depends on its size, which is fixed when
-    the layer is built. Its weights fit images of any size, and give a
-    convolution orthogonal at that size.
+    The free kernel has the size of the window. The resulting convolution covers
+    the whole image and depends on the image size, which is fixed when the layer
+    is built. The same weights can be loaded for images of any size, and give an
+    orthogonal convolution at that size.
 
-    Strides are taken by invertible downsampling: each block of pixels becomes
-    the channels of one pixel, and the window that of the blocks it meets.
+    With `strides > 1` the layer first applies invertible downsampling: each
+    block of pixels becomes the channels of one pixel, and the window covers the
+    blocks that it touches.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -37,7 +38,7 @@ class CayleyConv2D(FourierConv):
             window.
         strides: Positive integer, or a pair. Strides must divide the sides of
             the image. Defaults to `1`.
-        padding: `"same"`, the only one. Defaults to `"same"`.
+        padding: `"same"`, the only supported value. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Activation function. Its Lipschitz constant must be known
@@ -48,15 +49,17 @@ class CayleyConv2D(FourierConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"`, the only one. Defaults to `"circular"`.
-        scale: Float in (0, 1]. Factor of the outputs, before the bias
-            is added. Below one the layer is a contraction. Defaults to `1.0`.
+        padding_mode: `"circular"`, the only supported value. Defaults to
+            `"circular"`.
+        scale: Float in (0, 1]. Factor of the outputs, before the bias is added.
+            With a factor below one the layer is a contraction. Defaults to
+            `1.0`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is out of range, no bound of the activation
-            is known, the size of the images is not known when the layer is
-            built, or strides do not divide it.
+        ValueError: If an argument is out of range, the activation has no known
+            bound, the image size is unknown when the layer is built, or strides
+            do not divide it.
 
     Input shape:
         `(batch_size, height, width, channels)`, or with `"channels_first"`

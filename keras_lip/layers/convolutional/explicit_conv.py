@@ -1,4 +1,4 @@
-"""Convolutions, or their adjoints, with a kernel that can be written down."""
+"""The base class of convolutions with an explicit kernel, or their adjoints."""
 
 import inspect
 from collections.abc import Sequence
@@ -34,32 +34,31 @@ from keras_lip.types import Shape
 from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
 
-# The side of the image on which a norm is estimated where the sides of the
-# inputs are not known: the norm hardly depends on it.
+# Side of the image for norm estimates if the input sides are unknown. The norm
+# hardly depends on it.
 _DEFAULT_SIDE = 32
 
 
 class ExplicitConv(BaseConv):
     """Computes `activation(convolve(kernel, inputs) + bias)`, or its adjoint.
 
-    The kernel map says which weights there are, such as `free_kernel`; each is
-    an attribute of the layer.
+    The kernel map defines the weights, such as `free_kernel`. Each weight is an
+    attribute of the layer.
 
-    The bound is that of the kernel, for images of any size: a convolution and
-    its adjoint have the same norm. The adjoint goes from images of the outputs
-    to images of the shape of the inputs, of `filters` channels.
+    The bound depends only on the kernel and holds for images of any size. A
+    convolution and its adjoint have the same norm. The adjoint maps output
+    images to input images, with `filters` channels.
 
     Args:
         rank: Integer. Number of axes of an image, 1 or 2.
-        kernel_map: The `KernelMap` that gives the kernel.
+        kernel_map: The `KernelMap` that computes the kernel.
         filters: Positive integer. Number of output channels.
-        kernel_size: Positive integer, or one for each axis of an image.
-        dilation_rate: Positive integer, or one for each axis of an image.
+        kernel_size: Positive integer, or one for each image axis.
+        dilation_rate: Positive integer, or one for each image axis.
             Incompatible with `strides > 1`. Defaults to `1`.
         groups: Positive integer that divides `filters` and the number of input
             channels. Defaults to `1`.
-        transposed: Boolean. Whether the adjoint is applied. Defaults to
-            `False`.
+        transposed: Boolean. Whether to apply the adjoint. Defaults to `False`.
         **kwargs: Arguments of `BaseConv`.
     """
 
@@ -98,8 +97,8 @@ class ExplicitConv(BaseConv):
             taps < stride for taps, stride in pairs
         ):
             raise ValueError(
-                "An orthogonal convolution skips no pixel: `kernel_size` must "
-                "be at least `strides` along every axis. Received: "
+                "An orthogonal convolution must not skip pixels: `kernel_size` "
+                "must be at least `strides` along every axis. Received: "
                 f"kernel_size={self.kernel_size}, strides={self.strides}"
             )
         self.kernel_map = kernel_map
@@ -146,8 +145,8 @@ class ExplicitConv(BaseConv):
                 shape=shape,
                 initializer=own.get(name, self.kernel_initializer),
                 regularizer=None if name in own else self.kernel_regularizer,
-                # It stays in float32 under mixed precision: constrained in
-                # bfloat16, its norm would exceed one.
+                # It stays in float32 under mixed precision, because its norm
+                # would exceed one if it were constrained in bfloat16.
                 autocast=False,
             )
             setattr(self, name, weight)
@@ -155,7 +154,7 @@ class ExplicitConv(BaseConv):
         self.state = add_state(self, initial)
 
     def _kernel_channels(self, channels: int) -> tuple[int, int]:
-        """Returns the channels of the kernel: a group's inputs, and outputs."""
+        """Returns the input channels of a group and the output channels."""
         if self.transposed:
             return self.filters, channels
         if channels % self.groups:
@@ -182,7 +181,7 @@ class ExplicitConv(BaseConv):
         return tuple(read)
 
     def compute_kernel(self, training: bool = False) -> Tensor:
-        """Constrains the weights; in training it may update a state."""
+        """Computes the constrained kernel. Training may update a state."""
         training = training and can_move_state(self.state)
         weights = {
             name: ops.convert_to_tensor(getattr(self, name))
@@ -197,11 +196,11 @@ class ExplicitConv(BaseConv):
 
     @property
     def kernel(self) -> Tensor:
-        """The constrained kernel, the one that runs at inference."""
+        """The constrained kernel used at inference."""
         return self.compute_kernel()
 
     def _proven_kernel(self) -> Tensor:
-        """Returns a kernel that keeps its promise provably."""
+        """Returns a kernel that is proven to be non-expansive."""
         kernel = self.kernel
         if not self.kernel_map.is_estimate:
             return kernel
@@ -245,9 +244,9 @@ class ExplicitConv(BaseConv):
         return side * stride
 
     def _bound_norm(self, kernel: Tensor) -> float:
-        """Bounds the norm of the convolution with a kernel, from above."""
-        # Dilated taps meet the pixels of one phase: their norm is that of the
-        # taps side by side.
+        """Returns an upper bound on the norm of the convolution."""
+        # Dilated taps only touch pixels of one phase, so the norm equals that
+        # of the kernel without dilation.
         return convolution_norm_bound(
             read_kernel(self, kernel), self.strides, self.groups
         )
@@ -302,7 +301,7 @@ class ExplicitConv(BaseConv):
     @classmethod
     def from_config(cls, config: Config) -> Any:
         if not _takes_groups(cls):
-            # Files of the first edition have them, of one.
+            # Older files contain groups of one.
             config = {k: v for k, v in config.items() if k != "groups"}
         return super().from_config(config)
 

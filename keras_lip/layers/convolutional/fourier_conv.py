@@ -1,4 +1,4 @@
-"""Convolutions whose matrices are constrained in the Fourier domain."""
+"""The base class of convolutions that are constrained in the Fourier domain."""
 
 import abc
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from keras_lip.types import Array
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
-# The last of the products that the layer consists of, to which a bias is added.
+# Index of the last matrix product of the layer, which adds the bias.
 _LAST = "bhqko,qkw->bhwo"
 
 
@@ -37,9 +37,9 @@ class FourierConv(BaseConv):
     """Constrains the matrix of channels at each frequency of the image.
 
     A circular convolution multiplies each frequency of the image by a matrix.
-    The free kernel has the size of the window; the convolution that it becomes
-    spreads over the whole image and depends on its size, which is fixed when
-    the layer is built. Strides make channels of blocks of pixels.
+    The free kernel has the size of the window. The resulting convolution covers
+    the whole image and depends on the image size, which is fixed when the layer
+    is built. Strides turn blocks of pixels into channels.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -55,15 +55,15 @@ class FourierConv(BaseConv):
         if (self.padding, self.padding_mode) != ("same", "circular"):
             raise ValueError(
                 f"`{type(self).__name__}` is orthogonal in the Fourier domain, "
-                "where images continue periodically: `padding` must be 'same' "
-                "and `padding_mode` 'circular'. Use `AOLConv2D` with another "
+                "where images are periodic: `padding` must be 'same' and "
+                "`padding_mode` 'circular'. Use `AOLConv2D` with another "
                 f"padding. Received: padding={self.padding!r}, "
                 f"padding_mode={self.padding_mode!r}"
             )
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
-        # The bound is of the size that it was measured for, and no other.
+        # The bound is only valid for this image size.
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes=dict(enumerate(input_shape[1:], start=1))
         )
@@ -75,8 +75,8 @@ class FourierConv(BaseConv):
         ]
         if any(not side or side % stride for side, stride in pairs):
             raise ValueError(
-                f"The images of layer '{self.name}' must have known sides that "
-                "are multiples of its strides. Received: images of sides "
+                f"Layer '{self.name}' needs images with known sides that are "
+                "multiples of its strides. Received: images of sides "
                 f"{tuple(sides)}, strides={self.strides}"
             )
         rows, columns = (side // stride for side, stride in pairs)
@@ -90,8 +90,8 @@ class FourierConv(BaseConv):
             shape=self._free_shape(channels),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
-            # It stays in float32 under mixed precision, and so do the
-            # transforms: in bfloat16 neither would be orthogonal.
+            # The kernel and the transforms stay in float32 under mixed
+            # precision, because they would not be orthogonal in bfloat16.
             autocast=False,
         )
 
@@ -108,7 +108,7 @@ class FourierConv(BaseConv):
     def _constrain_spectrum(
         self, real: Tensor, imaginary: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Maps the matrix of each frequency to one of norm at most one.
+        """Maps the matrix of each frequency to a matrix of norm at most one.
 
         Args:
             real: Tensor of shape `(frequencies, in_channels, filters)`.
@@ -122,9 +122,9 @@ class FourierConv(BaseConv):
         """Returns the unitary matrices, as real and imaginary parts.
 
         Returns:
-            Tuple of tensors of shape `(frequencies, in_channels, filters)`,
-            where `in_channels` counts those of a whole block of pixels, one for
-            each frequency of `FourierOperator`.
+            Tuple of tensors of shape `(frequencies, in_channels, filters)`, for
+            the frequencies of `FourierOperator`. `in_channels` is the number of
+            channels of a whole block of pixels.
         """
         kernel = self._block_kernel()
         spectrum = kernel_spectrum(kernel, self._operator.sides)
@@ -132,7 +132,7 @@ class FourierConv(BaseConv):
 
     @property
     def kernel(self) -> Tensor:
-        """The kernel that runs, that of a `FourierOperator`."""
+        """The kernel used at inference, as a kernel of `FourierOperator`."""
         real, imaginary = self._compute_spectrum()
         top = ops.concatenate([real, imaginary], axis=-1)
         bottom = ops.concatenate([-imaginary, real], axis=-1)
@@ -167,7 +167,7 @@ class FourierConv(BaseConv):
         return channels_back(activate(x, self.activation), self)
 
     def _transforms(self, kernel: Array) -> list[tuple[str, Array]]:
-        """Returns the products that the layer consists of.
+        """Returns the matrix products of the layer.
 
         Parts are real and imaginary: `p` and `q` of the image, `r` and `s` of
         the spectrum.
@@ -189,7 +189,7 @@ class FourierConv(BaseConv):
         ]
 
     def _bound_norm(self) -> float:
-        """Bounds the norm of the convolution that runs, from above."""
+        """Returns an upper bound on the norm of the whole convolution."""
         kernel = read_weight(self.kernel)
         norms = (
             Einsum(weight, None, equation).constant("l2", None)

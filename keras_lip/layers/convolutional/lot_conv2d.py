@@ -1,4 +1,4 @@
-"""Two-dimensional convolution divided by the root of its Gram matrix."""
+"""The 2D convolution divided by the square root of its Gram matrix."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,24 +17,24 @@ class LOTConv2D(FourierConv):
     """2D convolution that the inverse root of its Gram matrix makes orthogonal.
 
     A circular convolution multiplies each frequency of the image by a matrix of
-    channels. The layer divides the matrix `V` that the free kernel gives at
-    each frequency by the root of its Gram matrix, `V (V^H V)^(-1/2)`, which
-    Newton's iteration computes (layer-wise orthogonal training, LOT). Where `V`
-    has full rank, and with iterations enough, the convolution is orthogonal: it
-    preserves the l2 norm of its input if `filters` is at least
-    `channels * prod(strides)`, and the norm of gradients if it is at most that.
-    Singular values come from below: the layer is 1-Lipschitz after any number
-    of iterations. Each takes three products of matrices at every frequency: the
-    layer costs several times what `CayleyConv2D` does.
+    channels. Let `V` be the matrix of the free kernel at a frequency. The layer
+    replaces it by `V (V^H V)^(-1/2)`, which Newton's iteration computes
+    (layer-wise orthogonal training, LOT). If every `V` has full rank, and with
+    enough iterations, the convolution is orthogonal: it preserves the l2 norm
+    of its input if `filters` is at least `channels * prod(strides)`, and the
+    norm of gradients if `filters` is at most that. The iteration increases
+    singular values towards one, so the layer is 1-Lipschitz after any number of
+    iterations. Each iteration takes three matrix products at every frequency.
+    The layer is several times as expensive as `CayleyConv2D`.
 
-    The free kernel has the size of the window. The convolution that it becomes
-    spreads over the whole image and depends on its size, which is fixed when
-    the layer is built. Its weights fit images of any size, and give a
-    convolution orthogonal at that size.
+    The free kernel has the size of the window. The resulting convolution covers
+    the whole image and depends on the image size, which is fixed when the layer
+    is built. The same weights can be loaded for images of any size, and give an
+    orthogonal convolution at that size.
 
-    Strides are taken by invertible downsampling: each block of pixels becomes
-    the channels of one pixel, and the window becomes the window of the blocks
-    that it meets.
+    With `strides > 1` the layer first applies invertible downsampling: each
+    block of pixels becomes the channels of one pixel, and the window covers the
+    blocks that it touches.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -42,7 +42,7 @@ class LOTConv2D(FourierConv):
             window.
         strides: Positive integer, or a pair. Strides must divide the sides of
             the image. Defaults to `1`.
-        padding: `"same"`, the only one. Defaults to `"same"`.
+        padding: `"same"`, the only supported value. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Activation function. Its Lipschitz constant must be known
@@ -53,15 +53,16 @@ class LOTConv2D(FourierConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"`, the only one. Defaults to `"circular"`.
-        iterations: Positive integer. Steps of Newton's iteration. The paper
-            takes 10. Defaults to `10`.
+        padding_mode: `"circular"`, the only supported value. Defaults to
+            `"circular"`.
+        iterations: Positive integer. Number of steps of Newton's iteration. The
+            paper uses 10. Defaults to `10`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is out of range, no bound of the activation
-            is known, the size of the images is not known when the layer is
-            built, or strides do not divide it.
+        ValueError: If an argument is out of range, the activation has no known
+            bound, the image size is unknown when the layer is built, or strides
+            do not divide it.
 
     Input shape:
         `(batch_size, height, width, channels)`, or with `"channels_first"`

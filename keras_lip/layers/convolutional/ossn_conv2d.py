@@ -1,4 +1,4 @@
-"""Two-dimensional convolution divided by the norm of its operator."""
+"""The 2D convolution divided by its estimated operator norm."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +15,13 @@ class OSSNConv2D(ExplicitConv):
 
     The power method runs on the convolution itself, with its strides and
     padding, instead of the reshaped kernel (one-sided spectral normalization,
-    OSSN): one iteration in each training step, from the image where the last
-    one ended, which is a non-trainable weight, and 100 iterations from there at
-    inference. Weights loaded from a file of another image size start it afresh.
-    The estimate lies below the norm, so the layer may exceed one by its error.
-    `lipschitz_bound` measures the kernel that runs at inference, for images of
-    any size, and `keras_lip.models.materialize` with `proven=True` writes down
-    a kernel that is proven not to exceed one.
+    OSSN). Each training step runs one iteration and stores the resulting image
+    in a non-trainable weight; inference runs 100 iterations from that image. If
+    weights are loaded for another image size, the power method restarts. The
+    estimate is at most the norm, so the norm of the layer may exceed one by its
+    error. `lipschitz_bound` is computed from the kernel used at inference, for
+    images of any size. `keras_lip.models.materialize` with `proven=True` gives
+    a kernel whose norm is proven to be at most one.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -42,8 +42,9 @@ class OSSNConv2D(ExplicitConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: pixels of the opposite side of the image, or zeros.
+            Defaults to `"circular"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:

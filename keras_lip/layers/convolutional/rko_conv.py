@@ -19,8 +19,8 @@ class RKOConv1D(ExplicitConv):
     `filters` columns, is made orthogonal and divided by the square root of the
     number of windows that a step lies in (reshaped kernel orthogonalization,
     RKO). The layer is 1-Lipschitz in the l2 norm, for sequences of any length
-    and either padding. It is orthogonal if `kernel_size` equals `strides`, so
-    that windows do not overlap; otherwise it shrinks some directions.
+    and any padding. It is orthogonal if `kernel_size` equals `strides`,
+    because windows then do not overlap. Otherwise it shrinks some directions.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -42,8 +42,9 @@ class RKOConv1D(ExplicitConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            other end of the sequence, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: steps of the other end of the sequence, or zeros. Defaults
+            to `"circular"`.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
             `"bjorck"`, which is orthogonal if the free kernel has full rank;
@@ -126,8 +127,8 @@ class RKOConv2D(ExplicitConv):
     `filters` columns, is made orthogonal and divided by the square root of the
     number of windows that a pixel lies in (reshaped kernel orthogonalization,
     RKO). The layer is 1-Lipschitz in the l2 norm, for images of any size and
-    either padding. It is orthogonal if `kernel_size` equals `strides`, so that
-    windows do not overlap; otherwise it shrinks some directions.
+    any padding. It is orthogonal if `kernel_size` equals `strides`, because
+    windows then do not overlap. Otherwise it shrinks some directions.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -150,8 +151,9 @@ class RKOConv2D(ExplicitConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: pixels of the opposite side of the image, or zeros.
+            Defaults to `"circular"`.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
             `"bjorck"`, which is orthogonal if the free kernel has full rank;
@@ -229,26 +231,26 @@ class RKOConv2D(ExplicitConv):
 class RKOConv2DTranspose(ExplicitConv):
     """Adjoint of a 2D convolution whose kernel is orthogonal as a matrix.
 
-    The layer is to `RKOConv2D` what `keras.layers.Conv2DTranspose` is to
-    `Conv2D`: the kernel, reshaped to a matrix of `height * width * filters`
+    The layer relates to `RKOConv2D` as `keras.layers.Conv2DTranspose` to
+    `Conv2D`. The kernel, reshaped to a matrix of `height * width * filters`
     rows and a column for each input channel, is made orthogonal and divided by
     the square root of the number of windows that a pixel lies in. An operator
-    has the norm of its adjoint, so the layer is 1-Lipschitz in the l2 norm, for
-    images of any size and either padding.
+    and its adjoint have the same norm, so the layer is 1-Lipschitz in the l2
+    norm, for images of any size and any padding.
 
-    If `kernel_size` equals `strides`, so that windows do not overlap, the layer
-    preserves the norm of inputs of at most `height * width * filters` channels,
-    and the norm of gradients if there are at least as many. Otherwise it
-    shrinks some directions.
+    If `kernel_size` equals `strides`, windows do not overlap. The layer then
+    preserves the norm of inputs with at most `height * width * filters`
+    channels, and the norm of gradients if there are at least that many
+    channels. Otherwise it shrinks some directions.
 
     Args:
         filters: Positive integer. Number of output channels.
         kernel_size: Positive integer, or a pair: height and width of the
             window.
-        strides: Positive integer, or a pair. The sides of the outputs are those
-            of the inputs times the strides. Defaults to `1`.
-        padding: `"same"`, or `"valid"` for all pixels that a window meets.
-            Defaults to `"same"`.
+        strides: Positive integer, or a pair. The sides of the outputs are the
+            sides of the inputs times the strides. Defaults to `1`.
+        padding: `"same"`, or `"valid"` to keep all pixels that a window
+            touches. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         dilation_rate: Positive integer, or a pair. Incompatible with `strides >
@@ -261,9 +263,9 @@ class RKOConv2DTranspose(ExplicitConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` does with pixels
-            outside of the image: it adds them at the opposite side, or drops
-            them. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. With `"same"`, pixels outside
+            the image are added at the opposite side, or dropped. Defaults to
+            `"circular"`.
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
             `"bjorck"`, which is orthogonal if the free kernel has full rank;

@@ -1,4 +1,4 @@
-"""Two-dimensional skew orthogonal convolution."""
+"""The 2D skew orthogonal convolution."""
 
 import math
 from collections.abc import Sequence
@@ -44,21 +44,22 @@ class SOCConv2D(BaseConv):
     """2D convolution that is the exponential of a skew-symmetric one.
 
     The layer computes `x + A x + A^2 x / 2! + ...`, where `A` is a convolution
-    minus its adjoint (skew orthogonal convolutions, SOC), applied once for each
-    term. Strides are taken by `InvertibleDownsampling2D`, which makes channels
-    of the pixels of a block; the window is that on the image of blocks. Where
-    there are fewer channels than filters, zeros stand for those missing, and
-    where there are more, the last outputs are dropped.
+    minus its adjoint (skew orthogonal convolution, SOC). `A` is applied once
+    for each term. With `strides > 1` the layer first applies
+    `InvertibleDownsampling2D`, which turns the pixels of each block into
+    channels; the window then slides over blocks instead of pixels. If there are
+    fewer channels than filters, the layer appends zero channels to its inputs.
+    If there are more, it drops the last output channels.
 
-    The norm of `A` is held under `max_norm` by a bound that is computed from
-    its kernel, for images of any size and with either padding. By default the
-    layer is then non-expansive by construction at inference, and orthogonal up
-    to 2e-6: it preserves the norm of its inputs if there are at least as many
-    filters as channels of blocks, and that of gradients if at most. With 4, 8
-    or 12 terms it is non-expansive for a `max_norm` of up to 2.828, 3.395 or
-    3.379; with 5, 6, 9, 10, 13 or 14 it may expand a little. `lipschitz_bound`
-    is the largest modulus of the polynomial that runs at inference, on the
-    spectrum that its kernel can have.
+    A bound computed from the kernel keeps the norm of `A` below `max_norm`, for
+    images of any size and any padding. With the default arguments the
+    layer is therefore non-expansive at inference by construction, and
+    orthogonal up to 2e-6. It preserves the norm of its inputs if `filters` is
+    at least `channels * prod(strides)`, and the norm of gradients if `filters`
+    is at most that. With 4, 8 or 12 terms it is non-expansive for a `max_norm`
+    of up to 2.828, 3.395 or 3.379. With 5, 6, 9, 10, 13 or 14 terms it may
+    expand a little. `lipschitz_bound` is the largest modulus of the polynomial
+    used at inference, over all eigenvalues that `A` can have.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -66,8 +67,8 @@ class SOCConv2D(BaseConv):
             window.
         strides: Positive integer, or a pair. Strides must divide the sides of
             the image. Defaults to `1`.
-        padding: `"same"`, the only one: the inputs and outputs of `A` have the
-            same size. Defaults to `"same"`.
+        padding: `"same"`, the only supported value: the inputs and outputs of
+            `A` have the same size. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Activation function. Its Lipschitz constant must be known
@@ -78,24 +79,26 @@ class SOCConv2D(BaseConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
-        train_terms: Positive integer. Terms of the exponential after the first
-            in training: the degree of the polynomial, and the number of
-            convolutions. The papers take 5. Defaults to `6`.
-        eval_terms: Positive integer. Terms at inference. The papers take 12 and
-            14. Defaults to `12`.
-        max_norm: Positive float. Bound under which the norm of `A` is held.
-            Defaults to `2.0`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding: pixels
+            of the opposite side of the image, or zeros. Defaults to
+            `"circular"`.
+        train_terms: Positive integer. Number of terms of the exponential in
+            training, the first one not counted. It is the degree of the
+            polynomial and the number of convolutions. The papers use 5.
+            Defaults to `6`.
+        eval_terms: Positive integer. Number of terms at inference. The papers
+            use 12 and 14. Defaults to `12`.
+        max_norm: Positive float. Upper bound on the norm of `A`. Defaults to
+            `2.0`.
         gradient: `"fast"` or `"exact"`. How the gradient of the kernel is
-            computed in training: approximately, by one convolution for any
-            number of terms, or exactly, by one for each term. The gradient of
-            the inputs is exact in both cases. Defaults to `"fast"`.
+            computed in training: approximately, with one convolution for any
+            number of terms, or exactly, with one convolution for each term. The
+            gradient of the inputs is exact in both cases. Defaults to `"fast"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is out of range, a side of the window is
-            even, no bound of the activation is known, or strides do not divide
+            even, the activation has no known bound, or strides do not divide
             the sides of the image.
 
     Input shape:
@@ -166,13 +169,12 @@ class SOCConv2D(BaseConv):
         if not all(size % 2 for size in self.kernel_size):
             raise ValueError(
                 "`kernel_size` must be odd: a skew-symmetric convolution has a "
-                "tap in the middle. Received: "
-                f"kernel_size={kernel_size}"
+                f"centre tap. Received: kernel_size={kernel_size}"
             )
         if self.padding != "same":
             raise ValueError(
                 '`padding` must be "same": the powers of a convolution need '
-                "outputs of the size of its inputs. Received: "
+                "outputs of the same size as its inputs. Received: "
                 f"padding={self.padding!r}"
             )
         self._operator = ConvolutionOperator(padding_mode=self.padding_mode)
@@ -183,7 +185,7 @@ class SOCConv2D(BaseConv):
     def _add_kernel(self, channels: int, sides: Shape) -> None:
         self.downsampling.build((None, *sides, channels))
         size = max(channels * math.prod(self.strides), self.filters)
-        # It stays in float32 under mixed precision, to be held by its bound.
+        # It stays in float32 under mixed precision, so that its bound holds.
         self.free_kernel = self.add_weight(
             name="free_kernel",
             shape=(*self.kernel_size, size, size),
@@ -217,7 +219,7 @@ class SOCConv2D(BaseConv):
         return outputs[..., : self.filters]
 
     def _pad_channels(self, images: Tensor) -> Tensor:
-        """Appends channels of zeros, up to those of the generator."""
+        """Appends zero channels, up to the channels of the generator."""
         missing = self.free_kernel.shape[-1] - images.shape[-1]
         if not missing:
             return images

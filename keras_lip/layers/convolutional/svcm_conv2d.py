@@ -1,4 +1,4 @@
-"""Two-dimensional convolution with clipped singular values."""
+"""The 2D convolution with clipped singular values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,18 +18,19 @@ from keras_lip.validation import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class SVCMConv2D(ExplicitConv):
-    """2D convolution whose singular values are clipped to one, now and then.
+    """2D convolution whose singular values are regularly clipped to one.
 
-    `clip_singular_values` projects the kernel: onto the convolutions of norm at
-    most one, by the Fourier transform and a singular value decomposition at
-    each frequency, and back onto the kernels of this window, in turns (singular
-    value clipping and masking, SVCM). `keras_lip.callbacks.SVCMClipping` does
-    so every n steps. In between, and for what the window cuts off, the kernel
-    is divided by an estimate of its norm, as in `OSSNConv2D`, wherever that
-    exceeds one. Weights loaded from a file of another image size start the
-    estimate afresh. `lipschitz_bound` measures the kernel that runs at
-    inference, for images of any size, and `keras_lip.models.materialize` with
-    `proven=True` writes down a kernel that is proven not to exceed one.
+    `clip_singular_values` alternates two projections of the kernel (singular
+    value clipping and masking, SVCM): onto the convolutions of norm at most
+    one, by the Fourier transform and a singular value decomposition at each
+    frequency, and onto the kernels with this window.
+    `keras_lip.callbacks.SVCMClipping` calls it every n steps. The norm may
+    still exceed one, between these steps and because of the second projection.
+    The kernel is therefore also divided by an estimate of its norm, as in
+    `OSSNConv2D`, if that exceeds one. If weights are loaded for another image
+    size, the estimate restarts. `lipschitz_bound` is computed from the kernel
+    used at inference, for images of any size. `keras_lip.models.materialize`
+    with `proven=True` gives a kernel whose norm is proven to be at most one.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -50,8 +51,9 @@ class SVCMConv2D(ExplicitConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: pixels of the opposite side of the image, or zeros.
+            Defaults to `"circular"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -123,7 +125,8 @@ class SVCMConv2D(ExplicitConv):
         """Projects the kernel towards singular values of at most one.
 
         Args:
-            rounds: Positive integer. How many times to clip and mask.
+            rounds: Positive integer. Number of rounds of clipping and masking.
+                Defaults to `1`.
         """
         rounds = check_positive_integer("rounds", rounds)
         sides = self.state["power_iteration_vector"].shape[1:-1]
@@ -136,9 +139,9 @@ class SVCMConv2D(ExplicitConv):
 def _clip(
     kernel: Array, strides: tuple[int, ...], sides: tuple[int, ...]
 ) -> Array:
-    """Clips at all frequencies of an image, and masks what leaves the window.
+    """Clips at all frequencies of an image, and crops to the window.
 
-    Strides make channels of the image's phases.
+    Strides turn the phases of the image into channels.
     """
     window = kernel.shape[:2]
     kernel = ops.convert_to_numpy(split_phases(kernel, strides))

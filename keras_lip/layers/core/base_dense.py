@@ -1,4 +1,4 @@
-"""What all densely-connected Lipschitz layers share."""
+"""The base class of densely-connected Lipschitz layers."""
 
 import abc
 from typing import Any
@@ -25,8 +25,8 @@ from keras_lip.validation import check_positive_integer
 class BaseDense(LipschitzLayer):
     """Computes `activation(dot(inputs, kernel) + bias)`.
 
-    Subclasses say how the kernel comes from the weight `free_kernel`, how the
-    inputs are multiplied by it in training, and which kernel is proven.
+    Subclasses define how the kernel is computed from the weight `free_kernel`,
+    how it multiplies the inputs in training, and which kernel is proven.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -68,8 +68,8 @@ class BaseDense(LipschitzLayer):
                 f"The last axis of the inputs of layer '{self.name}' must have "
                 f"a known size. Received: input_shape={tuple(input_shape)}"
             )
-        # The free kernel stays in float32 under mixed precision: constrained
-        # in bfloat16, its spectral norm would exceed one.
+        # The free kernel stays in float32 under mixed precision, because its
+        # spectral norm would exceed one if it were constrained in bfloat16.
         self.free_kernel = self.add_weight(
             name="free_kernel",
             shape=self._free_shape(input_dim),
@@ -95,18 +95,18 @@ class BaseDense(LipschitzLayer):
     @property
     @abc.abstractmethod
     def kernel(self) -> Tensor:
-        """The constrained kernel, the one that multiplies at inference."""
+        """The constrained kernel used at inference."""
 
     @abc.abstractmethod
     def _train_multiply(self, inputs: Tensor) -> Tensor:
-        """Multiplies by the kernel in a training step, which may move a state.
+        """Multiplies by the kernel in a training step, and may update a state.
 
-        It may round otherwise than the product with `kernel` does.
+        Its rounding may differ from the product with `kernel`.
         """
 
     @abc.abstractmethod
     def _proven_kernel(self) -> Tensor:
-        """Returns a kernel that keeps its promise provably."""
+        """Returns a kernel that is proven to be non-expansive."""
 
     def _constrain(self) -> Any:
         return self.kernel

@@ -1,4 +1,4 @@
-"""A classifier's last layers: one hidden layer of bounded curvature."""
+"""The head of a classifier with one hidden layer and bounded curvature."""
 
 from typing import Any
 
@@ -20,22 +20,21 @@ from keras_lip.validation import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class CurvatureHead(LipschitzLayer):
-    """Head with one hidden layer, to be certified by its curvature.
+    """Head with one hidden layer that is certified by its curvature.
 
-    The layer computes `softplus(x W + b) V + c`, on the features `x` of a
-    1-Lipschitz network, and is meant as its last layer. It fits more than a
-    linear head does. Its weights are free, so that `lipschitz_bound`, which is
-    `|W| |V|`, may be anything. A certificate need not rest on it: the second
-    derivatives of a margin are bounded everywhere, by `|W|^2 / 4` times the
-    largest difference of two weights, and with them the distance to the
-    decision boundary is found by a convex optimization (CRC-Lip), for most
-    inputs exactly.
+    The layer computes `softplus(x W + b) V + c` from the features `x` of a
+    1-Lipschitz network. Use it as the last layer. It is more expressive than a
+    linear head. Its weights are unconstrained, so `lipschitz_bound`, which is
+    `|W| |V|`, may be large. Certificates use curvature instead: the second
+    derivatives of a margin are bounded by `|W|^2 / 4` times the largest
+    difference of two weights. With this bound, a convex optimization computes
+    the distance to the decision boundary (CRC-Lip), for most inputs exactly.
 
     Train it with `keras_lip.losses.CurvatureCrossentropy`, which keeps the
     curvature small.
 
-    The slope of the activation is fixed: `softplus(beta x) / beta` is the same
-    head with `beta W`, `beta b` and `V / beta`.
+    The activation has no slope parameter, because `softplus(beta x) / beta` is
+    the same head with `beta W`, `beta b` and `V / beta`.
 
     Args:
         units: Positive integer. Dimension of the output.

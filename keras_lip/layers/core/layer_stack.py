@@ -1,5 +1,7 @@
-"""Many blocks of one kind, run as a loop."""
+"""A layer that runs many blocks of one kind in a loop."""
 
+import contextlib
+import itertools
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -10,8 +12,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.held_values import Slots
 from keras_lip.held_values import holding_values
+from keras_lip.held_values import read_slot
+from keras_lip.held_values import reading_slots
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.layers.lipschitz_layer import fixed_weights
 from keras_lip.program import freeze_layer
@@ -28,7 +34,7 @@ from keras_lip.validation import check_positive_integer
 
 
 class _Untracked:
-    """Keeps layers from Keras, which would count their weights."""
+    """Hides layers from Keras, which would track their weights."""
 
     def __init__(self, layers: Any) -> None:
         self.layers = layers
@@ -38,43 +44,44 @@ class _Untracked:
 class LayerStack(LipschitzLayer):
     """Applies `depth` blocks of one kind, one after the other.
 
-    The function is that of as many layers written out, each with weights of its
-    own. The weights of all blocks are kept in one tensor for each weight of a
-    block, of shape `(depth, ...)`, and the blocks run as a loop: JAX and
-    TensorFlow trace and compile a single block, in a time that does not depend
-    on the depth, where that of layers written out grows faster than it. PyTorch
-    compiles nothing, and gains nothing. On JAX on CPUs the convolutions of a
-    stack have no derivatives in forward mode (`jax.jvp`).
+    The layer computes the same function as `depth` separate layers, each with
+    its own weights. It stores each weight of all blocks in one tensor of shape
+    `(depth, ...)` and runs the blocks in a loop. JAX and TensorFlow then trace
+    and compile a single block: the compilation time does not depend on `depth`,
+    while for separate layers it grows faster than `depth`. PyTorch compiles
+    nothing, so it gains nothing. On JAX on CPUs the convolutions of a stack
+    have no forward-mode derivatives (`jax.jvp`).
 
-    The bound is the product of the bounds of all blocks, of the weights that
-    run, in the norms that all of its layers have a bound in: where that is more
-    than one, the largest of the products. A materialized stack is a model of
-    all blocks written out.
+    The bound is the product of the bounds of all blocks, computed from the
+    weights used at inference. It holds in each norm in which all layers have a
+    bound. If there are several such norms, it is the largest of the products. A
+    materialized stack contains each block as separate layers.
 
-    Callbacks do not look inside of a stack: `keras_lip.callbacks.SVCMClipping`
-    and `BjorckScheduler` do nothing to its layers, and `LipschitzMonitor` logs
-    one bound for all.
+    Callbacks do not reach the layers inside a stack:
+    `keras_lip.callbacks.SVCMClipping` and `BjorckScheduler` do not change them,
+    and `LipschitzMonitor` logs one bound for the whole stack.
 
     Args:
-        layers: A layer, or a list of layers that make up a block. They are
-            patterns: their arguments count, not their weights. Each must have a
+        layers: A layer, or a list of layers that form one block. The stack
+            copies their arguments, not their weights. Each layer must have a
             Lipschitz bound, and a block must not change the shape of its
-            inputs. An initializer with a `seed` starts all blocks alike.
+            inputs. An initializer with a `seed` gives all blocks the same
+            initial weights.
         depth: Positive integer. Number of blocks.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
-            `dtype` defaults to that of the layers, which all blocks then
-            compute in.
+            `dtype` defaults to the dtype of the layers. All blocks compute in
+            it.
 
     Raises:
-        TypeError: If `layers` holds something else than layers.
-        ValueError: If `depth` is not a positive integer; if there is no layer,
-            or one without a Lipschitz bound, or they have no norm in common, or
-            differ in dtype; or, when it is built, if a block changes the shape
-            of its inputs, has no weights, draws random numbers, or regularizes
-            its outputs.
+        TypeError: If `layers` contains anything other than layers.
+        ValueError: If `depth` is not a positive integer; if `layers` is empty;
+            if a layer has no Lipschitz bound; if the layers have no common norm
+            or different dtypes; or, when the stack is built, if a block changes
+            the shape of its inputs, has no weights, draws random numbers, or
+            regularizes its outputs.
 
     Input shape:
-        What the first layer of a block takes.
+        The input shape of the first layer of a block.
 
     Output shape:
         Same as the input.
@@ -94,7 +101,7 @@ class LayerStack(LipschitzLayer):
       `jax.lax.scan`
     """
 
-    guarantee = "that of its blocks"
+    guarantee = "the guarantee of its blocks"
 
     def __init__(
         self,
@@ -114,7 +121,7 @@ class LayerStack(LipschitzLayer):
                 )
         if not listed:
             raise ValueError(
-                "`layers` must hold at least one layer. Received: "
+                "`layers` must contain at least one layer. Received: "
                 f"layers={layers!r}"
             )
         if kwargs.get("dtype") is None:
@@ -122,7 +129,7 @@ class LayerStack(LipschitzLayer):
         super().__init__(**kwargs)
         self.depth = check_positive_integer("depth", depth)
         self.norms = _find_norms(listed)
-        # Copies, which nobody else can change later.
+        # Copies, so that later changes to the caller's layers have no effect.
         self._patterns = _Untracked(_copy_layers(listed, self.dtype_policy))
 
     def build(self, input_shape: Shape) -> None:
@@ -147,25 +154,29 @@ class LayerStack(LipschitzLayer):
             for weight, column in zip(block.weights, columns, strict=True)
         ]
         self._is_state = [not weight.trainable for weight in block.weights]
-        # JAX compiles a loop anew for every function that it has not met.
+        # JAX compiles a loop again for every new function object.
         self._steps = {
             training: self._make_step(training) for training in (False, True)
         }
+        self._held_step = self._make_step(False, reads_held=True)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         moving = bool(training and self.trainable)
         pairs = list(zip(self._stacked, self._is_state, strict=True))
         states = [weight for weight, is_state in pairs if is_state and moving]
+        held = None if moving else read_slot(self)
         outputs, moved = scan(
-            self._steps[moving],
+            self._held_step if held else self._steps[moving],
             inputs,
-            # On PyTorch a state that moves would move in the gradient as well.
+            # Without the copy, PyTorch would compute gradients with the updated
+            # state.
             [
                 ops.copy(weight)
                 if is_state and moving
                 else ops.convert_to_tensor(weight)
                 for weight, is_state in pairs
-            ],
+            ]
+            + list(held or ()),
             [ops.convert_to_tensor(state) for state in states],
         )
         for state, value in zip(states, moved, strict=True):
@@ -176,28 +187,40 @@ class LayerStack(LipschitzLayer):
         return input_shape
 
     def blocks(self) -> Iterator[keras.Sequential]:
-        """Yields each block, with its weights.
+        """Yields each block with its weights.
 
-        It is one model every time, which holds the weights of the first block
-        first and those of the last one at the end. Use it before the next one
-        is asked for; what it is changed to is not kept.
+        The same model object is yielded every time, with the weights of the
+        next block. Use it before the next iteration. Changes to it are not
+        kept.
         """
-        block = self._block.layers
+        block = self._get_block()
         stacked = [ops.convert_to_numpy(weight) for weight in self._stacked]
         for values in zip(*stacked, strict=True):
             block.set_weights(values)
             yield block
 
+    def _get_block(self) -> keras.Sequential:
+        """Returns one block, of whatever weights it had last.
+
+        Keras would save what a property returns.
+        """
+        block: keras.Sequential = self._block.layers
+        return block
+
     def _fix_config(self, config: Config) -> Config:
-        # Each block has its own step, in its weights; they get it with these.
+        # Each block stores its own step in its weights and gets it with them.
         pairs = zip(config["layers"], next(self.blocks()).layers, strict=True)
-        return {**config, "layers": [fix_entry(*pair) for pair in pairs]}
+        with holding_values({}):
+            return {**config, "layers": [fix_entry(*pair) for pair in pairs]}
 
     def _set_fixed_weights(self, source: Any) -> None:
-        self._assign_blocks(
-            [array for layer in block.layers for array in fixed_weights(layer)]
-            for block in source.blocks()
-        )
+        blocks = []
+        for block in source.blocks():
+            # As in `freeze`, nothing is held for the next one.
+            with holding_values({}):
+                fixed = map(fixed_weights, block.layers)
+                blocks.append(list(itertools.chain.from_iterable(fixed)))
+        self._assign_blocks(blocks)
 
     def _assign_blocks(self, blocks: Iterable[list[Array]]) -> None:
         """Sets the weights of all blocks.
@@ -244,8 +267,8 @@ class LayerStack(LipschitzLayer):
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
         for block in self.blocks():
-            # Blocks may be the same layers with other weights set: nothing
-            # that was computed of one is held for the next.
+            # All blocks are the same layer objects with different weights, so
+            # values computed for one block must not be reused for the next.
             with holding_values({}):
                 for layer in block.layers:
                     x = x.through(layer)
@@ -270,7 +293,7 @@ class LayerStack(LipschitzLayer):
         return _copy_layers(self._patterns.layers, self.dtype_policy)
 
     def _initial_weights(self) -> list[Any]:
-        """Returns the weights of a new block, which it starts from."""
+        """Returns the initial weights of a new block."""
         layers = self._make_layers()
         for layer, built in zip(layers, self._block.layers.layers, strict=True):
             layer.build(built.input.shape)
@@ -285,9 +308,9 @@ class LayerStack(LipschitzLayer):
             )
         if not block.weights:
             raise ValueError(
-                f"The blocks of layer '{self.name}' have no weights, by which "
-                "a loop tells them apart. Write them out as layers of their "
-                f"own. Received: {[layer.name for layer in block.layers]}"
+                f"The blocks of layer '{self.name}' have no weights, so that a "
+                "loop cannot tell them apart. Use separate layers instead. "
+                f"Received: {[layer.name for layer in block.layers]}"
             )
         for layer in block.layers:
             if len(layer.variables) != len(layer.weights):
@@ -298,18 +321,63 @@ class LayerStack(LipschitzLayer):
                 continue
             raise ValueError(
                 f"Layer '{layer.name}' of the blocks of layer '{self.name}' "
-                f"{why}, which a loop over blocks does not keep apart. Leave "
-                "it out, or write the blocks out as layers of their own."
+                f"{why}, which a loop over blocks does not support. Remove it, "
+                "or use separate layers instead."
             )
 
-    def _make_step(self, training: bool) -> Step:
-        block = self._block.layers
+    def _constrain(self) -> tuple[Tensor, ...]:
+        """Returns what each block computes from its weights, stacked."""
+        block = self._get_block()
+        layers = find_constrained_layers(block.layers)
 
         def step(
             carry: Tensor, slices: list[Tensor]
         ) -> tuple[Tensor, list[Tensor]]:
             mapping = list(zip(block.weights, slices, strict=True))
-            with keras.StatelessScope(state_mapping=mapping) as scope:
+            with keras.StatelessScope(state_mapping=mapping):
+                values = [layer._constrain() for layer in layers]
+            return carry, keras.tree.flatten(values)
+
+        # Those of one block say which shapes there are.
+        like = [layer._constrain() for layer in layers]
+        self._held_structure = _Untracked(
+            keras.tree.map_structure(lambda _: 0, like)
+        )
+        _, stacked = scan(
+            step,
+            ops.zeros(()),
+            [ops.convert_to_tensor(weight) for weight in self._stacked],
+            [
+                ops.broadcast_to(value, (self.depth, *value.shape))
+                for value in keras.tree.flatten(like)
+            ],
+        )
+        return tuple(stacked)
+
+    def _unpack_held(self, slices: list[Tensor]) -> Slots:
+        """Returns what one block has held, by the identity of the layer."""
+        structure = self._held_structure.layers
+        values = keras.tree.pack_sequence_as(structure, slices)
+        layers = find_constrained_layers(self._get_block().layers)
+        return {
+            id(layer): value
+            for layer, value in zip(layers, values, strict=True)
+        }
+
+    def _make_step(self, training: bool, reads_held: bool = False) -> Step:
+        block = self._get_block()
+        count = len(block.weights)
+
+        def step(
+            carry: Tensor, slices: list[Tensor]
+        ) -> tuple[Tensor, list[Tensor]]:
+            mapping = list(zip(block.weights, slices[:count], strict=True))
+            held = (
+                reading_slots(self._unpack_held(slices[count:]))
+                if reads_held
+                else contextlib.nullcontext()
+            )
+            with keras.StatelessScope(state_mapping=mapping) as scope, held:
                 outputs = carry
                 for layer in block.layers:
                     outputs = layer(outputs, training=training)
@@ -342,7 +410,7 @@ def _estimate_part(layer: Any, training: bool) -> Any:
 def _copy_layers(
     layers: list[keras.layers.Layer], dtype: Any
 ) -> list[keras.layers.Layer]:
-    """Returns new layers of the same arguments, in one dtype."""
+    """Returns new layers with the same arguments, in one dtype."""
     return [
         type(layer).from_config(
             {
@@ -359,14 +427,14 @@ def _find_dtype(layers: list[keras.layers.Layer]) -> Any:
     names = {layer.dtype_policy.name for layer in layers}
     if len(names) != 1:
         raise ValueError(
-            "`layers` must be of one dtype policy, or `dtype` say which. "
-            f"Received: policies {sorted(names)}"
+            "`layers` must have one dtype policy, or `dtype` must be "
+            f"given. Received: policies {sorted(names)}"
         )
     return layers[0].dtype_policy
 
 
 def _find_norms(layers: list[keras.layers.Layer]) -> tuple[str, ...]:
-    """Returns the norms that all layers have a bound in."""
+    """Returns the norms in which all layers have a bound."""
     known = [find_norms(layer) for layer in layers]
     norms = tuple(norm for norm in NORMS if all(norm in each for each in known))
     if not norms:
@@ -378,7 +446,7 @@ def _find_norms(layers: list[keras.layers.Layer]) -> tuple[str, ...]:
 
 
 def _start_from(column: tuple[Any, ...]) -> Callable[..., Tensor]:
-    """Returns an initializer that stacks the weights of new blocks."""
+    """Returns an initializer that stacks the initial weights of all blocks."""
 
     def initialize(shape: Shape, dtype: Any = None) -> Tensor:
         arrays = [ops.convert_to_numpy(weight) for weight in column]
@@ -388,13 +456,13 @@ def _start_from(column: tuple[Any, ...]) -> Callable[..., Tensor]:
 
 
 def _sum_each(function: Any) -> Any:
-    """Returns a regularizer that sums that of each block."""
+    """Returns a regularizer that sums the penalties of all blocks."""
     mapped = _map_each(function)
     return mapped and (lambda stacked: ops.sum(mapped(stacked)))
 
 
 def _map_each(function: Any) -> Any:
-    """Returns a function of the weights of all blocks, for one of one's."""
+    """Vectorizes a per-block function over stacked weights."""
     return function and (
         lambda stacked: ops.vectorized_map(
             function, ops.convert_to_tensor(stacked)

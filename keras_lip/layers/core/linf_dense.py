@@ -18,17 +18,17 @@ class LinfDense(BaseDense):
     """Densely-connected layer of l-infinity operator norm at most one.
 
     The layer computes `activation(dot(inputs, kernel) + bias)`. The weights of
-    each unit are projected on the unit ball of the l1 norm, so that without
-    activation no entry of the output changes by more than the entry of the
-    input that changes the most: the layer is 1-Lipschitz in the l-infinity norm
-    by construction, up to the rounding that `lipschitz_bound` measures.
+    each unit are projected onto the unit ball of the l1 norm. Without
+    activation, no output changes by more than the largest change of an input:
+    the layer is 1-Lipschitz in the l-infinity norm by construction, up to
+    rounding, which `lipschitz_bound` includes.
 
-    Its guarantee holds in no other norm. It goes with layers that keep theirs
-    in l-infinity (`GroupSort`, `MaxMin`, `FullSort`, `AbsoluteValue`, pooling),
-    not with layers that are orthogonal: a model that mixes them is refused. A
-    model of such layers is certified in l-infinity, with the radius
-    `margin / (2 L)`, or for a last `LinfDense`
-    `margin / (L_trunk |w_i - w_j|_1)`.
+    The guarantee holds in no other norm. Combine the layer with layers that
+    have a bound in l-infinity (`GroupSort`, `MaxMin`, `FullSort`,
+    `AbsoluteValue`, pooling), not with orthogonal layers: a model without a
+    common norm raises an error. Such models are certified in l-infinity, with
+    the radius `margin / (2 L)`, or `margin / (L_trunk |w_i - w_j|_1)` if the
+    last layer is a `LinfDense`.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -43,8 +43,8 @@ class LinfDense(BaseDense):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If `units` is not a positive integer, or if no bound of the
-            activation is known.
+        ValueError: If `units` is not a positive integer, or if the activation
+            has no known bound.
 
     Input shape:
         `(batch_size, ..., input_dim)`.

@@ -11,19 +11,19 @@ from keras_lip.types import Config
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class LipschitzDense(ParametrizedDense):
-    """Densely-connected layer whose kernel has a spectral norm of one at most.
+    """Densely-connected layer whose kernel has a spectral norm of at most one.
 
     The layer computes `activation(dot(inputs, kernel) + bias)`, and without
     activation it is 1-Lipschitz in the l2 norm. Its kernel need not be
-    orthogonal: it may shrink some directions, and with them the gradient. Where
-    that is not wanted, `OrthogonalDense` is the layer to take.
+    orthogonal, so it may shrink some directions and the gradient. Use
+    `OrthogonalDense` to preserve the norm of the gradient.
 
     With `"aol"` and `"frobenius"` the norm is at most one by construction. With
-    `"spectral"` it is one by an estimate, which lies below the norm, so that
-    the kernel may exceed one by the error of the estimate; `lipschitz_bound`
-    measures the kernel that runs at inference, and
-    `keras_lip.models.materialize` with `proven=True` writes down a kernel that
-    is proven not to exceed one.
+    `"spectral"` the kernel is divided by an estimate of its norm. The estimate
+    is at most the norm, so the norm of the result may exceed one by the error
+    of the estimate. `lipschitz_bound` is computed from the kernel used at
+    inference. `keras_lip.models.materialize` with `proven=True` gives a kernel
+    whose norm is proven to be at most one.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -43,7 +43,7 @@ class LipschitzDense(ParametrizedDense):
 
     Raises:
         ValueError: If `units` is not a positive integer, if the parametrization
-            is unknown, or if no bound of the activation is known.
+            is unknown, or if the activation has no known bound.
 
     Input shape:
         `(batch_size, ..., input_dim)`.

@@ -23,17 +23,16 @@ _LARGEST = float(np.finfo("float32").max)
 class LipschitzScale(LipschitzLayer):
     """Multiplies its input by a fixed factor.
 
-    The Lipschitz constant is exactly `|factor|`, in every norm, of the factor
-    as it is rounded to the dtype that the layer computes in. A model of
-    1-Lipschitz layers becomes `factor`-Lipschitz, which its certificates take
-    into account.
+    The Lipschitz constant is exactly `|factor|` in every norm, where `factor`
+    is rounded to the layer's compute dtype. The layer makes a 1-Lipschitz model
+    `factor`-Lipschitz, and certificates take this into account.
 
     Args:
-        factor: Float. Any number of the range of float32.
+        factor: Float. Any finite float32 number.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If `factor` is not a number of the range of float32.
+        ValueError: If `factor` is not a finite float32 number.
 
     Input shape:
         Arbitrary, with a batch axis first.

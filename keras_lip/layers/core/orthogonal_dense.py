@@ -17,8 +17,8 @@ class OrthogonalDense(ParametrizedDense):
 
     The layer computes `activation(dot(inputs, kernel) + bias)`, where every
     singular value of `kernel` is one. Without activation it is 1-Lipschitz in
-    the l2 norm, and it preserves the norm of the gradient unless it widens its
-    input.
+    the l2 norm. It preserves the norm of the gradient if `units` is at most the
+    input dimension.
 
     With a `residual_scale` the orthogonal kernel is that of the matrix
     `identity + residual_scale * gamma * W`, with the trained matrix `W` and a
@@ -29,10 +29,10 @@ class OrthogonalDense(ParametrizedDense):
     share of the columns alone, and the kernel is symmetric.
 
     With `"cayley"`, `"exponential"` and `"qr"` the kernel is orthogonal for
-    every free kernel. With `"bjorck"` and `"cholesky"` singular values of zero
-    stay zero, and with `"block_reflector"` small ones may make others, so that
-    the free kernel must have full rank; without it the layer is 1-Lipschitz all
-    the same.
+    every free kernel. With `"bjorck"` and `"cholesky"` the free kernel must
+    have full rank, because singular values of zero stay zero; with
+    `"block_reflector"` it must because small ones may create others. Without
+    full rank the layer is still 1-Lipschitz.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -54,10 +54,9 @@ class OrthogonalDense(ParametrizedDense):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If `units` is not a positive integer, `residual_scale` is no
-            number, if the parametrization
-            is unknown or not orthogonal, or if no bound of the activation is
-            known.
+        ValueError: If `units` is not a positive integer, if `residual_scale` is
+            not a number, if the parametrization is unknown or not orthogonal,
+            or if the activation has no known bound.
 
     Input shape:
         `(batch_size, ..., input_dim)`.

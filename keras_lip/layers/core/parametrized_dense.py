@@ -1,4 +1,4 @@
-"""What densely-connected layers with a parametrization share."""
+"""The base class of densely-connected layers with a parametrization."""
 
 import warnings
 from typing import Any
@@ -20,7 +20,7 @@ from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
-# But for the one that is an activation of Keras as well.
+# Names of parametrizations, except the one that is also a Keras activation.
 _NAMES = frozenset(BY_NAME) - {"exponential"}
 
 
@@ -30,8 +30,8 @@ class ParametrizedDense(BaseDense):
     Args:
         units: Positive integer. Dimension of the output.
         parametrization: Name, config or instance of a
-            `keras_lip.parametrizations.Parametrization`, which gives the kernel
-            from the weight `free_kernel`.
+            `keras_lip.parametrizations.Parametrization`, which computes the
+            kernel from the weight `free_kernel`.
         activation: As in `BaseDense`.
         residual_scale: Float or `None`. Factor of the free kernel, if it is
             added to the identity.
@@ -50,11 +50,11 @@ class ParametrizedDense(BaseDense):
         if isinstance(activation, Parametrization) or (
             isinstance(activation, str) and activation in _NAMES
         ):
-            # Where it was in the first edition.
+            # Earlier releases had `parametrization` in this position.
             warnings.warn(
-                "A `parametrization` is given by its name, such as "
-                f"`{type(self).__name__}({units}, parametrization=...)`. By "
-                "its place it is read until the next release.",
+                "Pass `parametrization` as a keyword argument, such as "
+                f"`{type(self).__name__}({units}, parametrization=...)`. The "
+                "positional argument will be removed in the next release.",
                 DeprecationWarning,
                 stacklevel=3,
             )

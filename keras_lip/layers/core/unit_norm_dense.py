@@ -1,4 +1,4 @@
-"""Densely-connected layer whose units have unit norm, for the last layer."""
+"""Densely-connected layer with unit norm units, for the last layer."""
 
 from typing import Any
 
@@ -18,15 +18,14 @@ _NUM_ITERATIONS = 30
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class UnitNormDense(BaseDense):
-    """Densely-connected layer in which each unit has a weight of norm one.
+    """Densely-connected layer in which the weights of each unit have norm one.
 
-    Every output on its own is a 1-Lipschitz function of the input; together
-    they are not, and the layer's bound, the spectral norm of its kernel, lies
-    between one and `sqrt(units)`. It is meant as the last layer of a
-    classifier: a certificate compares classes `i` and `j` by the exact distance
-    `|w_i - w_j|` of their weights, which loses nothing (last-layer
-    normalization, LLN). A free weight of zero stays zero: the output of that
-    unit is its bias.
+    Each output is a 1-Lipschitz function of the input, but the vector of
+    outputs is not: the layer's bound is the spectral norm of its kernel,
+    between one and `sqrt(units)`. Use it as the last layer of a classifier.
+    Certificates compare classes `i` and `j` with the exact distance `|w_i -
+    w_j|` of their weights, so nothing is lost (last-layer normalization, LLN).
+    A free weight of zero stays zero, and the output of its unit is the bias.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -42,8 +41,8 @@ class UnitNormDense(BaseDense):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If `units` is not a positive integer or no bound of the
-            activation is known.
+        ValueError: If `units` is not a positive integer or the activation has
+            no known bound.
 
     Input shape:
         `(batch_size, ..., input_dim)`.

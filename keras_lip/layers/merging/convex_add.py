@@ -1,4 +1,4 @@
-"""Convex combination of branches, with weights that are learnt."""
+"""Convex combination of branches, with trainable weights."""
 
 from collections.abc import Sequence
 
@@ -18,28 +18,29 @@ from keras_lip.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class ConvexAdd(LipschitzLayer):
-    """Adds its inputs up with weights that sum to one.
+    """Adds its inputs with trainable weights that sum to one.
 
     The layer computes `sum(w_i * x_i)` with `w = softmax(logits)`, where the
-    logits are trained and start at zero, so that it starts as an average.
+    logits are trainable. They are initialized to zero, so the layer is
+    initially an average.
 
     If each input is a 1-Lipschitz function of the model's input, so is the
-    output, in every norm: `lipschitz_bound` is that of the output under this
-    condition, the sum of the weights that run, which rounding may leave a
-    little off one. In a model, inputs of the bounds `L_i` give an output of the
-    bound `sum(w_i * L_i)`.
+    output, in every norm. `lipschitz_bound` is the bound of the output in this
+    case: the sum of the rounded weights, which may differ slightly from one. In
+    a model, inputs with bounds `L_i` give an output with the bound `sum(w_i *
+    L_i)`.
 
     Args:
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If there are less than two inputs or their shapes differ.
+        ValueError: If there are fewer than two inputs or their shapes differ.
 
     Input shape:
         A list of at least two shapes, all the same.
 
     Output shape:
-        That of each input.
+        Same as each input.
 
     Example:
 
@@ -80,7 +81,7 @@ class ConvexAdd(LipschitzLayer):
         return input_shape[0]
 
     def freeze(self, *inputs: Wire) -> Wire:
-        # What is built on unknown sizes might yet broadcast.
+        # If sizes were unknown in `build`, inputs might still broadcast.
         check_same_shapes(self, inputs)
         weights = read_kernel(self, self._compute_weights())
         return inputs[0].then(Combine(tuple(map(float, weights))), *inputs[1:])

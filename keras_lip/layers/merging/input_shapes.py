@@ -1,4 +1,4 @@
-"""The shapes of the inputs of a layer that joins branches."""
+"""Checks the input shapes of a layer that merges branches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from keras_lip.layers.activations.channel_groups import check_axis
 def check_input_shapes(
     layer: Any, input_shapes: Sequence[Any], axis: int | None = None
 ) -> None:
-    """Refuses inputs that are not two or more of the same shape.
+    """Raises an error unless there are several inputs of the same shape.
 
     Args:
-        layer: The layer, for the error.
-        input_shapes: What the layer is built on.
-        axis: Integer. An axis whose sizes may differ. Defaults to none.
+        layer: The layer, for the error message.
+        input_shapes: The argument of the layer's `build`.
+        axis: Integer. An axis on which sizes may differ. Defaults to `None`.
 
     Raises:
         ValueError: If there is a single input, the shapes differ, or `axis` is
@@ -36,7 +36,7 @@ def check_input_shapes(
             shape[axis] = 0
         shapes.append(tuple(shape[1:]))
     if len(set(shapes)) > 1:
-        but = "" if axis is None else f", but on axis {axis}"
+        but = "" if axis is None else f", except on axis {axis}"
         raise ValueError(
             f"Layer '{layer.name}' must not broadcast its inputs: their shapes "
             f"must be the same{but}. Received: input shapes "

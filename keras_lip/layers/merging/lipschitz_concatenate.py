@@ -26,24 +26,25 @@ class LipschitzConcatenate(LipschitzLayer):
     """Concatenates `l` inputs and divides them by `sqrt(l)`.
 
     If each input is a 1-Lipschitz function of the model's input, so is the
-    output, in the l2 norm: `lipschitz_bound` is that of the output under this
-    condition, `sqrt(l)` times the factor that runs. In a model, inputs of the
-    bounds `L_i` give an output of the bound `sqrt(sum(L_i ** 2) / l)`.
+    output, in the l2 norm. `lipschitz_bound` is the bound of the output in this
+    case: `sqrt(l)` times the rounded factor. In a model, inputs with bounds
+    `L_i` give an output with the bound `sqrt(sum(L_i ** 2) / l)`.
 
     Args:
-        axis: Integer. The axis to concatenate on. Defaults to the last.
+        axis: Integer. The axis to concatenate on. Defaults to `-1`, the last
+            axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `axis` is not an axis of the inputs or is the batch axis,
-            there are less than two inputs, or their shapes differ on another
+            there are fewer than two inputs, or their shapes differ on another
             axis.
 
     Input shape:
-        A list of at least two shapes, the same but on `axis`.
+        A list of at least two shapes, equal except on `axis`.
 
     Output shape:
-        That of the inputs, with the sum of their sizes on `axis`.
+        Same as the inputs, with the sum of their sizes on `axis`.
 
     Example:
 

@@ -25,16 +25,16 @@ from keras_lip.validation import check_number
 class BatchCentering(LipschitzLayer):
     """Subtracts the mean of each channel over the batch.
 
-    In training the layer subtracts the mean of the batch and moves a moving
-    mean on, a non-trainable weight; at inference, or if the layer is frozen, it
-    subtracts the moving mean. At inference it is a translation, hence
-    1-Lipschitz in every norm, and preserves the gradient. It is batch
-    normalization without the division by the deviation.
+    In training the layer subtracts the mean of the batch and updates a moving
+    mean, a non-trainable weight. At inference, or if the layer is frozen, it
+    subtracts the moving mean. It is then a translation, so it is 1-Lipschitz in
+    every norm and preserves the gradient. It is batch normalization without the
+    division by the standard deviation.
 
     Args:
-        momentum: Float between zero and one. Part of the moving mean that a
+        momentum: Float between zero and one. Fraction of the moving mean that a
             training step keeps. Defaults to `0.99`.
-        axis: Integer. The axis of the channels. Defaults to the last.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         center: Boolean. Whether the layer adds a trainable bias. Defaults to
             `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -79,7 +79,7 @@ class BatchCentering(LipschitzLayer):
 
     def build(self, input_shape: Shape) -> None:
         channels = check_channels(self, input_shape, self.axis)
-        # A mean over the batch is a sum, which bfloat16 has no room for.
+        # The sum over the batch would be too inaccurate in bfloat16.
         self.moving_mean = self.add_weight(
             name="moving_mean",
             shape=(channels,),
@@ -109,14 +109,14 @@ class BatchCentering(LipschitzLayer):
             return moving_mean
         if not can_move(self.moving_mean):
             raise ValueError(
-                f"Layer '{self.name}' cannot learn a mean inside of a loop, "
-                "which JAX traces as a function of its own. Move it out of the "
-                "cell, or use `keras_lip.layers.LayerCentering`."
+                f"Layer '{self.name}' cannot update its mean inside a loop, "
+                "because JAX traces the loop as a separate function. Move it "
+                "out of the cell, or use `keras_lip.layers.LayerCentering`."
             )
         axes = list(range(len(inputs.shape)))
         del axes[self.axis]
         mean = ops.mean(ops.cast(inputs, self.moving_mean.dtype), axis=axes)
-        # The mean over no samples is not a number.
+        # The mean of an empty batch is NaN.
         mean = ops.where(ops.equal(ops.size(inputs), 0), moving_mean, mean)
         self.moving_mean.assign(
             self.momentum * moving_mean + (1 - self.momentum) * mean

@@ -18,14 +18,14 @@ from keras_lip.validation import check_integer
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class LayerCentering(LipschitzLayer):
-    """Subtracts from each sample the mean of its channels.
+    """Subtracts the mean over the channels from each sample.
 
-    The layer is an orthogonal projection, onto the vectors whose channels sum
-    to zero, so it is 1-Lipschitz in the l2 norm. It is layer normalization
-    without the division by the deviation, which has no Lipschitz constant.
+    The layer is an orthogonal projection onto the vectors whose channels sum to
+    zero, so it is 1-Lipschitz in the l2 norm. It is layer normalization without
+    the division by the standard deviation, which has no Lipschitz constant.
 
     Args:
-        axis: Integer. The axis of the channels. Defaults to the last.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:

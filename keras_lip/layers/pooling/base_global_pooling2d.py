@@ -1,4 +1,4 @@
-"""What the pooling layers over whole images share."""
+"""The base class of pooling layers over whole images."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class BaseGlobalPooling2D(LipschitzLayer):
     Args:
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
-        keepdims: Boolean. Whether to keep the sides, of size one.
+        keepdims: Boolean. Whether to keep the image axes with size one.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
     """
 
@@ -42,7 +42,7 @@ class BaseGlobalPooling2D(LipschitzLayer):
         return tuple(size for i, size in sizes if i not in self.axes)
 
     def _drop_sides(self, x: Wire) -> Wire:
-        """Drops the sides of size one of what was pooled."""
+        """Drops the image axes of size one."""
         channels = (x.shape or (None,) * 3)[2 if self.axes == (1, 2) else 0]
         if self.keepdims or channels is None:
             return x

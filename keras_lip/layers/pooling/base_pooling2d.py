@@ -1,4 +1,4 @@
-"""What the pooling layers over windows share."""
+"""The base class of pooling layers over windows."""
 
 import abc
 import math
@@ -22,14 +22,14 @@ from keras_lip.validation import check_known
 
 
 class BasePooling2D(LipschitzLayer):
-    """Pools windows, and divides by the Lipschitz constant of doing so.
+    """Pools windows, and divides by the Lipschitz constant of the pooling.
 
-    Subclasses say how a window is pooled, and what the square of the constant
-    is.
+    Subclasses define how a window is pooled, and the squared constant.
 
     Args:
-        pool_size: Positive integer, or a pair of them: sides of a window.
-        strides: Positive integer, or a pair of them. Defaults to `pool_size`.
+        pool_size: Positive integer, or a pair: sides of a window.
+        strides: Positive integer, or a pair. Defaults to `None`, for
+            `pool_size`.
         padding: `"valid"` or `"same"`, which pads with zeros.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
@@ -57,20 +57,20 @@ class BasePooling2D(LipschitzLayer):
 
     @abc.abstractmethod
     def _squared_constant(self) -> int:
-        """Returns the square of the constant of `pool`, on any image."""
+        """Returns the squared Lipschitz constant of `_pool` for any image."""
 
     @abc.abstractmethod
     def _pool(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """Pools the windows that lie inside of the images."""
+        """Pools the windows inside the images."""
 
     def build(self, input_shape: Shape) -> None:
         for side, size, _ in self._sides(input_shape):
             too_small = self.padding == "valid" and (side or size) < size
             if too_small or (self.padding == "same" and side is None):
                 raise ValueError(
-                    f"Layer '{self.name}' needs images with sides of at least "
-                    'that of a window, and with padding="same" of a known '
-                    f"size. Received: input_shape={tuple(input_shape)}, "
+                    f"Layer '{self.name}' needs images that are at least as "
+                    'large as a window, and with padding="same" known sides. '
+                    f"Received: input_shape={tuple(input_shape)}, "
                     f"pool_size={self.pool_size}, padding={self.padding!r}, "
                     f"data_format={self.data_format!r}"
                 )
@@ -104,7 +104,7 @@ class BasePooling2D(LipschitzLayer):
 
     @property
     def _running_factor(self) -> float:
-        """The factor as it is rounded, which may be to float32."""
+        """The rounded factor, which may be in float32."""
         return max(self._factor, float(np.float32(self._factor)))
 
     def get_config(self) -> Config:
@@ -117,6 +117,6 @@ class BasePooling2D(LipschitzLayer):
         }
 
     def _sides(self, shape: Shape) -> list[tuple[Any, int, int]]:
-        """Returns for each axis its side, that of a window and the stride."""
+        """Returns the image side, window side and stride of each axis."""
         sides = [shape[axis] for axis in image_axes(self.data_format)]
         return list(zip(sides, self.pool_size, self.strides, strict=True))

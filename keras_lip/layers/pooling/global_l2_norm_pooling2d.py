@@ -16,20 +16,20 @@ from keras_lip.types import Tensor
 class GlobalL2NormPooling2D(BaseGlobalPooling2D):
     """Pools each channel of an image to its l2 norm.
 
-    The channels share no entry, and a norm is 1-Lipschitz by the triangle
-    inequality: the layer is 1-Lipschitz in the l2 norm, and preserves the norm
-    of the gradient. At zero, where a norm has no gradient, the layer takes zero
-    for it.
+    A norm is 1-Lipschitz by the triangle inequality, and the channels share no
+    entries. The layer is therefore 1-Lipschitz in the l2 norm and preserves the
+    norm of the gradient. At zero, where the norm has no gradient, the layer
+    uses zero as its gradient.
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
-        keepdims: Boolean. Whether to keep the sides, of size one. Defaults to
-            `False`.
+        keepdims: Boolean. Whether to keep the image axes with size one.
+            Defaults to `False`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If `data_format` is none of these.
+        ValueError: If `data_format` is invalid.
 
     Input shape:
         `(batch_size, rows, columns, channels)`, or

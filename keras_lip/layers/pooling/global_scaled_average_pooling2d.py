@@ -18,20 +18,20 @@ class GlobalScaledAveragePooling2D(BaseGlobalPooling2D):
     """Global average pooling, scaled to an l2 norm of one.
 
     The average over the `k` pixels of an image has the norm `1 / sqrt(k)`. This
-    layer computes `sum / sqrt(k)` instead, the product with a vector of length
-    one for each channel, and is 1-Lipschitz in the l2 norm. `lipschitz_bound`
-    is that of `1 / sqrt(k)` as it is rounded.
+    layer computes `sum / sqrt(k)` instead. For each channel this is the product
+    with a vector of length one, so the layer is 1-Lipschitz in the l2 norm.
+    `lipschitz_bound` accounts for the rounding of `1 / sqrt(k)`.
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
-        keepdims: Boolean. Whether to keep the sides, of size one. Defaults to
-            `False`.
+        keepdims: Boolean. Whether to keep the image axes with size one.
+            Defaults to `False`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If `data_format` is none of these, or the sides of the input
-            are unknown.
+        ValueError: If `data_format` is invalid, or the sides of the input are
+            unknown.
 
     Input shape:
         `(batch_size, rows, columns, channels)`, or
@@ -69,11 +69,11 @@ class GlobalScaledAveragePooling2D(BaseGlobalPooling2D):
         known = [side for side in sides if side is not None]
         if len(known) < len(sides):
             raise ValueError(
-                f"Layer '{self.name}' divides by the root of the number of "
-                "pixels, which must be known to be bounded. Received: inputs "
-                f"of sides {tuple(sides)}"
+                f"Layer '{self.name}' divides by the square root of the number "
+                "of pixels, which must be known. Received: inputs of sides "
+                f"{tuple(sides)}"
             )
         factor = 1 / math.sqrt(math.prod(known))
-        # The layer runs in float32 or float64.
+        # The layer computes in float32 or float64.
         factor = max(factor, float(np.float32(factor)))
         return self._drop_sides(x.then(GlobalPool(axes, factor)))

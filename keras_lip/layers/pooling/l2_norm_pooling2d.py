@@ -19,22 +19,23 @@ from keras_lip.types import Tensor
 class L2NormPooling2D(BasePooling2D):
     """Pools each window to the l2 norm of its pixels, channel by channel.
 
-    A norm is 1-Lipschitz by the triangle inequality. Where windows do not
-    overlap they share no pixel, so the layer is 1-Lipschitz in the l2 norm, and
+    A norm is 1-Lipschitz by the triangle inequality. If windows do not overlap,
+    they share no pixels, so the layer is 1-Lipschitz in the l2 norm and
     preserves the norm of the gradient. If a pixel lies in up to `n` windows,
-    the squares of the changes of all windows sum to at most `n` times that of
-    the image: the norms are then divided by `sqrt(n)`.
+    the squared changes of all windows sum to at most `n` times the squared
+    change of the image. The norms are therefore divided by `sqrt(n)`.
 
-    The norm has no gradient at zero, where the layer takes zero for it. Nothing
-    is added under the root: near zero the gradient of a norm is no larger than
-    elsewhere.
+    The norm has no gradient at zero, so the layer uses zero as its gradient
+    there. No epsilon is added under the square root, because the gradient of a
+    norm is bounded near zero.
 
-    `lipschitz_bound` is that of the factor as it is rounded.
+    `lipschitz_bound` accounts for the rounding of this factor.
 
     Args:
-        pool_size: Positive integer, or a pair of them: rows and columns of a
-            window. Defaults to `2`.
-        strides: Positive integer, or a pair of them. Defaults to `pool_size`.
+        pool_size: Positive integer, or a pair: rows and columns of a window.
+            Defaults to `2`.
+        strides: Positive integer, or a pair. Defaults to `None`, for
+            `pool_size`.
         padding: `"valid"`, which drops the pixels that no window covers, or
             `"same"`, which pads with zeros. Defaults to `"valid"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
@@ -42,7 +43,7 @@ class L2NormPooling2D(BasePooling2D):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is none of these, the input is smaller than a
+        ValueError: If an argument is invalid, the input is smaller than a
             window, or its sides are unknown with `padding="same"`.
 
     Input shape:

@@ -22,13 +22,13 @@ from keras_lip.validation import check_integer
 class MaxChannelPooling(LipschitzLayer):
     """Pools the two halves of the channels to their maximum.
 
-    Of `2 c` channels, `i` and `c + i` become the channel `max` of the two. A
-    maximum changes by no more than one of its arguments does, and each channel
-    enters one maximum: the layer is 1-Lipschitz in every l-p norm, and
-    preserves the norm of the gradient.
+    For `2 c` input channels, output channel `i` is the maximum of the channels
+    `i` and `c + i`. A maximum changes by at most the largest change of its
+    arguments, and each channel is in only one maximum. The layer is therefore
+    1-Lipschitz in every l-p norm and preserves the norm of the gradient.
 
     Args:
-        axis: Integer. The axis of the channels. Defaults to the last.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -65,7 +65,7 @@ class MaxChannelPooling(LipschitzLayer):
         return ops.maximum(*ops.split(inputs, 2, axis=self.axis))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        # One instance may be called on several shapes.
+        # The same instance may be called on inputs of several shapes.
         check_groups(self, input_shape, self.axis, group_size=2)
         shape: list[Any] = list(input_shape)
         if shape[self.axis] is not None:

@@ -1,4 +1,4 @@
-"""Sums and roots that pooling layers are made of."""
+"""Sums and square roots used by pooling layers."""
 
 import keras
 from keras import ops
@@ -7,17 +7,17 @@ from keras_lip.types import Tensor
 
 
 def safe_sqrt(squares: Tensor) -> Tensor:
-    """Returns the square roots, whose gradient at zero is zero."""
+    """Returns square roots, with a gradient of zero at zero."""
     is_zero = ops.equal(squares, 0.0)
-    # Zero is kept from the root itself: 0 * inf is no gradient.
+    # Zeros are replaced before the square root, to avoid the gradient 0 * inf.
     roots = ops.sqrt(ops.where(is_zero, 1.0, squares))
     return ops.where(is_zero, 0.0, roots)
 
 
 def upcast(inputs: Tensor) -> Tensor:
-    """Returns the inputs in float32 if they are narrower.
+    """Casts inputs in 16 bits to float32.
 
-    The square of 256 overflows float16.
+    In float16, the square of 256 overflows.
     """
     dtype = keras.backend.standardize_dtype(inputs.dtype)
     half = dtype in ("float16", "bfloat16")
@@ -30,23 +30,23 @@ def sum_windows(
     pool_size: tuple[int, ...],
     strides: tuple[int, ...],
 ) -> Tensor:
-    """Sums over windows that lie inside of the images.
+    """Sums over windows inside the images.
 
-    It is made of slices: the pooling of TensorFlow refuses
+    It uses slices, because TensorFlow's pooling does not support
     `"channels_first"` on CPUs.
 
     Args:
         images: Tensor.
         axes: Axes of the rows and of the columns.
         pool_size: Sides of a window.
-        strides: Distances from one window to the next.
+        strides: Strides of the windows.
 
     Returns:
-        A tensor with an entry for each window.
+        A tensor with one entry for each window.
     """
     for axis, size, stride in zip(axes, pool_size, strides, strict=True):
         before = (slice(None),) * axis
-        # The last window ends where the image does, or less than a stride
+        # The last window ends at the end of the image, or less than a stride
         # before it.
         slices = [
             images[(*before, slice(i, (i - size + 1) or None, stride))]

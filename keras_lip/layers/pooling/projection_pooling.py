@@ -1,4 +1,4 @@
-"""Pooling of pairs of channels by their distance to a set that is learnt."""
+"""Pooling of pairs of channels by their distance from a trainable set."""
 
 import math
 from typing import Any
@@ -26,41 +26,45 @@ from keras_lip.validation import check_positive_integer
 
 _FEWEST_VERTICES = {"polygon": 3, "polyline": 1}
 
-# The ends of a polyline keep this angle from the first axis, so that rounding
-# cannot make them cross it.
+# The ends of a polyline keep at least this angle from the first axis, so that
+# rounding cannot make them cross it.
 _SMALLEST_ANGLE = 0.01
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class ProjectionPooling(LipschitzLayer):
-    """Pools pairs of channels to their distance from a set that is learnt.
+    """Pools pairs of channels to their distance from a trainable set.
 
-    Of `2 c` channels, `i` and `c + i` are a point of the plane, and become one
-    channel: the l2 distance from that point to a set, of which each pair learns
-    its own. The distance to any set is 1-Lipschitz, so the layer is, in the l2
-    norm. It is signed if the set is a curve that separates the plane: a path
-    from one side to the other crosses the curve, where the distance is zero, so
-    that it is 1-Lipschitz across the curve as well. The sets are:
+    For `2 c` input channels, the channels `i` and `c + i` form a point of the
+    plane. Output channel `i` is the l2 distance of this point from a trainable
+    set; each pair has its own set. The distance from any set is 1-Lipschitz, so
+    the layer is 1-Lipschitz in the l2 norm. The distance is signed if the set
+    is a curve that separates the plane. It is still 1-Lipschitz, because a path
+    from one side to the other crosses the curve, where the distance is zero.
+    The sets are:
 
     - `"half_lines"`: two half-lines from the origin at the angles `theta` and
-      `-theta` to the first axis, with `theta` between zero and `pi / 2`.
-      Negative between them, about the positive first axis.
-    - `"point"`: a point. Without a sign.
-    - `"polygon"`: a closed polygon. Negative inside. It may intersect itself:
-      what an even number of edges separates from infinity is outside.
+      `-theta` to the first axis, with `theta` between zero and `pi / 2`. The
+      distance is negative between them, around the positive first axis.
+    - `"point"`: a point. The distance has no sign.
+    - `"polygon"`: a closed polygon. The distance is negative inside. If the
+      polygon intersects itself, a point is inside if an odd number of edges
+      separates it from infinity.
     - `"polyline"`: a polyline that ends in two half-lines, the first upwards
-      and the last downwards, at any angle. Negative to the right, by the same
-      rule of even and odd.
+      and the last downwards, at any angle. The distance is negative on the
+      right, by the same even-odd rule.
 
-    The distance to half-lines is computed from unit vectors. A rounded one is
-    not quite of length one, which stretches the distance: `lipschitz_bound` is
-    the largest length that runs. The other distances need no unit vectors.
+    The distance from half-lines is computed with unit vectors. The length of a
+    rounded vector is not exactly one, so the distance may be stretched.
+    `lipschitz_bound` is the largest length of the rounded vectors. The other
+    distances need no unit vectors.
 
     Args:
         projection: Name of the set. Defaults to `"half_lines"`.
         num_vertices: Integer. Number of vertices of a polygon, at least three,
-            or of a polyline, at least one. Defaults to four.
-        axis: Integer. The axis of the channels. Defaults to the last.
+            or of a polyline, at least one. Defaults to `None`, for four
+            vertices.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -103,7 +107,8 @@ class ProjectionPooling(LipschitzLayer):
         check_groups(self, input_shape, self.axis, group_size=2)
         channels: Any = input_shape[self.axis]
         pairs = channels // 2
-        # In float32 even under mixed precision, as a free kernel is.
+        # The parameters stay in float32 under mixed precision, like a free
+        # kernel.
         if self.projection == "half_lines":
             self.free_theta = self.add_weight(
                 name="free_theta",
@@ -130,7 +135,7 @@ class ProjectionPooling(LipschitzLayer):
         )
 
     def _compute_set(self) -> list[Tensor]:
-        """Returns what defines the sets, one row for each pair of channels.
+        """Returns the parameters of the sets, one row per pair of channels.
 
         Returns:
             List of tensors: the cosines and sines of `theta`, or the two
@@ -165,7 +170,7 @@ class ProjectionPooling(LipschitzLayer):
         return ops.cast(distance, inputs.dtype)
 
     def _align(self, shape: Shape, ndim: int) -> tuple[Any, ...]:
-        """Returns the shape that aligns rows with the axis of the channels."""
+        """Returns the shape that aligns rows with the channel axis."""
         return (*channel_shape(ndim, self.axis), *shape[1:])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -209,7 +214,7 @@ def _check_num_vertices(projection: str, num_vertices: Any) -> int | None:
 
 
 def _initialize_polygon(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
-    """Returns regular polygons with corners on the unit circle."""
+    """Returns regular polygons with vertices on the unit circle."""
     angles = 2 * math.pi * (np.arange(shape[-1]) + 0.5) / shape[-1]
     return _repeat(np.stack([np.cos(angles), np.sin(angles)]), shape, dtype)
 

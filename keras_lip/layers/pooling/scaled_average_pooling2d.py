@@ -16,36 +16,38 @@ from keras_lip.types import Tensor
 class ScaledAveragePooling2D(BasePooling2D):
     """Average pooling over windows, scaled to an l2 norm of one.
 
-    The average over `k` pixels has the norm `1 / sqrt(k)` where windows do not
-    overlap, so that layers of them shrink the signal and its gradient. This
-    layer computes `sum / sqrt(k)` instead. It is then an orthogonal projection
-    onto what is constant in each window, up to the size of the output, and
-    1-Lipschitz in the l2 norm.
+    If windows do not overlap, the average over `k` pixels has the norm `1 /
+    sqrt(k)`, so stacked average poolings shrink the signal and its gradient.
+    This layer computes `sum / sqrt(k)` instead. Up to the output size, this is
+    an orthogonal projection onto the images that are constant in each window,
+    so it is 1-Lipschitz in the l2 norm.
 
-    Windows that overlap are scaled by the smallest constant that holds for
-    images of every size. If a pixel in position `r` modulo the stride lies in
-    at most `n_r` windows along an axis, the sum over windows along this axis
-    has a norm of at most `sqrt(sum_r n_r ** 2)`, which large images attain:
-    with its matrix `S`, the entries of `S S^T` are not negative, and a row of
-    them sums to the number of windows over each pixel of one window,
-    `sum_r n_r ** 2` away from the border and less at it.
+    Overlapping windows are scaled by the smallest constant that is valid for
+    images of every size. Suppose a pixel in position `r` modulo the stride lies
+    in at most `n_r` windows along an axis. Then the sum over windows along this
+    axis has a norm of at most `sqrt(sum_r n_r ** 2)`, and large images come
+    arbitrarily close to it. Proof: let `S` be its matrix. The entries of `S
+    S^T` are non-negative, and each row sums to the total number of windows over
+    all pixels of one window. This is `sum_r n_r ** 2` away from the border, and
+    less at the border.
 
-    `lipschitz_bound` is that of the factor as it is rounded.
+    `lipschitz_bound` accounts for the rounding of this factor.
 
     Args:
-        pool_size: Positive integer, or a pair of them: rows and columns of a
-            window. Defaults to `2`.
-        strides: Positive integer, or a pair of them. Defaults to `pool_size`.
+        pool_size: Positive integer, or a pair: rows and columns of a window.
+            Defaults to `2`.
+        strides: Positive integer, or a pair. Defaults to `None`, for
+            `pool_size`.
         padding: `"valid"`, which drops the pixels that no window covers, or
-            `"same"`, which pads with zeros. Other than in
-            `keras.layers.AveragePooling2D` they count as pixels. Defaults to
-            `"valid"`.
+            `"same"`, which pads with zeros. Unlike in
+            `keras.layers.AveragePooling2D`, the zeros count as pixels. Defaults
+            to `"valid"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is none of these, the input is smaller than a
+        ValueError: If an argument is invalid, the input is smaller than a
             window, or its sides are unknown with `padding="same"`.
 
     Input shape:

@@ -1,4 +1,4 @@
-"""Space to depth: blocks of pixels that become channels."""
+"""Space to depth: moves blocks of pixels into channels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,22 +26,22 @@ class InvertibleDownsampling2D(LipschitzLayer):
     With blocks of `h` rows and `w` columns and an input of `c` channels, the
     output channel `(i * w + j) * c + k` is channel `k` of the pixel in row `i`
     and column `j` of the block. This is the order of `SpaceToDepth` in ONNX and
-    in TensorFlow, whichever the data format.
+    in TensorFlow, for both data formats.
 
-    The layer permutes the entries of its input: it is an isometry in every l-p
-    norm, so 1-Lipschitz, and preserves the norm of the gradient.
-    `InvertibleUpsampling2D` undoes it.
+    The layer permutes the entries of its input. It is an isometry in every l-p
+    norm, so it is 1-Lipschitz and preserves the norm of the gradient.
+    `InvertibleUpsampling2D` is its inverse.
 
     Args:
-        pool_size: Positive integer, or a pair of them: rows and columns of a
-            block. Defaults to `2`.
+        pool_size: Positive integer, or a pair: rows and columns of a block.
+            Defaults to `2`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is none of these, or the sides of the input
-            are not multiples of those of a block.
+        ValueError: If an argument is invalid, or the sides of the input are not
+            multiples of the sides of a block.
 
     Input shape:
         `(batch_size, rows, columns, channels)`, or
@@ -82,8 +82,8 @@ class InvertibleDownsampling2D(LipschitzLayer):
     def call(self, inputs: Tensor) -> Tensor:
         self._check_sides(inputs.shape)
         (height, width), shape = self.pool_size, ops.shape(inputs)
-        # Where sides are not known, an open batch size would let the reshape
-        # make blocks across samples.
+        # If sides are unknown, a reshape with unknown batch size could form
+        # blocks across samples.
         batch_size = shape[0] if None in inputs.shape[1:] else -1
         if self.data_format == "channels_last":
             rows, columns, channels = shape[1:]
@@ -125,8 +125,8 @@ class InvertibleDownsampling2D(LipschitzLayer):
             if side is not None and side % size:
                 raise ValueError(
                     f"The sides of the inputs of layer '{self.name}' must be "
-                    "multiples of those of its blocks. Crop or pad the inputs. "
-                    f"Received: input_shape={tuple(shape)}, "
+                    "multiples of the sides of its blocks. Crop or pad the "
+                    f"inputs. Received: input_shape={tuple(shape)}, "
                     f"pool_size={self.pool_size}, "
                     f"data_format={self.data_format!r}"
                 )

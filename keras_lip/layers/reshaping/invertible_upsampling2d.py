@@ -1,4 +1,4 @@
-"""Depth to space: channels that become blocks of pixels."""
+"""Depth to space: moves channels into blocks of pixels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,22 +26,22 @@ class InvertibleUpsampling2D(LipschitzLayer):
     With blocks of `h` rows and `w` columns and an output of `c` channels,
     channel `k` of the pixel in row `i` and column `j` of a block is the input
     channel `(i * w + j) * c + k`. This is the order of `DepthToSpace` in ONNX
-    and in TensorFlow, whichever the data format.
+    and in TensorFlow, for both data formats.
 
-    The layer permutes the entries of its input: it is an isometry in every l-p
-    norm, so 1-Lipschitz, and preserves the norm of the gradient. It undoes
-    `InvertibleDownsampling2D`.
+    The layer permutes the entries of its input. It is an isometry in every l-p
+    norm, so it is 1-Lipschitz and preserves the norm of the gradient. It is the
+    inverse of `InvertibleDownsampling2D`.
 
     Args:
-        pool_size: Positive integer, or a pair of them: rows and columns of a
-            block. Defaults to `2`.
+        pool_size: Positive integer, or a pair: rows and columns of a block.
+            Defaults to `2`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is none of these, or the number of channels
-            is unknown or not a multiple of the pixels of a block.
+        ValueError: If an argument is invalid, or the number of channels is
+            unknown or not a multiple of the pixels of a block.
 
     Input shape:
         `(batch_size, rows, columns, channels)`, or

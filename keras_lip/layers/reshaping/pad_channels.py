@@ -1,4 +1,4 @@
-"""Channels of zeros, added behind those of the input."""
+"""Appends zero channels to the input."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ from keras_lip.validation import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class PadChannels(LipschitzLayer):
-    """Appends channels of zeros.
+    """Appends zero channels.
 
     The layer is an isometry: it preserves distances in every l-p norm, so it is
-    1-Lipschitz. It widens a network without weights, as before a residual
-    block, whose input and output have the same number of channels.
+    1-Lipschitz. It widens a network without weights, for example before a
+    residual block, which cannot change the number of channels.
 
     Args:
         channels: Positive integer. Number of channels of the output.
-        axis: Integer. The axis of the channels. Defaults to the last.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -39,7 +39,7 @@ class PadChannels(LipschitzLayer):
         Arbitrary, with a batch axis first.
 
     Output shape:
-        Same as the input, with `channels` on the axis of the channels.
+        Same as the input, with `channels` on the channel axis.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The first channels of the input."""
+"""Keeps the first channels of the input."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ class TruncateChannels(LipschitzLayer):
     """Keeps the first channels and drops the others.
 
     The layer is an orthogonal projection, so it is 1-Lipschitz in every l-p
-    norm. It undoes `PadChannels`.
+    norm. It inverts `PadChannels`.
 
     Args:
         channels: Positive integer. Number of channels of the output.
-        axis: Integer. The axis of the channels. Defaults to the last.
+        axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -37,7 +37,7 @@ class TruncateChannels(LipschitzLayer):
         Arbitrary, with a batch axis first.
 
     Output shape:
-        Same as the input, with `channels` on the axis of the channels.
+        Same as the input, with `channels` on the channel axis.
 
     Example:
 

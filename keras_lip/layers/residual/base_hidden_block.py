@@ -1,4 +1,4 @@
-"""What blocks with one hidden layer share."""
+"""The base classes of blocks with one hidden layer."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras_lip.types import Shape
 
 
 class BaseHiddenBlock(LipschitzLayer):
-    """A block with a hidden layer of a non-decreasing 1-Lipschitz activation.
+    """A block with one hidden layer and a monotone 1-Lipschitz activation.
 
     Args:
         activation: Name or function of a non-decreasing 1-Lipschitz activation
@@ -41,7 +41,7 @@ class BaseHiddenBlock(LipschitzLayer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
 
     def _add_kernel(self, name: str, shape: tuple[int, ...]) -> Any:
-        """Adds the kernel, which stays in float32 under mixed precision."""
+        """Adds a kernel that stays in float32 under mixed precision."""
         return self.add_weight(
             name=name,
             shape=shape,
@@ -89,7 +89,7 @@ class BaseHiddenDense(BaseHiddenBlock):
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     def _fix_input_dim(self, input_shape: Shape) -> int:
-        """Returns the size of the last axis, on which the layer now insists."""
+        """Returns the size of the last axis, and fixes it for later calls."""
         input_dim = input_shape[-1]
         if input_dim is None:
             raise ValueError(

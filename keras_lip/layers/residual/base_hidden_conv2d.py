@@ -1,6 +1,7 @@
-"""What convolutional blocks with one hidden layer share."""
+"""The base class of convolutional blocks with one hidden layer."""
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,14 +32,16 @@ from keras_lip.validation import check_positive_integer
 class BaseHiddenConv2D(BaseHiddenBlock):
     """Computes `x - adjoint(back, s(convolve(kernel, x) + b))`.
 
-    Subclasses say what the kernel of the way back is: that of the way there,
-    with one factor for all hidden channels, or one for each.
+    Subclasses define `back`: the kernel times one factor for all hidden
+    channels, or times one factor for each hidden channel.
 
     Args:
         hidden_filters: Positive integer. Number of hidden channels.
-        kernel_size: Positive integer, or a pair of them.
-        padding: `"same"` or `"valid"`, of the convolution to hidden channels.
-        padding_mode: `"circular"` or `"zeros"`: what `"same"` pads with.
+        kernel_size: Positive integer, or a pair.
+        padding: `"same"` or `"valid"`. Padding of the convolution to the hidden
+            channels.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
@@ -88,12 +91,13 @@ class BaseHiddenConv2D(BaseHiddenBlock):
 
     @abc.abstractmethod
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
-        """Returns two kernels `V` and `B`; in training it may move a state.
+        """Returns two kernels `V` and `B`. In training it may update a state.
 
         The layer computes `x - adjoint(B, s(convolve(V, x) + b))`.
         """
 
-    def _constrain(self) -> Any:
+    def _constrain(self) -> tuple[Tensor, ...]:
+        """Returns both kernels, and what a subclass reads besides."""
         return self.compute_kernels()
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
@@ -102,7 +106,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         if training and self.trainable:
             kernels = self.compute_kernels(training=True)
         else:
-            kernels = compute_once(self)
+            kernels = compute_once(self)[:2]
         kernel, back = (ops.cast(kernel, images.dtype) for kernel in kernels)
         hidden = self.operator.matvec(kernel, images) + self.bias
         hidden = self.activation(hidden)
@@ -113,40 +117,41 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         return input_shape
 
     def _read_kernels(self, proven: bool) -> tuple[Array, Array]:
-        """Returns `V` and `B` on the host, as they run or as they are proven.
+        """Returns `V` and `B`, or their proven versions, on the host.
 
         Args:
-            proven: Boolean. Whether an estimated factor is to be replaced by
-                one that is proven to be non-expansive.
+            proven: Boolean. Whether to replace an estimated factor by one that
+                is proven to be non-expansive.
         """
-        kernel, back = compute_once(self)
+        kernel, back = compute_once(self)[:2]
         return read_kernel(self, kernel), read_kernel(self, back)
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
         kernel, back = self._read_kernels(x.has_proven_steps)
-        widths = tuple(self.operator.padding_widths(kernel))
-        back_widths = tuple(self.operator.adjoint_widths(kernel))
-        circular = self.operator.is_circular
-        ones = (1, 1)
-        up = Convolution(
-            kernel,
-            read_kernel(self, self.bias),
-            ones,
-            ones,
-            1,
-            widths,
-            circular,
-        )
-        down = Convolution(
-            np.swapaxes(back[::-1, ::-1], -2, -1),
-            None,
-            *(ones, ones, 1, back_widths, circular),
+        up = self._make_up(kernel)
+        down = dataclasses.replace(
+            up,
+            kernel=np.swapaxes(back[::-1, ::-1], -2, -1),
+            bias=None,
+            widths=tuple(self.operator.adjoint_widths(kernel)),
         )
         images = channels_last(x, self)
         hidden = activate(images.then(up), self.activation)
         outputs = images.then(Combine((1.0, -1.0)), hidden.then(down))
         return channels_back(outputs, self)
+
+    def _make_up(self, kernel: Array) -> Convolution:
+        """Makes the convolution to the hidden channels, in float64."""
+        return Convolution(
+            kernel,
+            read_kernel(self, self.bias),
+            strides=(1, 1),
+            dilation_rate=(1, 1),
+            groups=1,
+            widths=tuple(self.operator.padding_widths(kernel)),
+            circular=self.operator.is_circular,
+        )
 
     def get_config(self) -> Config:
         return {

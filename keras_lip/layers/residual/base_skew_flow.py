@@ -1,4 +1,4 @@
-"""What the two half steps of a residual flow share."""
+"""The base class of residual flows with two half steps."""
 
 import abc
 from typing import Any
@@ -17,12 +17,12 @@ from keras_lip.validation import check_known
 class BaseSkewFlow(LipschitzLayer):
     """A convex potential step followed by an orthogonal one.
 
-    Subclasses make a layer for each step: `potential` in `__init__`, which
-    checks its arguments, and the other one in `_make_rotation`.
+    Subclasses create a layer for each step: `potential` in `__init__`, which
+    checks its arguments, and the rotation in `_make_rotation`.
 
     Args:
-        flow: `"midpoint"` or `"exponential"`. How the flow of the generator is
-            discretized.
+        flow: `"midpoint"` or `"exponential"`. Discretization of the flow of
+            `A`.
         generator_initializer: Initializer of the generator.
         generator_regularizer: Regularizer of the generator.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -47,7 +47,7 @@ class BaseSkewFlow(LipschitzLayer):
 
     @abc.abstractmethod
     def _make_rotation(self) -> LipschitzLayer:
-        """Returns the layer of the orthogonal step, once the other is built."""
+        """Returns the layer of the orthogonal step. `potential` is built."""
 
     def build(self, input_shape: Shape) -> None:
         self.potential.build(input_shape)

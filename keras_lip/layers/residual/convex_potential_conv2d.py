@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.held_values import compute_once
 from keras_lip.layers.residual.base_hidden_conv2d import BaseHiddenConv2D
 from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
@@ -15,7 +16,6 @@ from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.layers.residual.potential_step import running_kernel
 from keras_lip.linalg import start_vector
 from keras_lip.operators import ConvolutionOperator
-from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Array
 from keras_lip.types import Config
@@ -23,8 +23,8 @@ from keras_lip.types import Shape
 from keras_lip.types import Tensor
 from keras_lip.validation import check_number
 
-# The least side of the image on which the norm is estimated. On smaller images
-# the norm is further below that on images of any size, which is what counts.
+# Smallest side of the image on which the norm is estimated. The bound must hold
+# for images of any size, and on smaller images the norm may be much smaller.
 _LEAST_SIDE = 32
 
 
@@ -36,34 +36,34 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     strides of one, `K^T` its exact transpose with the same kernel and padding,
     and `s` a non-decreasing 1-Lipschitz activation. It is one step of length
     `h` down the gradient of a convex potential, and 1-Lipschitz in the l2 norm
-    for every step of at most `2 / |K|^2`, with either padding and for images of
-    any size. The default is `2 / max(|K|, 0.1)^2`, the longest of these that is
-    not over 200. With a kernel of zero the block is the identity, and trains
-    from there if its bias is not zero.
+    for every step of at most `2 / |K|^2`, with any padding and for images of
+    any size. The default is `2 / max(|K|, 0.1)^2`: the longest such step, but
+    at most 200. With a zero kernel the block is the identity. It can train from
+    there if its bias is not zero.
 
-    `|K|` is then estimated by the power method on a periodic image, of the size
-    that the layer is built for or of 32 x 32 if that is larger: by one
-    iteration a training step, from the image where the last one ended, which is
-    a non-trainable weight, and by 100 iterations from there at inference.
-    Weights that are loaded from a file of another image size start it afresh.
-    An estimate lies below the norm on images of any size, often by half a
-    percent, so the step may be too long; `lipschitz_bound` is that of the step
-    that runs at inference, `max(1, h |K|^2 - 1)`. `keras_lip.models.fix_steps`
-    returns a model of steps that are proven short enough.
+    `|K|` is then estimated by the power method on a periodic image. The image
+    has the size that the layer is built for, but at least 32 x 32. Each
+    training step runs one iteration and stores the resulting image in a
+    non-trainable weight; inference runs 100 iterations from that image. If
+    weights are loaded for another image size, the power method restarts. The
+    estimate is smaller than the norm for images of any size, often by half a
+    percent, so the step may be too long: `lipschitz_bound` is `max(1, h |K|^2 -
+    1)` for the step `h` used at inference. `keras_lip.models.fix_steps` returns
+    a model whose steps are proven to be short enough.
 
-    A `step` that is given is kept, whatever becomes of `K` (relaxed training),
-    as a non-trainable weight. Where it is longer than `2 / |K|^2`, the bound is
-    `h |K|^2 - 1`, above one.
+    A given `step` stays fixed while `K` changes (relaxed training). It is a
+    non-trainable weight. If it is longer than `2 / |K|^2`, the bound is `h
+    |K|^2 - 1`, which is above one.
 
-    Where an entry of the kernel exceeds 1e6, a multiple of the kernel whose
-    largest entry is 1e6 runs in its place, so that nothing overflows.
+    If an entry of the kernel exceeds 1e6, the layer scales the kernel down so
+    that its largest entry is 1e6. Otherwise its computations might overflow.
 
     Args:
         hidden_filters: Positive integer. Number of hidden channels.
         kernel_size: Positive integer, or a pair: height and width of the
             window.
-        padding: `"same"` or `"valid"`, of the convolution to hidden channels.
-            Defaults to `"same"`.
+        padding: `"same"` or `"valid"`. Padding of the convolution to the hidden
+            channels. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
@@ -73,11 +73,12 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: pixels of the opposite side of the image, or zeros.
+            Defaults to `"circular"`.
         step: Positive float, or `None`. A given `step` stays fixed while the
-            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
-            the kernel's norm.
+            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` with
+            the norm of the kernel.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -155,7 +156,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         )
 
     def compute_step(self, training: bool = False) -> Tensor:
-        """Returns the step `h` that runs; in training, moves the image on."""
+        """Returns the step `h`. In training it updates the image."""
         if self.step is not None:
             return ops.convert_to_tensor(self.fixed_step)
         return estimate_step(
@@ -166,25 +167,29 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         )
 
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
+        return self._scale_kernel(self.compute_step(training))
+
+    def _constrain(self) -> tuple[Tensor, Tensor, Tensor]:
+        step = self.compute_step()
+        return (*self._scale_kernel(step), step)
+
+    def _scale_kernel(self, step: Tensor) -> tuple[Tensor, Tensor]:
         kernel = running_kernel(self.kernel)
-        step = ops.cast(self.compute_step(training), kernel.dtype)
-        return kernel, kernel * step
+        return kernel, kernel * ops.cast(step, kernel.dtype)
 
     def _proven_step(self) -> float:
-        """Returns the step that runs, or the longest that is proven."""
-        step = float(read_kernel(self, self.compute_step()))
+        """Returns the step at inference, or a shorter one that is proven."""
+        kernel, _, step = compute_once(self)
+        step = float(read_kernel(self, step))
         if self.step is not None:
             return step
-        norm = convolution_norm_bound(
-            read_kernel(self, running_kernel(self.kernel))
-        )
+        norm = self._make_up(read_kernel(self, kernel)).constant("l2", None)
         return min(step, longest_step(norm))
 
     def _read_kernels(self, proven: bool) -> tuple[Array, Array]:
         if not proven:
             return super()._read_kernels(proven)
-        kernel = running_kernel(self.kernel)
-        back = ops.multiply(kernel, np.float32(self._proven_step()))
+        kernel, back = self._scale_kernel(np.float32(self._proven_step()))
         return read_kernel(self, kernel), read_kernel(self, back)
 
     def get_config(self) -> Config:

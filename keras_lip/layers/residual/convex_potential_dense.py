@@ -18,7 +18,6 @@ from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.activations import activate
 from keras_lip.program.nodes.dense import Dense
 from keras_lip.program.nodes.merges import Combine
-from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -34,26 +33,24 @@ class ConvexPotentialDense(BaseHiddenDense):
     The layer computes `x - h * s(x W + b) W^T`, where `s` is a non-decreasing
     1-Lipschitz activation. It is one step of length `h` down the gradient of a
     convex potential, and 1-Lipschitz in the l2 norm for every step of at most
-    `2 / |W|^2`. The default is `2 / max(|W|, 0.1)^2`, the longest of these that
-    is not over 200. With a kernel of zero the block is the identity, and trains
+    `2 / |W|^2`. The default is `2 / max(|W|, 0.1)^2`: the longest such step,
+    but at most 200. With a zero kernel the block is the identity. It can train
     from there if its bias is not zero.
 
-    `|W|` is then estimated by the power method: by one iteration a training
-    step, from the vector where the last one ended, which is a non-trainable
-    weight, and by 100 iterations from that vector at inference. An estimate
-    lies below the norm, so the step may be too long; `lipschitz_bound` is that
-    of the step that runs at inference, `max(1, h |W|^2 - 1)`.
-    `keras_lip.models.fix_steps` returns a model of steps that are proven short
-    enough.
+    `|W|` is then estimated by the power method. Each training step runs one
+    iteration and stores its last vector in a non-trainable weight; inference
+    runs 100 iterations from that vector. The estimate is at most `|W|`, so the
+    step may be too long: `lipschitz_bound` is `max(1, h |W|^2 - 1)` for the
+    step `h` used at inference. `keras_lip.models.fix_steps` returns a model
+    whose steps are proven to be short enough.
 
-    A `step` that is given is kept, whatever becomes of `W` (relaxed training),
-    as a non-trainable weight.
-    The layer is cheaper, as nothing is estimated, and free to leave the
-    1-Lipschitz functions: where the step is longer than `2 / |W|^2`, the bound
-    is `h |W|^2 - 1`, above one.
+    A given `step` stays fixed while `W` changes (relaxed training). It is a
+    non-trainable weight. The layer is cheaper, because it estimates nothing,
+    but it may leave the 1-Lipschitz functions: if the step is longer than `2 /
+    |W|^2`, the bound is `h |W|^2 - 1`, which is above one.
 
-    Where an entry of the kernel exceeds 1e6, a multiple of the kernel whose
-    largest entry is 1e6 runs in its place, so that nothing overflows.
+    If an entry of the kernel exceeds 1e6, the layer scales the kernel down so
+    that its largest entry is 1e6. Otherwise its computations might overflow.
 
     Args:
         hidden_units: Positive integer. Number of hidden units.
@@ -65,14 +62,13 @@ class ConvexPotentialDense(BaseHiddenDense):
         kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
         step: Positive float, or `None`. A given `step` stays fixed while the
-            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
-            the kernel's norm.
+            kernel changes. Defaults to `None`, for `2 / max(|W|, 0.1)^2`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `hidden_units` is not a positive integer, the activation
             is not known to be non-decreasing and 1-Lipschitz, or `step` is not
-            a positive number of the range of float32.
+            a positive finite float32 number.
 
     Input shape:
         `(batch_size, ..., input_dim)`.
@@ -135,7 +131,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         )
 
     def compute_step(self, training: bool = False) -> Tensor:
-        """Returns the step `h` that runs; in training, moves the vector on."""
+        """Returns the step `h`. In training it updates the vector."""
         if self.step is not None:
             return ops.convert_to_tensor(self.fixed_step)
         return estimate_step(
@@ -162,13 +158,12 @@ class ConvexPotentialDense(BaseHiddenDense):
         return input_shape
 
     def _proven_step(self) -> float:
-        """Returns the step that runs, or the longest that is proven."""
-        step = float(read_kernel(self, self.compute_step()))
+        """Returns the step at inference, or a shorter one that is proven."""
+        step = float(read_kernel(self, compute_once(self)))
         if self.step is not None:
             return step
-        norm = spectral_norm_bound(
-            read_kernel(self, running_kernel(self.kernel))
-        )
+        kernel = read_kernel(self, running_kernel(self.kernel))
+        norm = Dense(kernel, None).constant("l2", None)
         return min(step, longest_step(norm))
 
     def freeze(self, *inputs: Wire) -> Wire:

@@ -22,17 +22,17 @@ from keras_lip.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class ConvexPotentialExpansion(LipschitzLayer):
-    """Several convex potential blocks side by side (stable expansion block).
+    """Several parallel convex potential blocks (stable expansion block).
 
-    The layer computes `concatenate([f_1(x), ..., f_l(x)]) / sqrt(l)`, so that
-    it has `l` times the channels of its input. It is 1-Lipschitz in the l2 norm
-    if the blocks `f_i` are: its bound is `sqrt((b_1^2 + ... + b_l^2) / l)` for
-    blocks of the bounds `b_i`.
+    The layer computes `concatenate([f_1(x), ..., f_l(x)]) / sqrt(l)`, so its
+    output has `l` times the channels of its input. It is 1-Lipschitz in the l2
+    norm if the blocks `f_i` are. Its bound is `sqrt((b_1^2 + ... + b_l^2) / l)`
+    for blocks with bounds `b_i`.
 
     Args:
         blocks: List of `ConvexPotentialDense` or of `ConvexPotentialConv2D`.
-            The latter must be of one `data_format`, which gives the axis of the
-            channels.
+            The latter must have the same `data_format`, which determines the
+            channel axis.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -70,9 +70,9 @@ class ConvexPotentialExpansion(LipschitzLayer):
         formats = {getattr(block, "data_format", None) for block in blocks}
         if len(formats) != 1:
             raise ValueError(
-                "`blocks` must be blocks of one kind and data format, at least "
-                f"one. Received: {len(blocks)} blocks of the data formats "
-                f"{sorted(map(str, formats))}"
+                "`blocks` must contain at least one block, all of one kind and "
+                f"data format. Received: {len(blocks)} blocks of the data "
+                f"formats {sorted(map(str, formats))}"
             )
         self.blocks = list(blocks)
         first = formats == {"channels_first"}
@@ -87,8 +87,8 @@ class ConvexPotentialExpansion(LipschitzLayer):
         self.concatenate.build([input_shape] * len(self.blocks))
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        # Keras freezes the blocks of a layer that becomes frozen, and not those
-        # of one that is created so.
+        # Keras freezes the blocks if the layer is frozen later, but not if it
+        # is created with `trainable=False`.
         training = bool(training and self.trainable)
         return self.concatenate(
             [block(inputs, training=training) for block in self.blocks]

@@ -1,4 +1,4 @@
-"""Learned positive diagonals, and the kernels that they scale."""
+"""Trainable positive diagonals, and the kernels that they scale."""
 
 from collections.abc import Callable
 
@@ -7,19 +7,20 @@ from keras import ops
 from keras_lip.layers.residual.potential_step import NORM_FLOOR
 from keras_lip.types import Tensor
 
-# Quotients of two images stay below `exp(20)`, squares within float32.
+# Quotients of two values stay below `exp(20)`, and their squares within
+# float32.
 _LIMIT = 10.0
 
-# What is added to `t` of a kernel scaled to one. A larger `t` shortens the
-# step, which is safe; added to `q` alone, it would not be.
+# Added to `t` of a kernel scaled to one. A larger `t` shortens the step, which
+# is safe. Adding it only to `q` would not be safe.
 _EPSILON = 1e-12
 
 
 def bounded_exponential(logarithm: Tensor) -> Tensor:
     """Computes `exp(10 * d / (10 + |d|))`, between `exp(-10)` and `exp(10)`.
 
-    It is positive for every `d`, so that no constant has to be added, and its
-    gradient decays slowly where an exponential would overflow.
+    It is positive for every `d`, so no constant has to be added. Its gradient
+    decays slowly for values where an exponential would overflow.
 
     Args:
         logarithm: Floating-point tensor, the `d`.
@@ -35,22 +36,22 @@ def sll_step_kernel(
 ) -> Tensor:
     """Returns `2 W T^{-1}`, for the kernel `W` and its diagonal `T`.
 
-    An entry of `T` is at least 0.01: a step is at most 200, as that of a convex
-    potential is, and for the same reason.
+    Entries of `T` are at least 0.01, so steps are at most 200, for the same
+    reason as in a convex potential layer.
 
-    `T` is computed from `V = W / m`, with `m` the largest entry of `W`, or 0.1
-    where that is larger, so that the squares are in range where those of `W`
-    are not.
+    `T` is computed from `V = W / m`, where `m` is the largest entry of `W`, but
+    at least 0.1. The squares of `V` stay in the range of float32 even if those
+    of `W` do not.
 
     Args:
         kernel: Tensor `W`, with one hidden unit or channel for each index of
             its last axis.
         log_scale: Tensor of shape `(hidden,)`, the logarithm of `q`.
-        correlate: Function of `V` that returns the moduli of the correlations
-            of its hidden units, a symmetric tensor of shape `(hidden, hidden)`.
+        correlate: Function of `V` that returns the absolute correlations of its
+            hidden units, a symmetric tensor of shape `(hidden, hidden)`.
 
     Returns:
-        Tensor of the shape of `kernel`.
+        Tensor of the same shape as `kernel`.
     """
     largest = ops.stop_gradient(ops.amax(ops.abs(kernel)))
     scale = ops.maximum(largest, NORM_FLOOR)

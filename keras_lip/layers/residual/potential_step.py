@@ -1,13 +1,13 @@
 """The step of convex potential layers.
 
 A block computes `x - h * K^T s(K x + b)` with `h = 2 / max(|K|, 0.1)^2`. For
-kernels of a norm of 0.1 or more, which usual initializers give and training
-keeps, this is the longest step that does not expand. Without the 0.1, smaller
-kernels would move the outputs by up to `2 |s(b)| / |K|`: from `K = 0`, the
-first step of an optimizer would throw them about as far as one over its
-learning rate. A shorter step is non-expansive as well. So the smaller a kernel
-is under 0.1, the less the block moves its inputs, and with a kernel of zero it
-is the identity.
+kernels with a norm of at least 0.1, this is the longest non-expansive step.
+Usual initializers and training give such kernels. Without the limit 0.1, a
+smaller kernel would change the outputs by up to `2 |s(b)| / |K|`: starting from
+`K = 0`, the first step of an optimizer would change them by about one over its
+learning rate. Shorter steps are also non-expansive. So for kernels with a norm
+below 0.1, the block changes its inputs less, and with a zero kernel it is the
+identity.
 """
 
 from typing import Any
@@ -27,20 +27,20 @@ from keras_lip.types import Tensor
 _TRAINING_ITERATIONS = 1
 _INFERENCE_ITERATIONS = 100
 
-# The largest step that may be given.
+# The largest allowed argument `step`.
 LARGEST_STEP = float(np.finfo("float32").max)
 
-# What a norm is taken for at least. An estimated step is therefore at most 200,
-# which float16 holds as well.
+# Lower limit of the norm. An estimated step is therefore at most 200, which
+# float16 can also represent.
 NORM_FLOOR = 0.1
 
-# What no entry of a kernel that runs exceeds. The squared norm, and its square
-# in a gradient, are then in the range of float32, and so is the step.
+# Upper limit of the entries of a kernel. The squared norm, its square in a
+# gradient, and the step are then in the range of float32.
 _LARGEST_ENTRY = 1e6
 
 
 def running_kernel(kernel: Any) -> Tensor:
-    """Returns the kernel that runs: scaled down where an entry exceeds 1e6.
+    """Returns the kernel, scaled down if an entry exceeds 1e6.
 
     Args:
         kernel: Variable. The kernel of the operator.
@@ -54,16 +54,16 @@ def running_kernel(kernel: Any) -> Tensor:
 
 
 def add_fixed_step(layer: keras.layers.Layer, step: float) -> Any:
-    """Adds a step that is given, as a weight that is not trained.
+    """Adds a given step as a non-trainable weight.
 
-    As a weight the blocks of a `LayerStack` may each have their own.
+    Because it is a weight, each block of a `LayerStack` can have its own step.
 
     Args:
         layer: The layer, while it is being built.
         step: Float.
 
     Returns:
-        Variable of shape `()`, which mixed precision leaves as it is.
+        Variable of shape `()`, which mixed precision does not cast.
     """
     return layer.add_weight(
         name="fixed_step",
@@ -78,7 +78,7 @@ def longest_step(norm_bound: float) -> float:
     """Returns the longest float32 step that is proven to be non-expansive.
 
     Args:
-        norm_bound: Float. A bound from above on the norm of the operator.
+        norm_bound: Float. An upper bound on the norm of the operator.
 
     Returns:
         Float. At most `2 / norm_bound^2`, and at most 200.
@@ -94,14 +94,14 @@ def longest_step(norm_bound: float) -> float:
 def estimate_step(
     operator: LinearOperator, kernel: Tensor, vector: Any, training: bool
 ) -> Tensor:
-    """Returns the step by the power method; in training, moves it on.
+    """Estimates the step by the power method.
 
     Args:
         operator: The operator `K`.
-        kernel: Tensor. The kernel that runs.
-        vector: Variable. Where the power method starts.
-        training: Boolean. Whether to take one iteration, and to leave the
-            vector where it ends.
+        kernel: Tensor. The kernel of the operator.
+        vector: Variable. Start vector of the power method.
+        training: Boolean. Whether to run a single iteration and store its
+            result in `vector`.
 
     Returns:
         Scalar tensor: `2 / max(|K|, 0.1)^2`, too long by the error of the

@@ -29,19 +29,20 @@ from keras_lip.validation import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class SandwichDense(BaseHiddenDense):
-    """Dense layer with an activation in its midst, 1-Lipschitz as a whole.
+    """Two matrices with an activation between them, 1-Lipschitz as a whole.
 
-    The layer computes `sqrt(2) A^T P s(sqrt(2) P^{-1} B x + b)`, where
-    `A A^T + B B^T = I`, `P` is a trained diagonal of positive numbers and `s` a
-    non-decreasing 1-Lipschitz activation. It is 1-Lipschitz in the l2 norm
-    though the two matrices around `s` may not be, and reaches functions that a
-    product of 1-Lipschitz layers does not.
+    The layer computes `sqrt(2) A^T P s(sqrt(2) P^{-1} B x + b)`, where `A A^T +
+    B B^T = I`, `P` is a trainable positive diagonal matrix and `s` a
+    non-decreasing 1-Lipschitz activation. The layer is 1-Lipschitz in the l2
+    norm, although the two matrices around `s` may not be. It can represent
+    functions that a composition of 1-Lipschitz layers cannot.
 
-    The columns of the matrix that stacks `A^T` over `B^T` are orthonormal, by a
-    parametrization. `lipschitz_bound` is measured on those that run:
-    `|[A B]^T P_1 P_2|^2 / 2`, the square roots of the diagonals `P_1` and `P_2`
-    before and after the activation included, is one but for roundings. The
-    logarithm of `P` is trained, and kept between -10 and 10.
+    A parametrization makes the columns of the stacked matrix of `A^T` and `B^T`
+    orthonormal. `lipschitz_bound` is computed from the matrices used at
+    inference. It includes the square roots of the diagonals `P_1` and `P_2`
+    before and after the activation: `|[A B]^T P_1 P_2|^2 / 2`, which is one up
+    to rounding. The logarithm of `P` is trainable, and limited to values
+    between -10 and 10.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -120,7 +121,7 @@ class SandwichDense(BaseHiddenDense):
     def _compute_factors(
         self, training: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns `A^T` over `B^T`, `sqrt(2) P^{-1}` and `sqrt(2) P`."""
+        """Returns stacked `A^T` and `B^T`, `sqrt(2) P^{-1}` and `sqrt(2) P`."""
         training = training and can_move_state(self.state)
         kernel, state = self.parametrization(
             self.free_kernel, self.state, training
@@ -131,10 +132,10 @@ class SandwichDense(BaseHiddenDense):
         return kernel, math.sqrt(2) / scale, math.sqrt(2) * scale
 
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
-        """Returns the kernels that run, the factors included.
+        """Returns the two kernels, including the diagonal factors.
 
-        The layer computes `s(x up + b) down^T` with them; in training a state
-        may be moved.
+        The layer computes `s(x up + b) down^T` with them. In training it may
+        update a state.
         """
         kernel, before, after = self._compute_factors(training)
         return kernel[self.units :] * before, kernel[: self.units] * after

@@ -20,30 +20,30 @@ _ROTATIONS = {"midpoint": CayleyConv2D, "exponential": SOCConv2D}
 class SkewFlowConv2D(BaseSkewFlow):
     """Residual convolutional block with a convex potential and a rotation.
 
-    The flow of `F(x) = -grad f(x) + A x` brings no two points further apart if
-    `f` is convex and `A` skew-symmetric. The layer discretizes it by half
-    steps: `y = x - h * K^T s(K x + b)`, which is that of
-    `ConvexPotentialConv2D`, and then the flow of a skew-symmetric convolution
-    `A`, which is orthogonal:
+    The flow of `F(x) = -grad f(x) + A x` never increases the distance of two
+    points if `f` is convex and `A` is skew-symmetric. The layer discretizes it
+    with two half steps: first the step `y = x - h * K^T s(K x + b)` of
+    `ConvexPotentialConv2D`, then the flow of a skew-symmetric convolution `A`,
+    which is orthogonal:
 
-    - `"midpoint"`: `(I - A / 2)^{-1} (I + A / 2) y`, the midpoint rule, which
-      is that of `CayleyConv2D`: the padding is circular, and the size of the
-      image known when the layer is built;
+    - `"midpoint"`: `(I - A / 2)^{-1} (I + A / 2) y`, the midpoint rule,
+      computed as in `CayleyConv2D`. The padding must be circular, and the image
+      size must be known when the layer is built;
     - `"exponential"`: `exp(A / 2) y`, the exact flow for half a unit of time,
-      by the polynomial of `SOCConv2D`, which holds the norm of `A`. The window
-      has odd sides.
+      computed by the polynomial of `SOCConv2D`, which limits the norm of `A`.
+      The window must have odd sides.
 
-    Either step is 1-Lipschitz in the l2 norm, the first by an estimate of
-    `|K|`: `lipschitz_bound` is the product of the bounds of both as they run at
-    inference. `keras_lip.models.fix_steps` returns a model of steps that are
-    proven short enough.
+    Both steps are 1-Lipschitz in the l2 norm, the first one up to the error of
+    an estimate of `|K|`. `lipschitz_bound` is the product of their bounds at
+    inference. `keras_lip.models.fix_steps` returns a model whose steps are
+    proven to be short enough.
 
     Args:
         hidden_filters: Positive integer. Number of hidden channels.
         kernel_size: Positive integer, or a pair: height and width of the
             window.
-        padding: `"same"` or `"valid"`, of the convolution to hidden channels.
-            Defaults to `"same"`.
+        padding: `"same"` or `"valid"`. Padding of the convolution to the hidden
+            channels. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
@@ -53,22 +53,22 @@ class SkewFlowConv2D(BaseSkewFlow):
         bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: pixels of the opposite side of the image, or zeros.
+            Defaults to `"circular"`.
         step: Positive float, or `None`. A given `step` stays fixed while the
-            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
-            the kernel's norm.
-        flow: `"midpoint"` or `"exponential"`. How the flow of the generator is
-            discretized. Defaults to `"midpoint"`.
-        generator_initializer: Initializer of `G`. With `"zeros"` the block
-            starts as its convex half. Defaults to `"orthogonal"`.
+            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` with
+            the norm of the kernel.
+        flow: `"midpoint"` or `"exponential"`. Discretization of the flow of
+            `A`. Defaults to `"midpoint"`.
+        generator_initializer: Initializer of `G`. With `"zeros"` the block is
+            initially its convex half step. Defaults to `"orthogonal"`.
         generator_regularizer: Regularizer of `G`. Defaults to `None`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If the flow is unknown, an argument is not one that
-            `ConvexPotentialConv2D` takes, or the layer of the flow cannot be
-            built with it.
+        ValueError: If the flow is unknown, or an argument is invalid for
+            `ConvexPotentialConv2D` or for the layer of the flow.
 
     Input shape:
         `(batch_size, height, width, channels)`, or with `"channels_first"`
@@ -134,8 +134,8 @@ class SkewFlowConv2D(BaseSkewFlow):
         if flow == "midpoint" and mode != "circular":
             raise ValueError(
                 "The midpoint rule is solved in the Fourier domain, where "
-                "images continue periodically. Use `padding_mode='circular'`, "
-                f"or `flow='exponential'`. Received: padding_mode={mode!r}"
+                "images are periodic. Use `padding_mode='circular'`, or "
+                f"`flow='exponential'`. Received: padding_mode={mode!r}"
             )
 
     def _make_rotation(self) -> BaseConv:

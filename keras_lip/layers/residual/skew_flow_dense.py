@@ -17,19 +17,20 @@ _PARAMETRIZATIONS = {"midpoint": "cayley", "exponential": "exponential"}
 class SkewFlowDense(BaseSkewFlow):
     """Residual dense block with a convex potential and a rotation.
 
-    The flow of `F(x) = -grad f(x) + A x` brings no two points further apart if
-    `f` is convex and `A` skew-symmetric. The layer discretizes it by half
-    steps: `y = x - h * s(x W + b) W^T`, which is that of
-    `ConvexPotentialDense`, and then the flow of `A`, which is orthogonal:
+    The flow of `F(x) = -grad f(x) + A x` never increases the distance of two
+    points if `f` is convex and `A` is skew-symmetric. The layer discretizes it
+    with two half steps: first the step `y = x - h * s(x W + b) W^T` of
+    `ConvexPotentialDense`, then the flow of `A`, which is orthogonal:
 
     - `"midpoint"`: `(I - A / 2)^{-1} (I + A / 2) y`, the midpoint rule;
     - `"exponential"`: `exp(A / 2) y`, the exact flow for half a unit of time.
 
-    `A / 2` is the skew part `G - G^T`, up to the sign, of a trained matrix `G`,
-    the free kernel of an `OrthogonalDense`. Either step is 1-Lipschitz in the
-    l2 norm, the first by an estimate of `|W|`: `lipschitz_bound` is the product
-    of the bounds of both as they run at inference. `keras_lip.models.fix_steps`
-    returns a model of steps that are proven short enough.
+    Up to the sign, `A / 2` is the skew part `G - G^T` of a trainable matrix
+    `G`, the free kernel of an `OrthogonalDense`. Both steps are 1-Lipschitz in
+    the l2 norm, the first one up to the error of an estimate of `|W|`.
+    `lipschitz_bound` is the product of their bounds at inference.
+    `keras_lip.models.fix_steps` returns a model whose steps are proven to be
+    short enough.
 
     Args:
         hidden_units: Positive integer. Number of hidden units.
@@ -41,18 +42,18 @@ class SkewFlowDense(BaseSkewFlow):
         kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
         step: Positive float, or `None`. A given `step` stays fixed while the
-            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` of
-            the kernel's norm.
-        flow: `"midpoint"` or `"exponential"`. How the flow of the generator is
-            discretized. Defaults to `"midpoint"`.
-        generator_initializer: Initializer of `G`. With `"zeros"` the block
-            starts as its convex half. Defaults to `"orthogonal"`.
+            kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` with
+            the norm of the kernel.
+        flow: `"midpoint"` or `"exponential"`. Discretization of the flow of
+            `A`. Defaults to `"midpoint"`.
+        generator_initializer: Initializer of `G`. With `"zeros"` the block is
+            initially its convex half step. Defaults to `"orthogonal"`.
         generator_regularizer: Regularizer of `G`. Defaults to `None`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If the flow is unknown, or an argument is not one that
-            `ConvexPotentialDense` takes.
+        ValueError: If the flow is unknown, or an argument is invalid for
+            `ConvexPotentialDense`.
 
     Input shape:
         `(batch_size, ..., input_dim)`.

@@ -19,27 +19,28 @@ class SLLConv2D(BaseHiddenConv2D):
 
     The layer computes `x - 2 K^T T^{-1} s(K x + b)`, where `K` is a convolution
     with strides of one, `K^T` its exact transpose with the same padding, `s` a
-    non-decreasing 1-Lipschitz activation, and `T` is diagonal, with one number
-    for each hidden channel: `t_i = sum |G_ij| q_j / q_i` over all channels `j`
-    and all lags of the autocorrelation `G` of the kernel, for trained `q_i > 0`
-    (SDP-based Lipschitz layer). `K^T T^{-1} K` then has no eigenvalue above
-    one, and the layer is 1-Lipschitz in the l2 norm, with either padding and
-    for images of any size. Nothing is estimated.
+    non-decreasing 1-Lipschitz activation, and `T` is a diagonal matrix with one
+    number for each hidden channel (SDP-based Lipschitz layer): `t_i = sum
+    |G_ij| q_j / q_i` over all channels `j` and all lags of the autocorrelation
+    `G` of the kernel, for trainable `q_i > 0`. The eigenvalues of `K^T T^{-1}
+    K` are then at most one, and the layer is 1-Lipschitz in the l2 norm, with
+    any padding and for images of any size. Nothing is estimated.
 
     `lipschitz_bound` is `max(1, 2 c - 1)`, where `c` bounds the eigenvalues of
-    `K^T T^{-1} K` with the numbers that run. The logarithm of `q_i` is trained,
-    and kept between -10 and 10. It starts at zero, where `T` is that of AOL.
+    `K^T T^{-1} K` with the numbers used at inference. The logarithm of `q_i` is
+    trainable, and limited to values between -10 and 10. It is initialized to
+    zero, where `T` is the diagonal of AOL.
 
-    No `t_i` is less than 0.01, so that no step is longer than 200. With a
-    kernel of zero the block is the identity, and trains from there if its bias
-    is not zero.
+    Every `t_i` is at least 0.01, so that steps are at most 200. With a zero
+    kernel the block is the identity. It can train from there if its bias is not
+    zero.
 
     Args:
         hidden_filters: Positive integer. Number of hidden channels.
         kernel_size: Positive integer, or a pair: height and width of the
             window.
-        padding: `"same"` or `"valid"`, of the convolution to hidden channels.
-            Defaults to `"same"`.
+        padding: `"same"` or `"valid"`. Padding of the convolution to the hidden
+            channels. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Name or function of a non-decreasing 1-Lipschitz activation
@@ -49,8 +50,9 @@ class SLLConv2D(BaseHiddenConv2D):
         bias_initializer: Initializer of the hidden bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
-        padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
-            opposite side of the image, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the padding with
+            `"same"`: pixels of the opposite side of the image, or zeros.
+            Defaults to `"circular"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:

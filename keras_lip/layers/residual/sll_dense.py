@@ -24,20 +24,22 @@ class SLLDense(BaseHiddenDense):
     """Residual dense block scaled by a diagonal (SDP-based Lipschitz layer).
 
     The layer computes `x - 2 s(x W + b) T^{-1} W^T`, where `s` is a
-    non-decreasing 1-Lipschitz activation and `T` is diagonal with
-    `t_i = sum_j |W^T W|_ij q_j / q_i` for trained `q_i > 0`. The rows of
-    `T^{-1} |W^T W|`, with column `j` times `q_j` and row `i` divided by `q_i`,
-    sum to one, so that `W T^{-1} W^T` has no eigenvalue above one, and the
-    layer is 1-Lipschitz in the l2 norm. Unlike that of `ConvexPotentialDense`,
-    the step has its own length for each hidden unit, and nothing is estimated.
+    non-decreasing 1-Lipschitz activation and `T` is a diagonal matrix with `t_i
+    = sum_j |W^T W|_ij q_j / q_i` for trainable `q_i > 0`. If column `j` of
+    `T^{-1} |W^T W|` is multiplied by `q_j` and row `i` divided by `q_i`, its
+    rows sum to one. The eigenvalues of `W T^{-1} W^T` are therefore at most
+    one, and the layer is 1-Lipschitz in the l2 norm. Unlike in
+    `ConvexPotentialDense`, each hidden unit has its own step length, and
+    nothing is estimated.
 
     `lipschitz_bound` is `max(1, 2 c - 1)`, where `c` bounds the eigenvalues of
-    `W T^{-1} W^T` with the numbers that run. The logarithm of `q_i` is trained,
-    and kept between -10 and 10. It starts at zero, where `T` is that of AOL.
+    `W T^{-1} W^T` with the numbers used at inference. The logarithm of `q_i` is
+    trainable, and limited to values between -10 and 10. It is initialized to
+    zero, where `T` is the diagonal of AOL.
 
-    No `t_i` is less than 0.01, so that no step is longer than 200. With a
-    kernel of zero the block is the identity, and trains from there if its bias
-    is not zero.
+    Every `t_i` is at least 0.01, so that steps are at most 200. With a zero
+    kernel the block is the identity. It can train from there if its bias is not
+    zero.
 
     Args:
         hidden_units: Positive integer. Number of hidden units.

@@ -1,4 +1,4 @@
-"""What stands beside an exported model: what its radii rest on, as JSON."""
+"""The JSON certificate of an exported model."""
 
 import hashlib
 import json
@@ -13,33 +13,36 @@ from keras_lip.certificates.reports.certification_report import (
 
 _OUTPUTS = {
     "logits": "float32, (batch, classes) or (batch, 1)",
-    "label": "int32, (batch,): the first class of the largest logit; of a "
+    "label": "int32, (batch,): the first class with the largest logit; for a "
     "single logit, whether it is positive",
-    "radius": "float32, (batch,): every input of the real-valued function that "
-    "is closer than this, in the norm, has that label; zero where nothing is "
-    "known",
+    "radius": "float32, (batch,): every input closer than this, in the "
+    "norm, has the same label under the real-valued function; zero if nothing "
+    "is known",
 }
 
 _LOGITS = (
-    "The runtime's logits z are off from those of the real-valued function, at "
-    "the input x, by at most logit_tolerance * (L |x| + max |z|), with L the "
-    "lipschitz_bound and the l2 norm of x. Twice that is taken off each margin."
+    "At the input x, the runtime's logits z differ from the logits of the "
+    "real-valued function by at most logit_tolerance * (L |x| + max |z|), "
+    "where L is the lipschitz_bound and |x| the l2 norm. Twice this tolerance "
+    "is subtracted from each margin."
 )
 
 _FEATURES = (
-    "The runtime's features h, which the last layer receives, are off by at "
-    "most logit_tolerance * (L |x| + |h|) in the l2 norm, with L the "
-    "trunk_bound; and the sums of the last layer by logit_tolerance times the "
-    "sums of the magnitudes that go into them. All of it is taken off."
+    "The runtime's features h, the inputs of the last layer, are off by at "
+    "most logit_tolerance * (L |x| + |h|) in the l2 norm, where L is the "
+    "trunk_bound. The sums in the last layer are off by at most "
+    "logit_tolerance times the sums of the absolute values of their terms. "
+    "Margins, slopes and radii account for these errors."
 )
 
 _ARITHMETIC = (
-    "Radii are computed from logits in float32 as IEEE 754 says, up to the "
-    "order of sums, to divisions and roots that are off by two units in the "
-    "last place, and to subnormal numbers. Matrix products may be rounded to "
-    "TF32 as far as logit_tolerance covers what that does to logits, which has "
-    "been checked in float32 on the processor. Numbers of 16 bits, and "
-    "quantized ones, are not covered."
+    "Radii are computed from logits in float32 arithmetic as defined by IEEE "
+    "754, except that sums may be in any order, divisions and square roots may "
+    "be off by two units in the last place, and subnormal numbers may be "
+    "flushed to zero. Matrix products may be rounded to TF32 if "
+    "logit_tolerance covers the effect on the logits. The tolerance has been "
+    "checked in float32 on the CPU. 16-bit and quantized numbers are not "
+    "covered."
 )
 
 
@@ -54,9 +57,9 @@ def make_certificate(
     Args:
         audit: The model's audit.
         bounds: Its `PairBounds`.
-        report: `CertificationReport`, the accuracies of which are included; or
+        report: `CertificationReport`, whose accuracies are included, or
             anything else.
-        **export: Further entries, of how it has been exported.
+        **export: Further entries that describe the export.
     """
     accuracies: dict[str, Any] | None = None
     if isinstance(report, CertificationReport):
@@ -95,12 +98,12 @@ def make_certificate(
 def write_certificate(
     certificate: dict[str, Any], path: pathlib.Path, artifact: pathlib.Path
 ) -> None:
-    """Writes a certificate, with the digests of the files that it is of.
+    """Writes a certificate, with the digests of the artifact's files.
 
     Args:
-        certificate: What `make_certificate` returns.
+        certificate: The result of `make_certificate`.
         path: Where to write it.
-        artifact: The artifact: a folder, or a file in a folder of its own.
+        artifact: The artifact: a folder, or a file in its own folder.
     """
     root = artifact if artifact.is_dir() else artifact.parent
     digests = {

@@ -1,4 +1,4 @@
-"""What an exported model's radii rest on."""
+"""The proven constants behind an exported model's radii."""
 
 import keras
 
@@ -19,24 +19,24 @@ Report = CertificationReport | AuditReport
 def find_bounds(
     model: keras.Model, program: Program, report: Report | None
 ) -> tuple[AuditReport, PairBounds]:
-    """Returns the audit of a model, and the constants of its margins.
+    """Returns the audit of a model and the constants of its margins.
 
     Args:
         model: A built classifier.
         program: Its `Program`.
-        report: Of this model, to use its bounds again; or `None` to prove them
-            now.
+        report: Report of this model, whose bounds are reused, or `None` to
+            prove the bounds now.
 
     Raises:
         TypeError: If `report` is something else.
-        ValueError: If the report is of another model, or of one that abstains,
-            or the model is no classifier with a proven bound.
+        ValueError: If the report is of another model or allows abstention, or
+            the model is not a classifier with a proven bound.
     """
     if report is None:
         audit = audit_program(program, common_norm(model), model.name, None)
     else:
         audit = _read_audit(model, program, report)
-    # Where there are no bounds of pairs, this says what is missing.
+    # Raises an error that says why there are no bounds of pairs.
     return audit, audit.pair_bounds or bound_pairs(
         program, program.bounds(audit.norm)
     )
@@ -56,9 +56,9 @@ def _read_audit(
     check_model(report, model)
     if report.abstain_below > 0:
         raise ValueError(
-            "An exported model answers everywhere. Certify it without "
-            f"abstention. Received: abstain_below={report.abstain_below}"
+            "An exported model never abstains. Certify it without "
+            f"`abstain_below`. Received: abstain_below={report.abstain_below}"
         )
-    # `check_model` refuses a report without one.
+    # `check_model` rejects a report without one.
     assert report.audit is not None
     return report.audit

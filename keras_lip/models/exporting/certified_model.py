@@ -13,7 +13,7 @@ from keras_lip.models.exporting.margin_radius import MarginRadius
 from keras_lip.program import Program
 from keras_lip.program.nodes.curvature_head import CurvatureHead
 
-# With a larger one, what is finite might not stay so in float32.
+# With a larger bound, finite values might overflow in float32.
 _LARGEST_BOUND = 2.0**32
 
 OUTPUTS = ("logits", "label", "radius")
@@ -30,16 +30,17 @@ def certified_model(
         program: The `Program` of a classifier that computes in float32.
         name: Name of the model.
         bounds: Its `PairBounds`.
-        logit_tolerance: Float, at least zero.
+        logit_tolerance: Non-negative float.
 
     Returns:
-        A functional model of `keras.layers` and `keras.ops` alone, with one
-        input named `inputs` and a dict of outputs; and what computes its
-        radii, which says how much of the tolerance a runtime uses up.
+        A functional model that contains only `keras.layers` and `keras.ops`,
+        with one input named `inputs` and a dict of outputs; and the object that
+        computes its radii, which also measures how much of the tolerance a
+        runtime uses.
 
     Raises:
-        ValueError: If a size of the inputs is not known, a step computes in
-            another dtype than float32, or the bound is too large for float32.
+        ValueError: If a size of the inputs is unknown, a step does not compute
+            in float32, or the bound is too large for float32.
     """
     if not bounds.lipschitz_bound <= _LARGEST_BOUND:
         raise ValueError(
@@ -66,7 +67,7 @@ def certified_model(
 
 
 def find_head(program: Program, bounds: PairBounds) -> CurvatureHead | None:
-    """Returns the head by whose curvature a program is certified."""
+    """Returns the head whose curvature certifies a program, or `None`."""
     last = program.step_of(program.output)
     if bounds.norm != "l2" or last is None:
         return None
@@ -74,7 +75,7 @@ def find_head(program: Program, bounds: PairBounds) -> CurvatureHead | None:
 
 
 def _without_last(program: Program) -> Program:
-    """Returns what a program's last step is applied to."""
+    """Returns a program without its last step."""
     (source,) = program[program.output].inputs
     return dataclasses.replace(program, output=source).pruned()
 
@@ -83,7 +84,7 @@ def _input_shape(program: Program) -> tuple[int, ...]:
     shape = program.input_shapes[0] or (None,)
     if None in shape:
         raise ValueError(
-            "A model is exported for inputs of known shape. Build it on a "
+            "Export needs inputs of known shape. Build the model on a "
             "`keras.Input` with every size given. Received: input shape "
             f"{(None, *shape)}"
         )
@@ -94,7 +95,8 @@ def _check_dtypes(program: Program) -> None:
     for step in program.steps:
         if step.dtype != "float32":
             raise ValueError(
-                "Models are exported that compute in float32. Rebuild this one "
-                "under the float32 policy and load the weights. Received: "
-                f"layer '{program.origins[step.origin].name}' in {step.dtype}"
+                "Only models that compute in float32 can be exported. Rebuild "
+                "the model under the float32 policy and load the weights. "
+                f"Received: layer '{program.origins[step.origin].name}' in "
+                f"{step.dtype}"
             )

@@ -1,4 +1,4 @@
-"""The certified radius of a curvature head as a part of the model."""
+"""The certified radius of a curvature head, as part of the exported model."""
 
 import dataclasses
 import math
@@ -30,29 +30,29 @@ from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
-# What makes up for the roundings of a few float64 sums.
+# Factor that covers the rounding errors of a few float64 sums.
 _UP = 1 + 2.0**-30
 
 
 class CurvatureRadius:
     """Computes logits, labels and radii from the features of a curvature head.
 
-    Of the bounds of `curvature_radii` these are the two that are formulas: with
-    a margin `f` of slope `g`, its Lipschitz constant `S` and its curvature `K`,
-    the larger of `f / S` and `2 f / (g + sqrt(g^2 + 2 K f))`. The dual, which
-    is larger for most inputs, is left to `certify`.
+    The radius is the larger of the two closed forms of `curvature_radii`: `f /
+    S` and `2 f / (g + sqrt(g^2 + 2 K f))`, for a margin `f` with slope `g`,
+    Lipschitz constant `S` and curvature `K`. The dual radius is larger for most
+    inputs, but only `certify` computes it.
 
-    With `t` the tolerance, the features `h` of a runtime are assumed to be off
-    by at most `t (L |x| + |h|)` in the l2 norm, with `L` the bound of the
-    trunk; and the sums of the head by `t` times the sum of the magnitudes that
-    go into them. All of it counts: margins are smaller, slopes larger, and the
-    radius around the features smaller by as much.
+    Let `t` be the tolerance and `L` the bound of the trunk. The features `h` of
+    a runtime are assumed to be off by at most `t (L |x| + |h|)` in the l2 norm,
+    and each sum of the head by at most `t` times the sum of the absolute values
+    of its terms. These errors are subtracted from the margins, added to the
+    slopes, and subtracted from the radius around the features.
 
     Args:
         bounds: `PairBounds` of the model.
         head: `CurvatureHead`, in float64.
         logit_tolerance: Float, at least zero.
-        size: Integer. How many numbers an input consists of.
+        size: Integer. Number of entries of one input.
     """
 
     def __init__(
@@ -124,18 +124,18 @@ class CurvatureRadius:
     def check(
         self, x: Array, features: Array, logits: Array, found: Array
     ) -> float:
-        """Returns the share of the tolerance that a runtime has used up.
+        """Returns the fraction of the tolerance that a runtime uses.
 
         Args:
             x: Array of shape `(batch, size)`, float64.
             features: Float64 array of shape `(batch, input_dim)`.
-            logits: Float64 array of shape `(batch, classes)`, both as they
-                should be.
-            found: Array of that shape. The runtime's.
+            logits: Float64 array of shape `(batch, classes)`. Like the
+                features, the exact values.
+            found: Array of the same shape. The runtime's logits.
 
         Returns:
-            Float, at most one where the assumption holds of these inputs as far
-            as the logits tell.
+            Float. At most one if the assumption holds at these inputs, as far
+            as the logits show.
         """
         length = np.linalg.norm(features, axis=1)
         reach = self._bounds.trunk_bound * np.linalg.norm(x, axis=1) + length
@@ -147,7 +147,7 @@ class CurvatureRadius:
         )
 
     def _margins(self, logits: Tensor, length: Tensor) -> Tensor:
-        """Returns the margins over all classes from below, or zero."""
+        """Returns lower bounds, or zero, on the margins over all classes."""
         share = 2 * self._tolerance * self._feature_slack * _UP
         loss = ops.add(
             ops.multiply(length, _single(share * self._sizes.linear)),
@@ -157,7 +157,7 @@ class CurvatureRadius:
         return ops.relu(ops.subtract(ops.subtract(top, logits), loss))
 
     def _slopes(self, hidden: Tensor, hot: Tensor, length: Tensor) -> Tensor:
-        """Returns the norms of the gradients of all margins, from above."""
+        """Returns upper bounds on the gradient norms of all margins."""
         head = self._classes
         units, classes = head.kernel.shape
         weigh: Any = keras.layers.EinsumDense(
@@ -182,7 +182,7 @@ class CurvatureRadius:
     def _pull_back(
         self, radii: Tensor, inputs: Tensor, length: Tensor
     ) -> Tensor:
-        """Returns radii of inputs, of radii around the runtime's features."""
+        """Turns radii around the runtime's features into radii of inputs."""
         error = ops.add(
             ops.multiply(vector_norm(inputs), self._by_input),
             ops.add(ops.multiply(length, self._by_features), self._least),
@@ -192,7 +192,7 @@ class CurvatureRadius:
         return ops.divide(radii, _single(self._bounds.trunk_bound))
 
     def _find_constants(self) -> tuple[Array, Array]:
-        """Bounds Lipschitz constants and curvatures of all margins."""
+        """Bounds the Lipschitz constants and curvatures of all margins."""
         head = self._classes
         norm = spectral_norm_bound(head.hidden_kernel)
         unit_norms = norm_up(head.hidden_kernel, axis=0)
@@ -205,18 +205,18 @@ class CurvatureRadius:
 
 
 class _Magnitudes:
-    """What goes into the sums of a head, by the norm of the features.
+    """Sums of absolute values in a head, as functions of the features' norm.
 
-    The magnitudes in a hidden unit `j` sum up to `t = |w_j| |h| + |b_j|`; its
-    softplus is at most `t + 1`, and an error moves its sigmoid by a quarter of
-    it.
+    The absolute values in a hidden unit `j` sum to at most `t = |w_j| |h| +
+    |b_j|`. Its softplus is at most `t + 1`, and an error `e` changes its
+    sigmoid by at most `e / 4`.
     """
 
     def __init__(self, head: CurvatureHead) -> None:
         norms = norm_up(head.hidden_kernel, axis=0)
         biases = np.abs(head.hidden_bias)
         outer = np.abs(head.kernel)
-        # The unit rounds, its softplus does, and the sum over the units.
+        # Errors of the unit, of its softplus, and of the sum over the units.
         self.linear = 3 * _UP * float(np.max(norms @ outer))
         self.constant = (
             3 * _UP * float(np.max((biases + 1) @ outer + np.abs(head.bias)))

@@ -9,14 +9,12 @@ from keras_lip.validation import check_known
 
 
 class Format(NamedTuple):
-    """What a format needs.
+    """The requirements of a format.
 
     Attributes:
-        suffix: What the path must end in. A SavedModel is a folder, of any
-            name.
-        backends: Keras backends that write it, the one to fall back on first.
-        packages: Packages of the extra `export` that write it, and that run
-            it.
+        suffix: Suffix of the path. A SavedModel is a folder, of any name.
+        backends: Keras backends that can write it, the default first.
+        packages: Packages of the extra `export` that write or run it.
     """
 
     suffix: str
@@ -34,11 +32,11 @@ FORMATS = {
 
 
 def find_backend(name: str) -> str:
-    """Returns the backend that shall write a format.
+    """Returns the backend that writes a format.
 
-    That is the active one, if it can. Keras on PyTorch writes no SavedModel,
-    and on JAX little else: a model of stock layers is then handed over to
-    another backend.
+    This is the active backend if it supports the format. Keras on PyTorch
+    cannot write a SavedModel, and Keras on JAX can write little else. The stock
+    model is then written by another backend.
 
     Args:
         name: Name of the format.
@@ -47,7 +45,7 @@ def find_backend(name: str) -> str:
         Name of a Keras backend.
 
     Raises:
-        ValueError: If the format is not known.
+        ValueError: If the format is unknown.
         ImportError: If a package is missing.
     """
     check_known("format", name, FORMATS)

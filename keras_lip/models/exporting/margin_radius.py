@@ -1,4 +1,4 @@
-"""The certified radius as a part of the model: margins over constants."""
+"""The certified radius, as part of the exported model."""
 
 import math
 
@@ -22,22 +22,24 @@ from keras_lip.types import Tensor
 
 
 class MarginRadius:
-    """Computes labels and radii from logits, by the constants of margins.
+    """Computes labels and radii from logits and the constants of margins.
 
     The logits `z` of a runtime are assumed to be off by at most
-    `logit_tolerance * (L |x| + max |z|)`, with `L` the bound of the model.
-    Twice that is taken off each margin, which is divided by its constant.
+    `logit_tolerance * (L |x| + max |z|)`, where `L` is the bound of the model.
+    Twice this tolerance is subtracted from each margin, and the result is
+    divided by the margin's constant.
 
-    Roundings of float32: a difference of logits is off by `2^-24` of itself.
-    What is taken off is larger than it must be, by more than that: by
-    `norm_slack`, which covers its own sums, and by what underflows. Constants
-    are rounded up. So the differences, the quotient and the product each
-    enlarge a radius by `2^-24` at most, together by less than `SHRINK` takes.
+    Rounding errors in float32: the difference of two logits has a relative
+    error of `2^-24`. The computed tolerance is rounded up: it includes
+    `norm_slack`, which covers the rounding of its own sums, and a term for
+    underflow. Constants are rounded up. So the difference, the quotient and the
+    product each enlarge a radius by a factor of at most `1 + 2^-24`, and
+    `SHRINK` reduces it by more.
 
     Args:
         bounds: `PairBounds` of the model.
-        logit_tolerance: Float, at least zero.
-        size: Integer. How many numbers an input consists of.
+        logit_tolerance: Non-negative float.
+        size: Integer. Number of entries of one input.
     """
 
     def __init__(
@@ -87,32 +89,31 @@ class MarginRadius:
         return logits, labels, finish_radius(radii, finite)
 
     def check(self, x: Array, logits: Array, found: Array) -> float:
-        """Returns the share of the tolerance that a runtime has used up.
+        """Returns the fraction of the tolerance that a runtime uses.
 
         Args:
             x: Array of shape `(batch, size)`, float64.
-            logits: Float64 array of shape `(batch, classes)`, as they should
-                be.
-            found: Array of that shape. The runtime's.
+            logits: Float64 array of shape `(batch, classes)`. The exact logits.
+            found: Array of the same shape. The runtime's logits.
 
         Returns:
-            Float, at most one where the assumption holds of these inputs.
+            Float. At most one if the assumption holds at these inputs.
         """
         allowed = self._bounds.lipschitz_bound * np.linalg.norm(x, axis=1)
         allowed = self._tolerance * (allowed + np.max(np.abs(found), axis=1))
         return used_share(np.max(np.abs(found - logits), axis=1), allowed)
 
     def _rates(self) -> Array:
-        # A class has no margin over itself; any other number does as well.
+        # A class has no margin over itself. Any positive constant works here.
         rates = self._bounds.matrix.copy()
         np.fill_diagonal(rates, rates[0, 1])
         return rates
 
 
 def used_share(errors: Array, allowed: Array) -> float:
-    """Returns the largest quotient of errors and what is allowed of them."""
+    """Returns the largest quotient of an error and its allowed value."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(errors == 0, 0.0, errors / allowed)
     largest = float(np.max(shares, initial=0.0))
-    # What is not a number has used up everything.
+    # NaN counts as a violation.
     return math.inf if math.isnan(largest) else largest

@@ -1,4 +1,4 @@
-"""Whether an artifact keeps what its radii assume."""
+"""Checks an artifact against the assumptions of its certificate."""
 
 from typing import NamedTuple
 
@@ -19,19 +19,20 @@ from keras_lip.types import Array
 _SEED = 1234
 _EACH = 8
 
-# What nothing can be said about: no number, and too large to be squared.
+# Inputs without a certificate: not a number, or too large to be squared.
 _HOSTILE = (np.nan, np.inf, -np.inf, 1e30)
 
 
 class Probes(NamedTuple):
-    """Inputs that an artifact is run on, and what is to be answered.
+    """Inputs to run an artifact on, and the expected outputs.
 
     Attributes:
-        x: Float32 array. The last ones, one for each hostile number, are
-            anything but regular.
-        logits: Float64 array, of the regular ones.
-        features: Float64 array or `None`, of the regular ones.
-        radius: Float64 array. The radii that `certify` proves of these.
+        x: Float32 array. The last inputs contain one irregular number each
+            (`_HOSTILE`).
+        logits: Float64 array. Logits of the regular inputs.
+        features: Float64 array or `None`. Features of the regular inputs.
+        radius: Float64 array. The radii that `certify` proves for the regular
+            inputs.
     """
 
     x: Array
@@ -40,17 +41,17 @@ class Probes(NamedTuple):
     radius: Array
 
     def check(self, outputs: dict[str, Array], radius: Radius) -> float:
-        """Refuses an artifact that is not what its certificate says.
+        """Raises an error if an artifact does not match its certificate.
 
         Args:
-            outputs: What the artifact answers to `x`.
-            radius: What computes its radii.
+            outputs: The artifact's outputs at `x`.
+            radius: The object that computes the radii, with a method `check`.
 
         Returns:
-            Float. The largest share of the tolerance that is used up.
+            Float. The largest fraction of the tolerance that is used.
 
         Raises:
-            ValueError: If the logits are off by more than the tolerance.
+            ValueError: If the logits differ by more than the tolerance.
             RuntimeError: If a label or a radius is wrong.
         """
         count = len(self.logits)
@@ -59,17 +60,17 @@ class Probes(NamedTuple):
         if not used <= 1:
             raise ValueError(
                 "The logits of the exported model are off by more than "
-                f"`logit_tolerance` allows, {used:.3g} times as much. Pass a "
-                "larger one, or export to another format."
+                f"`logit_tolerance` allows, by a factor of {used:.3g}. Pass a "
+                "larger tolerance, or export to another format."
             )
         labels = outputs["label"]
         if not np.array_equal(labels[:count], predict_labels(found)):
-            raise _mistake("labels are not those of its logits")
+            raise _mistake("labels do not match its logits")
         proven = outputs["radius"].astype("float64")
         wrong = labels[:count] != predict_labels(self.logits)
         limits = np.where(wrong, 0.0, self.radius)
         if np.any(np.isnan(proven)) or np.any(proven[:count] > limits):
-            raise _mistake("radii are larger than what is proven")
+            raise _mistake("radii are larger than the proven radii")
         if np.any(proven[count:] != 0):
             raise _mistake("radii of inputs that are not finite are not zero")
         return used
@@ -88,16 +89,17 @@ def make_probes(
     bounds: PairBounds,
     given: Array | None,
 ) -> Probes:
-    """Returns inputs with their certificates.
+    """Returns probe inputs and their expected outputs.
 
     Args:
-        model: The model that is exported.
-        program: Its `Program`, which it is held against.
+        model: The model to export.
+        program: Its `Program`, which the model is compared with.
         bounds: `PairBounds` of the model.
-        given: Inputs to probe besides the built-in ones, or `None`.
+        given: Further inputs to probe, or `None`.
 
     Raises:
-        ValueError: If the model answers otherwise than its program.
+        ValueError: If the outputs of the model differ from those of its
+            program.
     """
     shape = tuple(size or 0 for size in program.input_shapes[0] or ())
     rng = np.random.default_rng(_SEED)
@@ -138,7 +140,7 @@ def _check_given(given: Array, shape: tuple[int, ...]) -> Array:
 
 def _mistake(what: str) -> RuntimeError:
     return RuntimeError(
-        f"The exported model is not what its certificate says: {what}. This is "
-        "a mistake of the converter, of the runtime or of this library: use "
-        "another format, and report it. Nothing has been written."
+        f"The exported model does not match its certificate: {what}. This is a "
+        "bug in the converter, in the runtime or in this library. Please "
+        "report it, and use another format. Nothing has been written."
     )

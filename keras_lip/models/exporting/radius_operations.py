@@ -1,9 +1,10 @@
-"""Operations that every runtime computes alike, not-a-number included.
+"""Operations that all runtimes compute in the same way, including NaN.
 
-Comparisons and selections of what is not a number differ between runtimes, and
-so does an `argmax`: converters write a selection as products and sums, and
-compiled comparisons may be true. What is not finite is therefore found by
-`keras.ops.isfinite`, which all of them know. Constants are rounded up.
+Runtimes differ in comparisons, selections and `argmax` of NaN: converters write
+a selection as products and sums, and a compiled comparison with NaN may be
+true. The functions here therefore find NaN and infinity with
+`keras.ops.isfinite`, which all runtimes implement alike. Constants are rounded
+up.
 """
 
 from typing import Any
@@ -15,13 +16,14 @@ from keras import ops
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
-# Of what is smaller nothing is left where subnormal numbers are flushed.
+# Smaller values are zero on runtimes that flush subnormal numbers.
 SMALLEST = 2.0**-100
 
 LARGEST = float(np.float32(3e38))
 
-# More than what the few roundings of a formula without cancellation may add,
-# in float32, with divisions that are off by a unit or two.
+# Exceeds the relative error of a formula with a few operations and no
+# cancellation, in float32, with divisions that are off by one or two units in
+# the last place.
 SHRINK = 1 - 2.0**-20
 
 
@@ -32,8 +34,8 @@ def float32_up(values: Any) -> Array:
         values: Float or array.
 
     Returns:
-        Float32 array, at least `SMALLEST` everywhere; `inf` for what is too
-        large or not a number.
+        Float32 array of entries of at least `SMALLEST`, and `inf` for NaN and
+        values that are too large.
     """
     values = np.asarray(values, dtype="float64")
     values = np.where(np.isnan(values), np.inf, np.maximum(values, SMALLEST))
@@ -44,7 +46,7 @@ def float32_up(values: Any) -> Array:
 
 
 def find_label(logits: Tensor) -> Tensor:
-    """Returns the first class of the largest logit, as int32."""
+    """Returns the first class with the largest logit, as int32."""
     classes = logits.shape[-1]
     top = ops.max(logits, axis=-1, keepdims=True)
     indices = np.arange(classes, dtype="float32")
@@ -52,15 +54,16 @@ def find_label(logits: Tensor) -> Tensor:
         ops.where(ops.greater_equal(logits, top), indices, float(classes)),
         axis=-1,
     )
-    # None is the largest where one is not a number.
+    # No logit is the largest if one is NaN.
     return ops.cast(ops.minimum(first, float(classes - 1)), "int32")
 
 
 def softplus(x: Tensor) -> Tensor:
-    """Returns `log(1 + exp(x))`, up to `2^-23` and what a sum rounds.
+    """Returns `log(1 + exp(x))`, up to `2^-23` and the rounding of a sum.
 
-    One of the converters writes Keras's own in just that way, where the
-    exponential of what is large is infinite, and another has no `log1p`.
+    `keras.ops.softplus` is not used: one converter writes it as that formula,
+    whose exponential overflows for large `x`, and another converter has no
+    `log1p`.
     """
     small = ops.log(ops.add(ops.exp(ops.negative(ops.abs(x))), 1.0))
     return ops.add(ops.relu(x), small)
@@ -72,16 +75,17 @@ def vector_norm(x: Tensor) -> Tensor:
 
 
 def norm_slack(size: int) -> float:
-    """Bounds what a norm of so many numbers may lose to rounding, as a factor.
+    """Bounds the relative rounding error of a norm of `size` numbers.
 
-    The sum of squares is rounded `size` times at most, in any order, and the
-    root of it halves that; the rest is for the few operations that follow.
+    The sum of squares is rounded at most `size` times, in any order, and the
+    square root halves the relative error. The remainder covers the few
+    operations that follow.
     """
     return float((1 - 2.0**-24) ** -(size + 64))
 
 
 def norm_floor(size: int) -> float:
-    """Bounds what a norm of so many numbers may lose to underflow."""
+    """Bounds the underflow error of a norm of `size` numbers."""
     return float(np.sqrt(size) * 2.0**-60)
 
 
@@ -92,7 +96,7 @@ def are_finite(*tensors: Tensor) -> Tensor:
 
 
 def least_radius(radii: Tensor, hot: Tensor) -> Tensor:
-    """Returns the least of the radii `(batch, classes)` over other classes.
+    """Returns the smallest of the radii `(batch, classes)` over other classes.
 
     Args:
         radii: Tensor, not negative.
@@ -103,17 +107,18 @@ def least_radius(radii: Tensor, hot: Tensor) -> Tensor:
 
 
 def finish_radius(radii: Tensor, finite: Tensor) -> Tensor:
-    """Rounds radii down, and sets those to zero that are not known."""
+    """Rounds radii down, and sets unknown radii to zero."""
     radii = ops.multiply(radii, float(np.float32(SHRINK)))
     known = ops.logical_and(finite, ops.greater(radii, SMALLEST))
-    # With this constant converters do not write products and sums.
+    # With this constant, converters do not turn the selection into products and
+    # sums.
     return ops.relu(ops.where(known, radii, -np.inf))
 
 
 def lookup_rows(table: Array, labels: Tensor) -> Tensor:
     """Returns the row of each label of a table of upper bounds.
 
-    A table without differences is no table but a number.
+    If all entries are equal, the result is a single number.
 
     Args:
         table: Float64 array of shape `(classes, size)`.

@@ -1,4 +1,4 @@
-"""Where an artifact goes: whole or not at all."""
+"""Paths of artifacts, which are installed completely or not at all."""
 
 import os
 import pathlib
@@ -6,21 +6,22 @@ import tempfile
 
 from keras_lip.models.exporting.formats import FORMATS
 
-# A SavedModel is a folder, with a place for what is not TensorFlow's.
+# A SavedModel is a folder. `assets.extra` is its place for user files.
 _INSIDE = "assets.extra/certificate.json"
 
 
 def check_target(path: pathlib.Path, name: str, overwrite: bool) -> None:
-    """Refuses a path that an artifact cannot be written to.
+    """Raises an error if an artifact cannot be written to a path.
 
     Args:
-        path: Where the artifact shall be.
+        path: Path of the artifact.
         name: Name of its format.
         overwrite: Boolean. Whether an existing artifact may be replaced.
 
     Raises:
-        ValueError: If the path ends in something else than the format says, is
-            in no folder, exists and may not be replaced, or is no artifact.
+        ValueError: If the path has the wrong suffix for the format, its folder
+            does not exist, or something exists at the path that may not be
+            replaced or is not an artifact.
     """
     suffix = FORMATS[name].suffix
     if suffix and path.suffix != suffix:
@@ -46,10 +47,10 @@ def check_target(path: pathlib.Path, name: str, overwrite: bool) -> None:
 
 
 def certificate_path(path: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns where the certificate of an artifact stands.
+    """Returns the path of the certificate of an artifact.
 
-    In the folder of a SavedModel it is `assets.extra/certificate.json`; any
-    other artifact has it beside, under its own name with `.json` added.
+    For a SavedModel this is `assets.extra/certificate.json` in its folder. For
+    any other artifact it is a file beside it, with `.json` added to its name.
     """
     if name == "tf_saved_model":
         return path / _INSIDE
@@ -57,13 +58,13 @@ def certificate_path(path: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def install(staged: pathlib.Path, path: pathlib.Path, name: str) -> None:
-    """Moves an artifact to its place, and what was there away.
+    """Moves an artifact to its path and replaces an older one.
 
     Either all of its files are replaced or none is.
 
     Args:
-        staged: Where the artifact is, in a folder on the same disk.
-        path: Where it shall be.
+        staged: Current path of the artifact, in a folder on the same disk.
+        path: Target path.
         name: Name of its format.
     """
     old = pathlib.Path(tempfile.mkdtemp(dir=staged.parent))

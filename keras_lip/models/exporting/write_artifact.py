@@ -1,4 +1,4 @@
-"""An artifact of a stock model, written and run by any backend."""
+"""Writes and runs an artifact of a stock model with any backend."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from keras_lip.types import Array
 
 _PROGRAM = "keras_lip.models.exporting.writer_process"
 
-# How much of what a converter says goes into an error.
+# Number of characters of a converter's output in an error message.
 _TAIL = 1500
 
 
@@ -25,13 +25,13 @@ def write_artifact(
 ) -> dict[str, Array]:
     """Writes an artifact, and runs it on probes.
 
-    This is done in a process of its own: under any backend, on the processor,
-    and without what converters leave behind in a process.
+    This runs in a separate process, so that any backend can be used on the CPU
+    and converters leave no state behind.
 
     Args:
         model: A functional model of stock layers.
-        staged: Where to write the artifact: in a folder of its own, in a folder
-            for what goes with it.
+        staged: Path of the artifact, in its own folder. The parent of that
+            folder holds temporary files.
         name: Name of the format.
         backend: Name of the backend that writes it.
         probes: Array of inputs.
@@ -40,8 +40,8 @@ def write_artifact(
         Dict of the artifact's outputs.
 
     Raises:
-        RuntimeError: If it cannot be written, or the runtime does not run what
-            has been written.
+        RuntimeError: If the artifact cannot be written, or the runtime cannot
+            run it.
     """
     folder = staged.parent.parent
     model.save(folder / "model.keras")
@@ -66,7 +66,7 @@ def write_artifact(
     if process.returncode != 0:
         raise RuntimeError(
             f"Model '{model.name}' could not be exported to {name!r} by "
-            f"{backend}. Nothing has been written. Where the format lacks an "
+            f"{backend}. Nothing has been written. If the format lacks an "
             "operation, choose another format or layer. The converter says: "
             f"...{(process.stderr or process.stdout)[-_TAIL:]}"
         )

@@ -1,9 +1,9 @@
-"""An artifact of a stock model, written in a process of its own.
+"""Writes an artifact of a stock model in a separate process.
 
 Run as `python -m keras_lip.models.exporting.writer_process folder format path`,
-under the backend that shall write the format. The folder holds `model.keras`
-and `probes.npy`; the artifact is written to the path, and what it answers to
-the probes to `outputs.npz` in the folder.
+under the backend that writes the format. The folder contains `model.keras` and
+`probes.npy`. The artifact is written to the path, and its outputs at the probes
+to `outputs.npz` in the folder.
 """
 
 import pathlib
@@ -29,13 +29,13 @@ def main(arguments: list[str]) -> None:
     with deep_recursion():
         model = keras.models.load_model(place / "model.keras", compile=False)
         probes = np.load(place / "probes.npy")
-    # Keras exports to ONNX what has been called, and nothing else.
+    # Keras can export a model to ONNX only after the model was called.
     model(probes[:1])
     _write(model, path, name)
     run = _RUNTIMES[name](path)
     outputs = run(probes)
     np.savez(place / "outputs.npz", **{key: outputs[key] for key in OUTPUTS})
-    # The batch may be of any size.
+    # The batch size stays free.
     run(probes[:1])
 
 
@@ -44,7 +44,7 @@ def _write(model: Any, path: str, name: str) -> None:
     if name == "torch":
         import torch
 
-        # Else Keras fixes the size of the batch.
+        # Otherwise Keras fixes the batch size.
         options["dynamic_shapes"] = {0: torch.export.Dim.AUTO}
     model.export(path, format=name, verbose=False, **options)
     if name == "onnx" and keras.backend.backend() == "torch":
@@ -52,11 +52,11 @@ def _write(model: Any, path: str, name: str) -> None:
 
 
 def _name_outputs(path: str) -> None:
-    """Names the outputs of an ONNX model, which PyTorch only numbers."""
+    """Names the outputs of an ONNX model, because PyTorch only numbers them."""
     import onnx
 
     model = onnx.load(path)
-    # A dict is passed on in the order of its keys.
+    # The outputs of a dict are in the order of its keys.
     for output, name in zip(model.graph.output, sorted(OUTPUTS), strict=True):
         model.graph.node.append(
             onnx.helper.make_node("Identity", [output.name], [name])
@@ -97,7 +97,7 @@ def _run_litert(path: str) -> Run:
 def _run_openvino(path: str) -> Run:
     import openvino
 
-    # Where the processor has them, OpenVINO would take numbers of 16 bits.
+    # OpenVINO would use 16-bit numbers where the processor supports them.
     compiled = openvino.Core().compile_model(
         path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )

@@ -1,4 +1,4 @@
-"""The calls of a graph, and who makes and uses which tensor."""
+"""The calls of a graph, and which call makes or uses each tensor."""
 
 import collections
 import dataclasses
@@ -20,15 +20,15 @@ class Call:
 
 
 class CallGraph:
-    """The calls of a graph, nested models as one call.
+    """The calls of a graph. A nested model counts as one call.
 
     Args:
-        graph: What `keras_lip.graph.get_graph` returned.
+        graph: The result of `keras_lip.graph.get_graph`.
 
     Attributes:
-        calls: List of `Call`, in the order in which they are run.
+        calls: List of `Call`, in the order of execution.
         outputs: List of the output tensors of the graph.
-        makers: Dict of the calls by the `id` of each tensor that they make.
+        makers: Dict from the `id` of each tensor to the call that makes it.
     """
 
     def __init__(self, graph: Any) -> None:
@@ -46,12 +46,12 @@ class CallGraph:
         )
 
     def find_maker(self, tensor: Tensor) -> Any:
-        """Returns what makes a tensor, `None` for an input of the graph."""
+        """Returns the call that makes a tensor, `None` for an input."""
         call = self.makers.get(id(tensor))
         return None if call is None else call.operation
 
     def count_uses(self, tensor: Tensor) -> int:
-        """Counts how often a tensor is passed on, or returned."""
+        """Counts how often a tensor is used by calls or returned."""
         return self._uses[id(tensor)]
 
     def _record(

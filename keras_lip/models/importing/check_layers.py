@@ -1,4 +1,4 @@
-"""Refusals of what has no Lipschitz counterpart, by name."""
+"""Rejects layers that have no Lipschitz counterpart."""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ from keras_lip.program.freezing.activations import check_activation
 from keras_lip.program.freezing.registry import find_norms
 from keras_lip.read_weight import read_weight
 
-# Their bounds are known, but of their trained kernels, which may be anything.
+# These layers have a known bound, but it depends on their trained kernels and
+# may be large.
 _WITHOUT_COUNTERPART = (
     keras.layers.Conv1DTranspose,
     keras.layers.DepthwiseConv1D,
@@ -24,14 +25,14 @@ _WITHOUT_COUNTERPART = (
 
 
 def check_layers(survey: Survey, options: Options) -> None:
-    """Refuses a model with layers that cannot be converted, naming all.
+    """Raises an error that names all layers that cannot be converted.
 
     Args:
         survey: The `Survey` of the model.
         options: The `Options` of the conversion.
 
     Raises:
-        ValueError: If there is such a layer, with the reasons.
+        ValueError: If there is such a layer. The message contains the reasons.
     """
     reasons = []
     for layer in survey.layers:
@@ -42,13 +43,12 @@ def check_layers(survey: Survey, options: Options) -> None:
     if reasons:
         raise ValueError(
             "These layers have no Lipschitz counterpart. Replace them in the "
-            "stock model, and train it, before it is converted:"
-            + "".join(reasons)
+            "stock model and train it before the conversion:" + "".join(reasons)
         )
 
 
 def _why_refused(layer: Any, survey: Survey, options: Options) -> str | None:
-    """Says why a layer cannot be converted, `None` if it can."""
+    """Says why a layer cannot be converted, or returns `None`."""
     if id(layer) in survey.dropped:
         return None
     try:
@@ -81,7 +81,7 @@ def _why_no_convolution(layer: Any, name: str) -> str | None:
     }
     if name not in makers:
         return (
-            f"there is no such layer of {name!r}. Pass a `convolution` of "
+            f"{name!r} has no such layer. Pass a `convolution` of "
             f"{sorted(makers)}."
         )
     if layer.padding == "causal":

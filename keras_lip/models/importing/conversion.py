@@ -1,4 +1,4 @@
-"""The outcome of a conversion from stock layers to Lipschitz layers."""
+"""The result of a conversion from stock layers to Lipschitz layers."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import keras
 
 @dataclasses.dataclass(frozen=True)
 class ConvertedLayer:
-    """What became of one layer, or operation, of a stock model.
+    """The conversion of one layer or operation of a stock model.
 
     Attributes:
         name: Name of the layer.
@@ -15,14 +15,14 @@ class ConvertedLayer:
         action: `"replaced"`, `"kept"`, `"folded"` into the layer before it,
             `"split"` off the layer that it was fused with, `"dropped"`, or
             `"inserted"`.
-        counterpart: Name of the class that now does its work, or `"-"`.
-        moved: Float or `None`. How far the kernel moved: with the trained
-            kernel `W`, what is folded into it included, the kernel `K` that now
-            runs and `scale = |W| / |K|`, this is `|W - scale K| / |W|`, all in
-            the Frobenius norm. Zero for kernels that are the same up to a
-            positive factor.
-        scale: Float or `None`. By how much the layer now shrinks its outputs.
-        note: String. Anything else that there is to say.
+        counterpart: Name of the class that replaces it, or `"-"`.
+        moved: Float or `None`. Relative change of the kernel, `|W - scale K| /
+            |W|` in the Frobenius norm. `W` is the trained kernel, including a
+            folded normalization, `K` the kernel of the new layer, and `scale =
+            |W| / |K|`. It is zero if `K` is a positive multiple of `W`.
+        scale: Float or `None`. Factor by which the new layer's outputs are
+            smaller.
+        note: String. Further remarks.
     """
 
     name: str
@@ -36,16 +36,16 @@ class ConvertedLayer:
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """A model of Lipschitz layers, and what it was made of.
+    """A model of Lipschitz layers, and a table of its conversion.
 
-    Made by `keras_lip.models.from_keras`.
+    `keras_lip.models.from_keras` returns it.
 
     Attributes:
         model: The new `keras_lip.models.LipschitzModel`.
         layers: Tuple of `ConvertedLayer`, in the order of the graph.
-        scale: Float. Where no kernel moved and all activations are positively
-            homogeneous, as ReLU is, the outputs of the stock model are the
-            scale times those of the new one.
+        scale: Float. If no kernel changed by more than a factor and all
+            activations are positively homogeneous (such as ReLU), the outputs
+            of the stock model are `scale` times the outputs of the new one.
         lipschitz_bound: Float. Proven bound of the new model, in l2.
     """
 
@@ -55,7 +55,7 @@ class Conversion:
     lipschitz_bound: float
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Returns the table of layers, as text, its header first."""
+        """Returns the table of layers as text, starting with the header."""
         header = (
             "layer",
             "type",
@@ -95,8 +95,8 @@ class Conversion:
             [
                 f"Conversion of model {self.model.name!r}",
                 *table,
-                "Old outputs over new ones, but for what moved: "
-                f"{self.scale:.4g}",
+                "Old outputs divided by new ones, up to changes of the "
+                f"kernels: {self.scale:.4g}",
                 f"Lipschitz bound of the new model (l2, proven): "
                 f"{self.lipschitz_bound:.8g}",
             ]

@@ -1,4 +1,4 @@
-"""What a conversion from Keras makes of its layers."""
+"""The options of a conversion from stock Keras layers."""
 
 import dataclasses
 from typing import Any
@@ -20,7 +20,7 @@ from keras_lip.parametrizations import BlockReflector
 from keras_lip.parametrizations import Parametrization
 from keras_lip.validation import check_known
 
-# The convolutions whose free kernel has the shape of the stock kernel.
+# Convolutions whose free kernel has the same shape as the stock kernel.
 CONVOLUTIONS: dict[str, dict[type, Any]] = {
     "aol": {
         keras.layers.Conv1D: AOLConv1D,
@@ -43,7 +43,7 @@ _OTHER_CONVOLUTIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The arguments of `keras_lip.models.from_keras`, checked.
+    """The validated arguments of `keras_lip.models.from_keras`.
 
     Attributes:
         convolution: Name of the convolution.
@@ -62,9 +62,9 @@ class Options:
     def __post_init__(self) -> None:
         if current_name(self.convolution) in _OTHER_CONVOLUTIONS:
             raise ValueError(
-                f"A trained kernel cannot start a {self.convolution!r} "
-                "convolution, whose free weights are no kernel of its shape. "
-                f"Pass one of {sorted(CONVOLUTIONS)}. Received: "
+                f"A trained kernel cannot initialize a {self.convolution!r} "
+                "convolution, whose free weights have another shape. Pass one "
+                f"of {sorted(CONVOLUTIONS)}. Received: "
                 f"convolution={self.convolution!r}"
             )
         check_known("convolution", self.convolution, CONVOLUTIONS)

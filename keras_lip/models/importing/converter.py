@@ -1,4 +1,4 @@
-"""The walk that rebuilds a stock model from Lipschitz layers."""
+"""Rebuilds a stock model from Lipschitz layers, call by call."""
 
 import dataclasses
 from typing import Any
@@ -38,10 +38,10 @@ def copy_layer(layer: Any, args: tuple[Any, ...]) -> Any:
         copy.build(*shapes)
         copy.set_weights(layer.get_weights())
     if getattr(layer, "lora_enabled", False):
-        # `Dense` forgets it in `build`.
+        # `Dense.build` resets it.
         copy.lora_alpha = layer.lora_alpha
     if hasattr(copy, "finalize_state"):
-        # `Normalization` computes with constants that it derives from weights.
+        # `Normalization` computes with constants derived from its weights.
         copy.finalize_state()
     return copy
 
@@ -57,11 +57,11 @@ _ACTIVATIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """What takes the place of a layer: layers to call one after the other.
+    """The replacement of a layer: layers to call one after the other.
 
     Attributes:
-        layers: Their list, empty if the input is passed on.
-        factors: By how much they shrink each output.
+        layers: List of layers. It is empty if the input is returned unchanged.
+        factors: Factors by which the layers shrink each output.
     """
 
     layers: list[Any]
@@ -69,10 +69,10 @@ class _Part:
 
 
 class Converter:
-    """Rebuilds models, and remembers what became of which layer.
+    """Rebuilds models, and records the conversion of each layer.
 
     Every tensor of the new model has a scale: the factor by which it is smaller
-    than that of the stock model, if kernels were scaled and nothing else.
+    than in the stock model, if kernels were only scaled.
 
     Args:
         survey: The `Survey` of the model.
@@ -95,7 +95,7 @@ class Converter:
         """Rebuilds a model.
 
         Args:
-            model: The surveyed model, or one that is nested in it.
+            model: The surveyed model, or a model nested in it.
             scale: Float. The scale of its inputs.
 
         Returns:
@@ -125,7 +125,7 @@ class Converter:
         kwargs: dict[str, Any],
     ) -> Any:
         args, kwargs, scale = self._align(layer, args, kwargs)
-        # A layer that is called twice is one layer in the new model as well.
+        # A layer that is called twice remains a single layer in the new model.
         if id(layer) not in self._parts:
             self._parts[id(layer)] = self._make_part(
                 layer, args, scale, len(symbolic)
@@ -142,7 +142,7 @@ class Converter:
     def _align(
         self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any], float]:
-        """Brings all tensors that a layer joins to the largest of scales."""
+        """Brings all tensors that a layer merges to the largest scale."""
         tensors = [
             value
             for value in keras.tree.flatten([args, kwargs])
@@ -151,7 +151,7 @@ class Converter:
         scale = max(self._scales[id(tensor)] for tensor in tensors)
         aligned: dict[int, Tensor] = {}
         for tensor in tensors:
-            # Below one, so that nothing is stretched.
+            # The factor is below one, so the `LipschitzScale` is non-expansive.
             factor = self._scales[id(tensor)] / scale
             if factor == 1.0 or id(tensor) in aligned:
                 continue
@@ -199,7 +199,7 @@ class Converter:
     def _replace(
         self, layer: Any, args: tuple[Any, ...], scale: float
     ) -> _Part:
-        """Replaces a layer that has a kernel, and splits its activation off."""
+        """Replaces a layer with a kernel, and makes its activation a layer."""
         made, moved, factor = make_counterpart(
             layer,
             self._survey.folds.get(id(layer)),
@@ -230,7 +230,7 @@ class Converter:
         return _Part([made, self._activate(split, shape, "split")], (factor,))
 
     def _activate(self, layer: Any, shape: Shape, action: str) -> Any:
-        """Returns an activation, or what takes its place."""
+        """Returns an activation or its replacement."""
         if self._options.activation == "keep":
             self._note(layer, action, type(layer).__name__)
             return layer
@@ -267,7 +267,7 @@ def _is_linear(layer: Any) -> bool:
 
 
 def _shrink_shift(norm: Any, scale: float) -> None:
-    """Lets a batch normalization shrink its outputs as its inputs are."""
+    """Scales the shift of a batch normalization like its inputs."""
     shifts = [norm.moving_mean, *([norm.beta] if norm.center else [])]
     for shift in shifts:
         shift.assign((read_weight(shift) / scale).astype("float32"))

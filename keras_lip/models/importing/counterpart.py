@@ -1,4 +1,4 @@
-"""The Lipschitz layer that takes the place of a stock layer with a kernel."""
+"""The Lipschitz layer that replaces a stock layer with a kernel."""
 
 from typing import Any
 from typing import NamedTuple
@@ -17,14 +17,14 @@ from keras_lip.types import Shape
 
 
 class Counterpart(NamedTuple):
-    """A built Lipschitz layer, and how it differs from the stock layer.
+    """A built Lipschitz layer, and its differences from the stock layer.
 
     Attributes:
         layer: The layer, without activation. Its free kernel is the trained
             kernel.
         moved: Float. As in `keras_lip.models.ConvertedLayer`.
-        scale: Float. The norm of the trained kernel over that of the kernel
-            that runs, both in the Frobenius norm.
+        scale: Float. The Frobenius norm of the trained kernel divided by the
+            Frobenius norm of the new kernel.
     """
 
     layer: Any
@@ -44,10 +44,10 @@ def make_counterpart(
 
     Args:
         layer: A built `Dense`, `Conv1D`, `Conv2D` or `Conv2DTranspose`.
-        norm: The `BatchNormalization` to fold into it, or `None`.
+        norm: The `BatchNormalization` to fold into the layer, or `None`.
         input_shape: Shape of its inputs.
-        input_scale: Float. By how much the layers before shrink the inputs,
-            and with them the bias that is to be added.
+        input_scale: Float. Factor by which the previous layers shrink the
+            inputs. The bias is divided by it as well.
         options: The `Options` of the conversion.
         head: Boolean. Whether the layer computes logits.
 
@@ -96,14 +96,14 @@ def _make_layer(
 
 
 def _output_axis(layer: Any) -> int:
-    """Returns the axis of the kernel that its outputs are along."""
+    """Returns the output axis of the kernel."""
     return -2 if type(layer) is keras.layers.Conv2DTranspose else -1
 
 
 def _fold(
     kernel: Array, bias: Array | None, norm: Any, axis: int
 ) -> tuple[Array, Array]:
-    """Returns the kernel and the bias of a layer and what normalizes it."""
+    """Folds a batch normalization into the kernel and bias of a layer."""
     mean = read_weight(norm.moving_mean)
     factor = 1 / np.sqrt(read_weight(norm.moving_variance) + norm.epsilon)
     if norm.scale:
@@ -117,10 +117,10 @@ def _fold(
 
 
 def _compare(trained: Array, runs: Array) -> tuple[float, float]:
-    """Returns how far a kernel moved, and by how much it was shrunk."""
+    """Returns the relative change of a kernel, and its scale."""
     before, after = np.linalg.norm(trained), np.linalg.norm(runs)
     if before == 0 or after == 0:
-        # Nothing of the one is in the other, unless both are nothing.
+        # One kernel is zero: all of the other is lost, unless it is also zero.
         return float(before > 0 or after > 0), 1.0
     scale = before / after
     moved = np.linalg.norm(trained / before - runs / after)

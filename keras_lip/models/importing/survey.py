@@ -1,4 +1,4 @@
-"""What must be known of a whole graph before its layers are converted."""
+"""A survey of a whole graph, made before its layers are converted."""
 
 import collections
 import functools
@@ -18,8 +18,8 @@ KERNEL_LAYERS = (
     keras.layers.Conv2DTranspose,
 )
 
-# At the end of a classifier these change no answer: they keep the order of the
-# logits, or of one logit and zero.
+# At the end of a classifier these do not change the predicted class: they keep
+# the order of the logits, or of one logit and zero.
 _END_ACTIVATIONS = (
     keras.activations.log_softmax,
     keras.activations.sigmoid,
@@ -28,20 +28,20 @@ _END_ACTIVATIONS = (
 
 
 class Survey:
-    """What is folded, what is dropped, and what comes last.
+    """Finds folded and dropped layers, and the layers that compute logits.
 
     Args:
         model: A built model.
 
     Attributes:
-        graphs: Dict of the graphs of the model and of those nested in it, by
-            `id`. A subclassed model is traced once, here.
-        layers: List of its layers and operations, nested models resolved, each
-            once and in the order of the graph.
-        folds: Dict of batch normalizations, by the `id` of the layer whose
-            kernel and bias they are folded into.
-        folded: Set of the `id` of these.
-        dropped: Set of the `id` of activations at the end.
+        graphs: Dict of the graphs of the model and its nested models, by `id`.
+            A subclassed model is traced only once, here.
+        layers: List of layers and operations, including those of nested models,
+            each once and in the order of the graph.
+        folds: Dict from the `id` of a layer to the batch normalization that is
+            folded into its kernel and bias.
+        folded: Set of the `id` of these batch normalizations.
+        dropped: Set of the `id` of the dropped activations at the end.
         bare: Set of the `id` of layers at the end whose fused activation is
             dropped.
         heads: Set of the `id` of dense layers that compute logits.
@@ -63,11 +63,11 @@ class Survey:
 
     @functools.cached_property
     def channels_first(self) -> bool:
-        """Whether images have their channels first."""
+        """Whether the layers of the model are channels-first."""
         return any(map(is_channels_first, self.layers))
 
     def _record(self, model: keras.Model) -> None:
-        """Counts the calls of layers, at any depth."""
+        """Counts the calls of layers, including nested ones."""
         graph = self.graphs.setdefault(id(model), get_graph(model))
         for call in CallGraph(graph).calls:
             layer = call.operation
@@ -95,7 +95,7 @@ class Survey:
                 self.folded.add(id(norm))
 
     def _find_end(self, model: keras.Model) -> None:
-        """Goes back from the outputs to the layers that compute logits."""
+        """Walks back from the outputs to the layers that compute logits."""
         graph = CallGraph(self.graphs[id(model)])
         for tensor in graph.outputs:
             while graph.count_uses(tensor) == 1:
@@ -108,7 +108,7 @@ class Survey:
                 tensor = call.inputs[0]
 
     def _pass(self, call: Call) -> bool:
-        """Drops the layer of a call at the end, or says that it stays."""
+        """Drops the layer of a last call, or returns that it is kept."""
         layer = call.operation
         if id(layer) in self.folded:
             return True
@@ -137,12 +137,12 @@ class Survey:
 
 
 def is_channels_first(layer: Any) -> bool:
-    """Whether a layer is of images whose channels come first."""
+    """Whether a layer takes channels-first images."""
     return getattr(layer, "data_format", None) == "channels_first"
 
 
 def _is_of_channels(norm: Any, layer: Any, features: Tensor) -> bool:
-    """Whether a batch normalization is of the channels that a layer makes."""
+    """Whether a batch normalization acts on the output channels of a layer."""
     ndim = len(features.shape)
     axis = 1 if is_channels_first(layer) else ndim - 1
     return bool(norm.axis % ndim == axis)

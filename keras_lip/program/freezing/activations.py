@@ -1,4 +1,4 @@
-"""What activation functions compute."""
+"""Activation functions with known Lipschitz bounds."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def activate(wire: Wire, activation: Any) -> Wire:
     """Applies an activation function of Keras to a wire.
 
     Raises:
-        ValueError: If it is not known, with the names of those that are.
+        ValueError: If it is unknown. The message lists the known names.
     """
     if activation is None or activation is activations.linear:
         return wire
@@ -26,7 +26,7 @@ def activate(wire: Wire, activation: Any) -> Wire:
 
 
 def get_activation(identifier: Any) -> Any:
-    """Retrieves an activation function whose Lipschitz bound is known.
+    """Returns an activation function with a known Lipschitz bound.
 
     Args:
         identifier: Name, config or function of `keras.activations`, or `None`
@@ -36,8 +36,8 @@ def get_activation(identifier: Any) -> Any:
         The function.
 
     Raises:
-        ValueError: If it is unknown or no bound of it is known, with the names
-            of those that are.
+        ValueError: If it is unknown or has no known bound. The message lists
+            the known names.
     """
     try:
         activation = activations.get(identifier)
@@ -48,7 +48,7 @@ def get_activation(identifier: Any) -> Any:
 
 
 def get_monotone_activation(identifier: Any) -> Any:
-    """Retrieves a non-decreasing 1-Lipschitz activation function.
+    """Returns a non-decreasing 1-Lipschitz activation function.
 
     Args:
         identifier: Name, config or function of `keras.activations`, or `None`
@@ -58,8 +58,8 @@ def get_monotone_activation(identifier: Any) -> Any:
         The function.
 
     Raises:
-        ValueError: If it is not known to be non-decreasing and 1-Lipschitz,
-            with the names of those that are.
+        ValueError: If it is not known to be non-decreasing and 1-Lipschitz. The
+            message lists the known names.
     """
     activation = get_activation(identifier)
     name = activation.__name__
@@ -81,7 +81,7 @@ def find_slope(activation: Any) -> float:
 
 
 def check_activation(activation: Any) -> None:
-    """Refuses an activation function whose Lipschitz bound is not known."""
+    """Raises an error if an activation function has no known bound."""
     if find_function(activation) is None:
         known = ", ".join(sorted(FUNCTIONS))
         name = getattr(activation, "__name__", activation)

@@ -1,4 +1,4 @@
-"""What readers of layers and operations refuse."""
+"""Checks that readers of layers and operations share."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from keras_lip.program.builder import Wire
 
 
 def refuse_masks(layer: Any, x: Wire) -> None:
-    """Refuses a layer that may heed the mask of a layer before it."""
+    """Raises an error if a layer may use the mask of a previous layer."""
     if x.builder.is_masked:
         raise ValueError(
-            f"Layer '{layer.name}' may heed the mask of a `Masking` layer, so "
-            "that no Lipschitz bound is known. Remove the `Masking` layer."
+            f"Layer '{layer.name}' may use the mask of a `Masking` layer, so "
+            "no Lipschitz bound is known. Remove the `Masking` layer."
         )
 
 
 def check_same_shapes(layer: Any, wires: tuple[Wire, ...]) -> None:
-    """Refuses inputs that might be broadcast against each other."""
+    """Raises an error if inputs might be broadcast against each other."""
     shapes = {wire.shape for wire in wires if wire.shape is not None}
-    # What is the same tensor has the same shape, known or not.
+    # The same tensor always has the same shape, known or not.
     distinct = len({wire.index for wire in wires}) > 1
     if len(shapes) > 1 or (distinct and any(None in shape for shape in shapes)):
         listed = sorted(((None, *shape) for shape in shapes), key=str)
@@ -29,7 +29,7 @@ def check_same_shapes(layer: Any, wires: tuple[Wire, ...]) -> None:
 
 
 def check_fits(layer: Any, x: Wire, shape: tuple[int, ...]) -> None:
-    """Refuses a parameter that might enlarge the input.
+    """Raises an error if a parameter might enlarge the input.
 
     Its shape is aligned with the last axes of the input.
     """
@@ -49,7 +49,7 @@ def check_fits(layer: Any, x: Wire, shape: tuple[int, ...]) -> None:
 
 
 def unknown_layer(layer: Any, why: str) -> ValueError:
-    """Returns the error of a layer of which no bound is known."""
+    """Returns the error for a layer without a known bound."""
     return ValueError(
         f"No Lipschitz bound is known for layer '{layer.name}' of type "
         f"`{type(layer).__name__}`: {why}. Use a layer of `keras_lip.layers` "

@@ -1,4 +1,4 @@
-"""Reading a model, once, into the program that it runs at inference."""
+"""Reads a model into a program of its operations at inference."""
 
 import inspect
 import math
@@ -31,12 +31,12 @@ from keras_lip.read_weight import read_weight
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
-# Two threads that read at the same time would read each other's states.
+# Two threads that read at the same time would mix their states.
 _lock = threading.RLock()
 
 
 class ShapedBound(float):
-    """The bound of an input, for rules of users that look at its shape."""
+    """The bound of an input, for users' rules that need its shape."""
 
     shape: Shape | None = None
 
@@ -46,21 +46,20 @@ def freeze(
     input_shape: Shape | None = None,
     proven: bool | str = False,
 ) -> Program:
-    """Reads what a model computes at inference, as numbers.
+    """Reads the operations and numbers of a model at inference.
 
     Everything is read once: the constrained kernels, steps, constants and
-    activations that `call` uses now, in the dtype that it computes in, with
-    autocasts and reduced precisions switched off. Nested and subclassed models
-    are resolved.
+    activations that `call` currently uses, in its compute dtype, with autocast
+    and reduced precision disabled. Nested and subclassed models are resolved.
 
     Args:
         model: A built model with one input and one output.
-        input_shape: Shape of the inputs, batch axis included, where the model
-            leaves sizes open; no other is changed. Defaults to the shape that
-            it is built on.
-        proven: Boolean. Whether layers that run on a scale that they estimate
-            from below are read with one that is proven to be non-expansive
-            instead; `"steps"` for the steps of convex potential blocks alone.
+        input_shape: Shape of the inputs with batch axis. It is only used for
+            sizes that the model leaves unknown. Defaults to `None`, for the
+            shape that the model is built with.
+        proven: Boolean. Whether to replace estimated scales of layers by scales
+            that are proven to be non-expansive, or `"steps"` to replace only
+            the steps of convex potential blocks. Defaults to `False`.
 
     Returns:
         A `Program`.
@@ -68,8 +67,8 @@ def freeze(
     Raises:
         TypeError: If `model` is not a `keras.Model`.
         ValueError: If the model is not built, has several inputs or outputs,
-            takes integers, cannot be traced, or holds a layer that is not
-            known, naming it.
+            takes integers, cannot be traced, or contains an unknown layer,
+            which the message names.
     """
     with _lock, full_precision_scope(), reading_slots({}):
         if not has_open_sizes(model):
@@ -78,7 +77,7 @@ def freeze(
         for kind, tensors in ("input", graph.inputs), ("output", graph.outputs):
             if len(tensors) != 1:
                 advice = (
-                    "Make a model of the one to be certified: "
+                    "Make a model of the output to certify: "
                     "`keras.Model(model.inputs, model.outputs[0])`. "
                     if kind == "output"
                     else ""
@@ -105,18 +104,18 @@ def freeze_layer(
     proven: bool | str = False,
     own: bool = False,
 ) -> Program:
-    """Reads what a single layer computes at inference.
+    """Reads the operations and numbers of a single layer at inference.
 
     Args:
-        layer: A layer, built where it has weights.
-        shapes: The shapes of its inputs, without samples. Defaults to those
-            that it was built on.
+        layer: A layer. It must be built if it has weights.
+        shapes: The shapes of its inputs, without batch axis. Defaults to
+            `None`, for the shapes that it was built with.
         proven: Boolean, as in `freeze`.
-        own: Boolean. Whether to ask the layer's `freeze`, whatever else says
-            what it computes.
+        own: Boolean. Whether to use the layer's `freeze` even if other methods
+            override it. Defaults to `False`.
 
     Returns:
-        A `Program` with as many inputs as the layer has.
+        A `Program` with the same number of inputs as the layer.
     """
     with _lock, full_precision_scope(), reading_slots({}):
         found = _built_shapes(layer) if shapes is None else shapes
@@ -211,7 +210,7 @@ def _apply(
 def _apply_model(
     model: keras.Model, argument: Any, wires: list[Wire]
 ) -> list[Any]:
-    # A subclassed model may be called on another shape than it was built on.
+    # A subclassed model may be called with another shape than in `build`.
     known = len(wires) == 1 and wires[0].shape is not None
     shape = (None, *(wires[0].shape or ())) if known else None
     graph = get_graph(model, shape)
@@ -221,21 +220,21 @@ def _apply_model(
         if not _fits(tensor.shape[1:], tuple(wire.shape or ())):
             raise ValueError(
                 f"Model '{model.name}' is built for inputs of shape "
-                f"{tensor.shape}, of which its bound may make use. Received: "
-                f"input shape {(None, *(wire.shape or ()))}"
+                f"{tensor.shape}, and its bound may depend on this shape. "
+                f"Received: input shape {(None, *(wire.shape or ()))}"
             )
     return run_graph(graph, inputs, _apply)
 
 
 def _fits(built: tuple[Any, ...], actual: tuple[Any, ...]) -> bool:
-    """Whether all that is known of one shape is of another."""
+    """Whether a shape agrees with the known sizes of another."""
     return len(built) == len(actual) and all(
         size in (None, other) for size, other in zip(built, actual, strict=True)
     )
 
 
 def _read_layer(layer: Any, wires: list[Wire], own: bool = False) -> Wire:
-    """Writes a layer down, or a model that is used as one, at any depth."""
+    """Adds a layer, or a model used as a layer, at any depth."""
     if isinstance(layer, keras.Model):
         argument = wires[0] if len(wires) == 1 else wires
         (output,) = _apply_model(layer, argument, wires)
@@ -269,7 +268,7 @@ def _write_layer(layer: Any, wires: list[Wire]) -> Wire:
 
 
 def _read_rule(layer: Any, wires: list[Wire], argument: Any) -> Wire:
-    """Writes down a layer of which a user knows the bound."""
+    """Adds a layer whose bound a user has given."""
 
     def unit(leaf: Any) -> Any:
         if not _is_wire(leaf):
@@ -286,8 +285,8 @@ def _read_rule(layer: Any, wires: list[Wire], argument: Any) -> Wire:
     constants = []
     for norm in find_norms(layer):
         if norm in rules:
-            # That of inputs that move by one each holds of all that move less,
-            # and in proportion of those that move further.
+            # The bound for inputs with bounds of one also holds for inputs with
+            # smaller bounds, and scales with larger bounds.
             value = rules[norm](layer, keras.tree.map_structure(unit, argument))
         elif len(wires) > 1:
             raise ValueError(
@@ -309,13 +308,13 @@ def _read_rule(layer: Any, wires: list[Wire], argument: Any) -> Wire:
 def _trace_call(
     layer: Any, wires: list[Wire]
 ) -> tuple[Program | None, SampleShape]:
-    """Reads the `call` of a layer that is made of what is known."""
+    """Reads the `call` of a layer that consists of known operations."""
     builder = wires[0].builder
     shapes = [wire.shape for wire in wires]
     dtype = getattr(layer, "compute_dtype", "float32")
     try:
         graph = trace_layer(layer, shapes, dtype)
-    except Exception:  # Whatever a user's `call` raises.
+    except Exception:  # A user's `call` may raise any error.
         return None, None
     target = tuple(graph.outputs[0].shape[1:])
     inner = Builder(shapes, [dtype] * len(shapes), _read_layer, builder.proven)
@@ -324,7 +323,7 @@ def _trace_call(
         program = inner.finish(output)
     except (ValueError, TypeError, NotImplementedError):
         return None, target
-    # What the parts come from is the layer.
+    # The origin of the parts is the layer.
     return program, target
 
 
@@ -332,9 +331,9 @@ def _check_dtypes(model: keras.Model, graph: Any) -> None:
     for tensor in graph.inputs:
         if not keras.backend.is_float_dtype(tensor.dtype):
             raise ValueError(
-                f"Model '{model.name}' rounds its inputs to integers, so that "
-                "it has no Lipschitz constant. Give its `keras.Input` a dtype "
-                f"of floats. Received: dtype={tensor.dtype!r}"
+                f"Model '{model.name}' rounds its inputs to integers, so it "
+                "has no Lipschitz constant. Give its `keras.Input` a "
+                f"floating-point dtype. Received: dtype={tensor.dtype!r}"
             )
 
 
@@ -342,24 +341,24 @@ def _check_call(
     layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     for name, value in kwargs.items():
-        # Keras passes a list of no masks to models of several inputs.
+        # Keras passes a list of `None` masks to models with several inputs.
         absent = all(leaf is None for leaf in keras.tree.flatten(value))
         if name == "training":
-            # Layers of augmentation are called with it by default, which Keras
-            # overrides when a model is called at inference.
+            # Augmentation layers are called with `training=True` by default,
+            # which Keras overrides when a model is called at inference.
             absent = value is False or _trains_by_default(layer)
         if not absent:
             raise ValueError(
                 f"Layer '{layer.name}' is called with `{name}={value!r}`. A "
-                "Lipschitz bound is that of the model at inference, without "
+                "Lipschitz bound holds for the model at inference, without "
                 "masks and other arguments."
             )
     if isinstance(layer, keras.layers.Layer) and not (
         len(args) == 1 and all(map(_is_wire, keras.tree.flatten(args)))
     ):
         raise ValueError(
-            f"Layer '{layer.name}' is called on something else than its "
-            "inputs, so that no Lipschitz bound of the call is known."
+            f"Layer '{layer.name}' is called on other values than its inputs, "
+            "so no Lipschitz bound of the call is known."
         )
 
 

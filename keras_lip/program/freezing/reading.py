@@ -1,4 +1,4 @@
-"""What layers and operations are read with."""
+"""Helpers of the readers of layers and operations."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ from keras_lip.types import Array
 
 
 def read_bias(layer: Any) -> Array | None:
-    """Returns the bias of a layer as it runs, or `None`."""
+    """Returns the bias of a layer at inference, or `None`."""
     return read_kernel(layer, layer.bias) if layer.use_bias else None
 
 
 def round_constant(wire: Wire, numbers: Any, smallest: bool = False) -> Array:
-    """Returns constants of what is read now, as it may round them.
+    """Returns constants with the roundings of the current layer.
 
-    Backends round constants to the dtype that they compute in, or to float32
-    whatever that is.
+    Backends round constants to the compute dtype, or to float32 for any compute
+    dtype.
 
     Args:
-        wire: What the constants are applied to.
+        wire: The wire that the constants are combined with.
         numbers: Number or array.
-        smallest: Boolean. Whether to return the roundings of the smallest
-            modulus, as of what is divided by, and not the largest.
+        smallest: Boolean. Whether to return the possible rounding with the
+            smallest absolute value, for divisors, instead of the largest.
     """
     found = np.asarray(numbers, "float64")
     with np.errstate(over="ignore"):
@@ -41,17 +41,17 @@ def round_constant(wire: Wire, numbers: Any, smallest: bool = False) -> Array:
 
 
 def channels_last(wire: Wire, layer: Any) -> Wire:
-    """Moves the channels of images to the end, if they come first."""
+    """Converts channels-first images to channels-last."""
     return _move(wire, layer, lambda ndim: (*range(1, ndim), 0))
 
 
 def channels_back(wire: Wire, layer: Any) -> Wire:
-    """Undoes `channels_last`."""
+    """Inverts `channels_last`."""
     return _move(wire, layer, lambda ndim: (ndim - 1, *range(ndim - 1)))
 
 
 def on_images(wire: Wire, layer: Any, *nodes: Node | None) -> Wire:
-    """Applies nodes to images whose channels come last."""
+    """Applies nodes to channels-last images."""
     wire = channels_last(wire, layer)
     for node in nodes:
         wire = wire.then(node)
@@ -65,14 +65,14 @@ def _move(wire: Wire, layer: Any, order: Any) -> Wire:
 
 
 def sample_axis(wire: Wire, axis: int) -> int:
-    """Returns an axis of a sample, from one that is counted with samples."""
+    """Converts an axis of a batch to an axis of a sample."""
     if wire.shape is None:
         return axis - 1 if axis > 0 else axis
     return axis % (len(wire.shape) + 1) - 1
 
 
 def along_axis(wire: Wire, axis: int, vector: Array) -> Array:
-    """Gives a vector the shape that aligns it with an axis of a sample."""
+    """Reshapes a vector to align it with an axis of a sample."""
     if wire.shape is None:
         return vector
     shape = [1] * len(wire.shape)

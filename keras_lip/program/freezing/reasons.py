@@ -1,25 +1,26 @@
-"""Why stock layers have no Lipschitz bound, and what does their work."""
+"""Why stock layers have no Lipschitz bound, and which layers replace them."""
 
-# By the names of the classes of Keras.
+# Keys are the names of Keras classes.
 REASONS = {
     "Attention": "the scores of dot products grow with the inputs",
-    "AdditiveAttention": "the values are weighted by scores of the inputs",
+    "AdditiveAttention": "its values are multiplied by scores of the inputs",
     "Dot": "a product of two inputs grows with either; use one input",
-    "Embedding": "it takes integers, between which there is no small step",
-    "GRU": "its gates multiply what depends on the input",
+    "Embedding": "its inputs are integers, which cannot change continuously",
+    "GRU": "its gates multiply values that depend on the input",
     "GroupNormalization": (
-        "it divides by the deviation of each group, which may be as small as "
-        "one likes; use `keras_lip.layers.LayerCentering` or `BatchCentering`"
+        "it divides by the standard deviation of each group, which may be "
+        "arbitrarily small; use `keras_lip.layers.LayerCentering` or "
+        "`BatchCentering`"
     ),
     "GroupQueryAttention": "the scores of dot products grow with the inputs",
-    "LSTM": "its gates multiply what depends on the input",
+    "LSTM": "its gates multiply values that depend on the input",
     "Lambda": (
         "it may compute anything; write a layer with a `freeze` or a "
         "`lipschitz_bound`, or functions of `keras.ops` in a functional model"
     ),
     "LayerNormalization": (
-        "it divides by the deviation of each sample, which may be as small as "
-        "one likes; use `keras_lip.layers.LayerCentering`"
+        "it divides by the standard deviation of each sample, which may be "
+        "arbitrarily small; use `keras_lip.layers.LayerCentering`"
     ),
     "MultiHeadAttention": "the scores of dot products grow with the inputs",
     "Multiply": (
@@ -27,16 +28,16 @@ REASONS = {
         "`keras_lip.layers.ConvexAdd`"
     ),
     "RMSNormalization": (
-        "it divides by the size of each sample, which may be as small as one "
-        "likes; use `keras_lip.layers.LayerCentering`"
+        "it divides by the root mean square of each sample, which may be "
+        "arbitrarily small; use `keras_lip.layers.LayerCentering`"
     ),
-    "SimpleRNN": "it feeds its outputs back to itself",
+    "SimpleRNN": "it feeds its outputs back into itself",
     "SpectralNormalization": (
-        "it estimates the norm of its kernel from below; use "
+        "its estimate of the kernel's norm may be too small; use "
         "`keras_lip.layers.LipschitzDense` or `RKOConv2D`"
     ),
     "UnitNormalization": (
-        "it divides by the norm of each sample, which may be as small as one "
-        "likes"
+        "it divides by the norm of each sample, which may be arbitrarily "
+        "small; use `keras_lip.layers.LayerCentering`"
     ),
 }

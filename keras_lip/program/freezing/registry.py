@@ -1,4 +1,4 @@
-"""How each class of layers and operations is read into a program."""
+"""The functions that read each class of layers and operations."""
 
 import contextlib
 import math
@@ -18,7 +18,8 @@ Freezer = Callable[..., Any]
 Rule = Callable[[Any, Any], float]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# What a subclass may define without computing anything else than its base.
+# Attributes that a subclass may define without changing the computation of its
+# base class.
 _HARMLESS = {
     "__abstractmethods__",
     "__annotations__",
@@ -40,7 +41,7 @@ _HARMLESS = {
     "guarantee",
 }
 
-# What says what a layer computes, and how far it moves.
+# Methods that define the program of a layer, or its Lipschitz bound.
 _PROVIDERS = ("freeze", "lipschitz_bound")
 
 # The freezers of this library, for exact classes of Keras.
@@ -52,8 +53,8 @@ def register_freezer(
 ) -> Callable[[_Function], _Function]:
     """Registers a function that reads layers, or operations, of some classes.
 
-    It is called with a layer and the wires that it is applied to, or with an
-    operation and the arguments of its call, and returns a wire, or several.
+    The function is called with a layer and its input wires, or with an
+    operation and the arguments of its call. It returns one or several wires.
 
     Args:
         *classes: Classes. Their subclasses are not included.
@@ -75,7 +76,7 @@ def find_freezer(layer: Any) -> Freezer | None:
 
 
 class Rules:
-    """The rules of users: bounds of layers, by exact class.
+    """Rules registered by users: bounds of layers, by exact class.
 
     Attributes:
         rules: Dict of the rules by class, and by norm.
@@ -114,9 +115,10 @@ RULES = Rules()
 
 
 def find_provider(layer: Any) -> str | None:
-    """Returns the method that says what a layer is, `None` if none does.
+    """Returns the method that bounds a layer, or `None` if there is none.
 
-    Of `freeze` and `lipschitz_bound` that is the one that is defined last.
+    If a layer has both `freeze` and `lipschitz_bound`, this is the method of
+    the most derived class.
     """
     depths = {name: _depth(layer, name) for name in _PROVIDERS}
     name = min(depths, key=lambda name: depths[name])
@@ -124,14 +126,15 @@ def find_provider(layer: Any) -> str | None:
 
 
 def find_norms(layer: Any, rules: Rules = RULES) -> tuple[str, ...]:
-    """Returns the names of the norms that a layer has a bound in.
+    """Returns the names of the norms in which a layer has a bound.
 
     Args:
-        layer: A layer or operation. Its weights are not looked at.
+        layer: A layer or operation. Its weights are not read.
         rules: The rules of users.
 
     Raises:
-        ValueError: If no bound is known, naming the layer and saying why.
+        ValueError: If no bound is known. The message names the layer and the
+            reason.
     """
     why = why_unbounded(layer, rules)
     if why is not None:
@@ -150,7 +153,7 @@ def find_norms(layer: Any, rules: Rules = RULES) -> tuple[str, ...]:
 
 
 def check_bounded(layer: Any, norm: str, rules: Rules = RULES) -> None:
-    """Refuses a layer for which no bound is known in a norm."""
+    """Raises an error if a layer has no known bound in a norm."""
     norms = find_norms(layer, rules)
     if check_norm(norm) not in norms:
         raise ValueError(
@@ -161,7 +164,7 @@ def check_bounded(layer: Any, norm: str, rules: Rules = RULES) -> None:
 
 
 def why_unbounded(layer: Any, rules: Rules = RULES) -> str | None:
-    """Says why no bound of a layer is known, or returns `None`."""
+    """Says why a layer has no known bound, or returns `None`."""
     for name in _replaced_methods(layer):
         return f", whose `{name}` was replaced on the instance"
     if is_hooked(layer):
@@ -181,17 +184,20 @@ def why_unbounded(layer: Any, rules: Rules = RULES) -> str | None:
             reason = REASONS.get(type(layer).__name__)
             if reason is not None:
                 return f": {reason}"
-        return " (rules go by exact class, a subclass needs its own)"
+        return (
+            ": a rule covers one exact class, and none is registered for this "
+            "one"
+        )
     return _why_unknown(layer, provider)
 
 
 def _why_unknown(layer: Any, provider: str) -> str | None:
-    """Names what a subclass defines that its bound knows nothing of."""
+    """Names an override in a subclass that its inherited bound ignores."""
     for cls in type(layer).__mro__:
         if provider in vars(cls):
             return None
         if cls.__module__.startswith("keras_lip.layers."):
-            # One of ours, which what it inherits is written for.
+            # A class of this library: the inherited methods allow for it.
             continue
         for name in vars(cls):
             if name not in _HARMLESS:
@@ -212,7 +218,7 @@ def _replaced_methods(layer: Any) -> list[str]:
 
 
 def _why_inexact(layer: keras.layers.Layer) -> str | None:
-    """Says why a layer does not compute with the numbers that it shows."""
+    """Says why a layer does not compute with its stored weights."""
     if layer.quantization_mode is not None:
         return ", which is quantized"
     if not keras.backend.is_float_dtype(layer.compute_dtype):
@@ -224,7 +230,7 @@ def _why_inexact(layer: keras.layers.Layer) -> str | None:
 
 
 def _depth(layer: Any, method: str) -> float:
-    """Returns how far up its classes a layer finds a method."""
+    """Returns the depth of a method in the class hierarchy of a layer."""
     classes = type(layer).__mro__
     depths = (i for i, cls in enumerate(classes) if method in vars(cls))
     return next(depths, math.inf)
@@ -232,9 +238,9 @@ def _depth(layer: Any, method: str) -> float:
 
 @contextlib.contextmanager
 def replaced_freezer(cls: type, freezer: Freezer) -> Any:
-    """Makes a context in which a class is read by another function.
+    """Makes a context in which another function reads a class.
 
-    It is for tests, which plant mistakes.
+    Tests use it to plant mistakes.
     """
     before = _freezers[cls]
     _freezers[cls] = (freezer, before[1])

@@ -1,4 +1,4 @@
-"""Products with constants, and sums, entry by entry."""
+"""Elementwise products and sums with constants."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
-# What the few roundings may add by which a constant was computed.
+# Allowance for the few roundings with which a constant was computed.
 _SLACK = 1 + 2.0**-48
 
 
@@ -30,8 +30,8 @@ class Affine(Node):
         scale: Float64 array that broadcasts with a sample, without enlarging
             it.
         offset: Float64 array of the same kind.
-        exact: Boolean. Whether the constants are the numbers that run, rather
-            than computed from them by a few operations.
+        exact: Boolean. Whether the constants are the exact numbers used at
+            inference, instead of values computed from them by a few operations.
     """
 
     scale: Array
@@ -62,7 +62,7 @@ class Affine(Node):
         value = self.apply(source.value)
         moves = self.exact and np.all(np.abs(self.scale) == 1)
         if moves and not np.any(self.offset):
-            # A sign is turned, and nothing rounded.
+            # Changing a sign has no rounding error.
             return super().enclose(inputs, machine)
         constant = self.constant("l2", None)
         moduli = np.abs(source.value * self.scale) + np.abs(self.offset)
@@ -96,7 +96,7 @@ class Affine(Node):
 
     @staticmethod
     def _squeeze(constants: Array) -> float | Array:
-        """Returns a float where all constants are the same."""
+        """Returns a float if all constants are equal."""
         values = np.unique(constants)
         return float(values[0]) if len(values) == 1 else constants
 

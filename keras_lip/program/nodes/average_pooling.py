@@ -1,4 +1,4 @@
-"""Averages and sums, over windows of images or over whole axes."""
+"""Averages and sums over windows of images or over whole axes."""
 
 import dataclasses
 import functools
@@ -22,17 +22,17 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WindowPool(AxisLinear):
-    """Averages, or sums, over windows of images whose channels come last.
+    """Averages or sums over windows of channels-last images.
 
     Attributes:
         pool_size: Tuple of positive integers.
         strides: Tuple of positive integers.
-        padding: `"valid"` or `"same"`; `"edge"` for images that are continued
-            by the pixels of their border; or `"torch"` for what Keras does on
-            PyTorch, which is the last if more is added on one side than on the
-            other, along any axis, and else `"same"`.
-        scale: Float, by which sums are multiplied; or `None` for averages over
-            the pixels of a window that lie inside of the image, as Keras does.
+        padding: `"valid"` or `"same"`; `"edge"` to pad with border pixels; or
+            `"torch"` for Keras's behaviour on PyTorch, which is `"edge"` if the
+            padding of any axis differs between its two sides, and otherwise
+            `"same"`.
+        scale: Float, the factor of sums, or `None` for averages over the pixels
+            of a window inside the image, as in Keras.
     """
 
     pool_size: tuple[int, ...]
@@ -55,7 +55,7 @@ class WindowPool(AxisLinear):
         return math.prod(self.pool_size)
 
     def _at(self, sides: Sequence[int]) -> "WindowPool":
-        """Returns what is done to images of some sides."""
+        """Returns the pooling for images of given sides."""
         pairs = [
             pad_width(side, width, stride, "same")
             for side, width, stride in zip(
@@ -117,9 +117,10 @@ class WindowPool(AxisLinear):
             fewest, more = divmod(width, stride)
             square = more * (fewest + 1) ** 2 + (stride - more) * fewest**2
             return sqrt_up(square)
-        # `sqrt(|A|_1 |A|_inf)`, and each output averages. A column depends on
-        # where its pixel lies to the borders, within the reach of a window, and
-        # on the size modulo the stride: these sizes show all that there are.
+        # The bound is `sqrt(|A|_1 |A|_inf)`, and each output is an average. A
+        # column depends on the distance of its pixel from the borders, if it is
+        # within one window, and on the size modulo the stride. These sizes
+        # contain all possible columns.
         largest = 0.0
         for size in range(max(1, width), 4 * width + 2 * stride + 1):
             columns = self.matrix(position, size).sum(axis=0)
@@ -152,9 +153,9 @@ def sum_windows(
     strides: tuple[int, ...],
     padding: str,
 ) -> Tensor:
-    """Sums over windows of images whose channels come last.
+    """Sums over windows of channels-last images.
 
-    It is made of slices: the pooling of TensorFlow refuses
+    It uses slices, because TensorFlow's pooling does not support
     `"channels_first"` on CPUs.
     """
     widths = [
@@ -170,7 +171,7 @@ def sum_windows(
         zip(pool_size, strides, strict=True), start=1
     ):
         before = (slice(None),) * axis
-        # The last window ends where the image does, or less than a stride
+        # The last window ends at the end of the image, or less than a stride
         # before it.
         slices = [
             images[(*before, slice(i, (i - size + 1) or None, stride))]
@@ -182,11 +183,11 @@ def sum_windows(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GlobalPool(AxisLinear):
-    """Averages, or sums, over whole axes, which are kept with size one.
+    """Averages or sums over whole axes, which are kept with size one.
 
     Attributes:
-        over: Tuple of integers, the axes of a sample.
-        scale: Float, by which sums are multiplied, or `None` for averages.
+        over: Tuple of integers. Axes of a sample.
+        scale: Float, the factor of sums, or `None` for averages.
     """
 
     over: tuple[int, ...]

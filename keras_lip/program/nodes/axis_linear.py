@@ -22,27 +22,27 @@ from keras_lip.proofs.rounding import sqrt_up
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
-# What a few roundings of the numbers of a matrix may add to its norm.
+# Allowance for a few roundings of the entries of a matrix.
 SLACK = 1 + 2.0**-48
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AxisLinear(Node):
-    """Multiplies axes by matrices of their own, one after the other.
+    """Multiplies each of several axes by its own matrix.
 
-    The map is a Kronecker product of the matrices, whose norm is the product of
-    theirs: of images of known sides it is measured.
+    The map is a Kronecker product of the matrices, so its norm is the product
+    of their norms. For images of known sides it is computed.
     """
 
     depends_on_shape = True
 
     @abc.abstractmethod
     def axes(self, ndim: int) -> tuple[int, ...]:
-        """Returns the axes that are multiplied, of a sample."""
+        """Returns the axes of a sample that are multiplied."""
 
     @abc.abstractmethod
     def matrix(self, position: int, size: int) -> Array:
-        """Returns the matrix `(outputs, size)` of the axis at a position."""
+        """Returns the matrix `(outputs, size)` of an axis."""
 
     @abc.abstractmethod
     def open_constant(self, norm: str, position: int) -> float:
@@ -50,7 +50,7 @@ class AxisLinear(Node):
 
     @property
     def factor(self) -> float:
-        """A number that outputs are multiplied by."""
+        """Factor of the outputs."""
         return 1.0
 
     def apply(self, *inputs: Array) -> Array:
@@ -105,15 +105,15 @@ class AxisLinear(Node):
         """Number of axes that are multiplied."""
 
     def num_terms(self, shape: tuple[int, ...]) -> int:
-        """Returns how many terms are summed, of all axes, in any order."""
+        """Returns the number of terms of the sums over all axes."""
         return math.prod(shape[axis] for axis in self.axes(len(shape)))
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         (source,) = inputs
         shape = source.value.shape[1:]
         constant = self.constant("l2", shape)
-        # The numbers are not negative, but for those of a projection, whose
-        # moduli are at most twice as large.
+        # The numbers are non-negative, except for a projection, whose absolute
+        # values sum to at most twice as much.
         moduli = upward.multiply(constant, 2.0)
         terms = self.num_terms(shape)
         return source.with_value(
@@ -136,7 +136,7 @@ class Center(AxisLinear):
     """Subtracts the mean along an axis: an orthogonal projection in l2.
 
     Attributes:
-        axis: Integer, the axis of a sample.
+        axis: Integer. Axis of a sample.
     """
 
     norms = ("l2",)
@@ -173,10 +173,10 @@ class Center(AxisLinear):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Upsample(AxisLinear):
-    """Repeats pixels, or interpolates between them, channels last.
+    """Repeats pixels of channels-last images, or interpolates between them.
 
     Attributes:
-        size: Tuple of positive integers, by how much each axis grows.
+        size: Tuple of positive integers. Growth factor of each axis.
         interpolation: `"nearest"` or `"bilinear"`.
     """
 
@@ -197,7 +197,7 @@ class Upsample(AxisLinear):
         ratio = self.size[position]
         if self.interpolation == "nearest":
             return np.repeat(np.eye(size), ratio, axis=0)
-        # Pixels are squares, and their values stand in the middle.
+        # Pixels are squares with their values at the centre.
         places = (np.arange(size * ratio) + 0.5) / ratio - 0.5
         distances = np.abs(
             np.clip(places, 0, size - 1)[:, None] - np.arange(size)
@@ -205,8 +205,9 @@ class Upsample(AxisLinear):
         return np.maximum(1 - distances, 0.0)
 
     def open_constant(self, norm: str, position: int) -> float:
-        # An output averages inputs, and as many outputs as pixels are made of
-        # one weigh it by one in all; those of the border by up to a half more.
+        # Each output is a weighted average of inputs. The weights of an input
+        # in all outputs sum to the upsampling factor, or up to half of it more
+        # at the border.
         if norm == "linf":
             return 1.0
         copies = float(self.size[position])
@@ -240,7 +241,7 @@ class Repeat(AxisLinear):
     """Repeats each entry of an axis.
 
     Attributes:
-        axis: Integer, the axis of a sample.
+        axis: Integer. Axis of a sample.
         copies: Positive integer.
     """
 

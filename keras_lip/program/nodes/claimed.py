@@ -1,4 +1,4 @@
-"""Layers of a user, of which the user knows a bound."""
+"""Layers whose bound a user has given."""
 
 import dataclasses
 import math
@@ -17,15 +17,14 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Claimed(Node):
-    """A layer of a user, with a constant that the user knows.
+    """A layer with a constant given by a user.
 
     Attributes:
-        constants: Tuple of `(norm, constant)`: by how much outputs move, if no
-            input moves by more than one.
-        program: The `Program` of what the layer computes, or `None` where that
-            is not known.
+        constants: Tuple of `(norm, constant)`: the bound of the outputs if each
+            input has a bound of one.
+        program: The `Program` of the layer, or `None` if it is unknown.
         target: Shape of the output.
-        label: Name and class of the layer, for errors.
+        label: Name and class of the layer, for error messages.
     """
 
     constants: tuple[tuple[str, float], ...]
@@ -39,17 +38,17 @@ class Claimed(Node):
 
     @property
     def body(self) -> Program:
-        """What the layer computes.
+        """The program of the layer.
 
         Raises:
-            ValueError: If it is not known.
+            ValueError: If it is unknown.
         """
         if self.program is None:
             raise ValueError(
-                f"What layer {self.label} computes is not known: "
-                "its bound is, but its `call` is made of more than layers of "
-                "Keras, of `keras_lip.layers` and `keras.ops` with rules. "
-                "Implement `freeze` of `keras_lip.layers.LipschitzLayer`."
+                f"The computation of layer {self.label} is unknown. Its bound "
+                "is known, but its `call` uses more than known layers of "
+                "Keras, `keras_lip.layers` and `keras.ops`. Implement `freeze` "
+                "of `keras_lip.layers.LipschitzLayer`."
             )
         return self.program
 

@@ -1,4 +1,4 @@
-"""Nodes made of other nodes, of which more is known together."""
+"""Nodes composed of other nodes, with a better joint bound."""
 
 import abc
 import dataclasses
@@ -35,17 +35,17 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Composite(Node):
-    """Computes what its parts do, and has a constant of its own.
+    """Computes the composition of its parts, with its own constant.
 
-    An error that enters grows by the constant of the whole, which may be far
-    less than the product of those of the parts.
+    An input error grows by the constant of the whole, which may be far smaller
+    than the product of the constants of the parts.
     """
 
     @abc.abstractmethod
     def expand(self) -> list[tuple[Node, tuple[int, ...]]]:
         """Returns the parts, with the indices of their inputs.
 
-        Index zero is the input of the whole.
+        Index zero is the input of the composite.
         """
 
     @functools.cached_property
@@ -94,13 +94,14 @@ class Residual(Composite):
     """Computes `x - step * down(s(up(x)))`, where `down` has no bias.
 
     If `down` is the adjoint of `up`, up to a factor for each hidden unit, and
-    the slopes of `s` are between zero and one, the constant is
-    `max(1, step |up|^2 - 1)` or what `residual_bound` proves.
+    the slopes of `s` are between zero and one, the constant is `max(1, step
+    |up|^2 - 1)` or the bound of `residual_bound`.
 
     Attributes:
         up: A `Dense` or a `Convolution` without strides.
-        activation: A node of single numbers.
-        down: A node of the same kind, from the hidden units back.
+        activation: An elementwise node.
+        down: A node of the same class, from the hidden units back to the
+            inputs.
         step: Float.
     """
 
@@ -144,7 +145,7 @@ class Residual(Composite):
 
 
 def is_monotone(activation: Node) -> bool:
-    """Whether the slopes of a function lie between zero and one."""
+    """Whether the slopes of a function are between zero and one."""
     if isinstance(activation, Elementwise):
         return activation.known.monotone
     if isinstance(activation, Rectify):
@@ -155,16 +156,16 @@ def is_monotone(activation: Node) -> bool:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Exponential(Composite):
-    """Computes `x + A (x + A (x + ...) / (k + 1)) / k`, from some `k` on.
+    """Computes `x + A (x + A (x + ...) / (k + 1)) / k`, starting at some `k`.
 
-    From one on it is the exponential `x + A x + A^2 x / 2! + ...`, whose
-    constant, for a skew-symmetric `A`, is the largest modulus of the polynomial
-    on the spectrum that `A` can have.
+    For `k = 1` it is the exponential `x + A x + A^2 x / 2! + ...`. For a
+    skew-symmetric `A` its constant is the largest modulus of the polynomial
+    over all eigenvalues that `A` can have.
 
     Attributes:
         generator: The `Convolution` `A`.
-        terms: Positive integer, the last `k`.
-        first: Positive integer, the first `k`.
+        terms: Positive integer. The last `k`.
+        first: Positive integer. The first `k`.
     """
 
     norms = ("l2",)
@@ -185,7 +186,7 @@ class Exponential(Composite):
 
     @property
     def is_skew(self) -> bool:
-        """Whether the generator is the negative of its adjoint, exactly."""
+        """Whether the generator is exactly the negative of its adjoint."""
         node, kernel = self.generator, self.generator.kernel
         axes = tuple(range(kernel.ndim - 2))
         adjoint = np.swapaxes(np.flip(kernel, axes), -2, -1)
@@ -205,7 +206,7 @@ class Exponential(Composite):
 
     def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
         (x,) = inputs
-        # One layer stands for all terms.
+        # One layer is shared by all terms.
         layer = self.generator.make_layer(x, dtype)
         outputs = x
         for order in range(self.terms, self.first - 1, -1):
@@ -223,8 +224,8 @@ class Exponential(Composite):
             return bound
         bound = truncated_exponential_bound(self.terms, tap_norm_bound(kernel))
         if bound > 1:
-            # It takes seconds, and can only help where the quick bound does
-            # not do.
+            # The second bound takes seconds, so compute it only if the quick
+            # bound exceeds one.
             radius = self.generator.constant("l2", None)
             bound = min(bound, truncated_exponential_bound(self.terms, radius))
         return bound
@@ -232,14 +233,14 @@ class Exponential(Composite):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sandwich(Composite):
-    """Computes `down(s(up(x)))` of two dense maps that hold each other.
+    """Computes `down(s(up(x)))` of two dense maps with a joint bound.
 
     Attributes:
         up: The `Dense` to the hidden units.
-        activation: A node of single numbers.
-        down: The `Dense` from there.
-        balance: Float64 array of a positive float32 number for each hidden
-            unit. Any gives a bound.
+        activation: An elementwise node.
+        down: The `Dense` from the hidden units.
+        balance: Float64 array of one positive float32 number for each hidden
+            unit. Any numbers give a valid bound.
     """
 
     norms = ("l2",)
@@ -253,14 +254,14 @@ class Sandwich(Composite):
         return [(self.up, (0,)), (self.activation, (1,)), (self.down, (2,))]
 
     def prove(self, norm: str, shape: SampleShape) -> float:
-        # Write `A` and `B` for the transposes of the kernels that run, `down`
-        # and `up`, and `c`, `c'` for two positive numbers for each hidden unit.
-        # With slopes `D` of the activation, the Jacobian is
-        # `A^T D B = 2 A'^T D' B'`, where the rows of `A'` and `B'` are those of
-        # `A` and `B` times `c / sqrt(2)` and `c' / sqrt(2)`, and `D' = D / cc'`
-        # lies in `[0, s]` if `1 / cc'` is at most `s`. Let
-        # `l = |A' A'^T + B' B'^T|`. For any `dx`, set `g = sqrt(2) D' B' dx`.
-        # As `|g|^2 <= sqrt(2) s g^T B' dx`, `dy = sqrt(2) A'^T g` satisfies
+        # Let `A` and `B` be the transposes of the kernels of `down` and `up`,
+        # and `c`, `c'` two positive numbers for each hidden unit. With slopes
+        # `D` of the activation, the Jacobian is `A^T D B = 2 A'^T D' B'`, where
+        # the rows of `A'` and `B'` are those of `A` and `B` times `c / sqrt(2)`
+        # and `c' / sqrt(2)`, and `D' = D / cc'` lies in `[0, s]` if `1 / cc'`
+        # is at most `s`. Let `l = |A' A'^T + B' B'^T|`. For any `dx`, set `g =
+        # sqrt(2) D' B' dx`. As `|g|^2 <= sqrt(2) s g^T B' dx`, `dy = sqrt(2)
+        # A'^T g` satisfies
         #     |dy|^2 <= 2 l |g|^2 - 2 |B'^T g|^2
         #            <= 2 (sqrt(2) l s) (B'^T g)^T dx - 2 |B'^T g|^2
         #            <= (l s)^2 |dx|^2.

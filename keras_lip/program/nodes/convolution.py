@@ -1,4 +1,4 @@
-"""Convolutions of images, whose channels come last."""
+"""Convolutions of channels-last images."""
 
 import dataclasses
 import functools
@@ -29,8 +29,8 @@ _LAYERS = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}
 class BaseConvolution(Linear):
     """A convolution, or its adjoint.
 
-    The constant is that on images of any size, by
-    `keras_lip.proofs.convolution_norm_bound`.
+    The constant holds for images of any size.
+    `keras_lip.proofs.convolution_norm_bound` proves it.
 
     Attributes:
         strides: Tuple of positive integers, one for each axis of the image.
@@ -48,7 +48,7 @@ class BaseConvolution(Linear):
 
     @property
     def phases(self) -> tuple[int, ...]:
-        """The strides of the convolution of the same norm, undilated."""
+        """The strides of the undilated convolution with the same norm."""
         return tuple(
             stride // math.gcd(stride, rate)
             for stride, rate in zip(
@@ -58,7 +58,7 @@ class BaseConvolution(Linear):
 
     @functools.cached_property
     def spans(self) -> tuple[int, ...]:
-        """How many pixels the window spans along each axis."""
+        """Number of pixels that the window spans on each axis."""
         return tuple(
             (taps - 1) * rate + 1
             for taps, rate in zip(
@@ -70,8 +70,8 @@ class BaseConvolution(Linear):
         return convolution_norm_bound(self.kernel, self.phases, self.groups)
 
     def prove_moduli(self) -> float:
-        # No frequency of a kernel of moduli has a larger entry than its sum,
-        # over the taps that meet the pixels of one phase.
+        # For a kernel of absolute values, the entries at every frequency are at
+        # most their sum over the taps that touch one phase.
         *window, channels, filters = self.kernel.shape
         moduli = np.abs(self.kernel)
         sums = np.zeros((*self.phases, channels, filters))
@@ -81,23 +81,24 @@ class BaseConvolution(Linear):
             )
             sums[phase] = upward.add(sums[phase], moduli[index])
         matrix = sums.reshape(-1, self.groups, filters // self.groups)
-        # One matrix for each group, whose norm is the largest of theirs.
+        # There is one matrix for each group, and the norm is their largest
+        # norm.
         return spectral_norm_bound(np.moveaxis(matrix, 1, 0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Convolution(BaseConvolution):
-    """Convolves as `keras.layers.Conv1D` and `Conv2D` do.
+    """Convolves like `keras.layers.Conv1D` and `Conv2D`.
 
     The kernel has the shape `(*window, channels // groups, filters)`.
 
     Attributes:
-        widths: Pairs of integers, one for each axis of the image: how many
-            pixels are added before and after. `None` for those of `"same"`,
-            which depend on the size where there are strides.
-        circular: Boolean. Whether images are continued periodically, rather
-            than by zeros. At most as many pixels are added as the window spans
-            more than a stride, and strides divide the sides.
+        widths: Pairs of integers, one for each image axis: numbers of pixels
+            added before and after. `None` for `"same"`, whose padding depends
+            on the image size if there are strides.
+        circular: Boolean. Whether images are padded periodically instead of
+            with zeros. The padding is at most the span of the window minus the
+            stride, and strides divide the sides.
     """
 
     widths: tuple[tuple[int, int], ...] | None
@@ -142,7 +143,7 @@ class Convolution(BaseConvolution):
         return images[(slice(None), *kept)]
 
     def find_widths(self, sides: tuple[Any, ...]) -> list[tuple[int, int]]:
-        """Returns how many pixels are added to images of some sides."""
+        """Returns the padding of images of given sides."""
         if self.widths is not None:
             return list(self.widths)
         return [
@@ -175,7 +176,7 @@ class Convolution(BaseConvolution):
 
     @property
     def keras_padding(self) -> str | None:
-        """Keras's name of the padding, or `None` if it has none."""
+        """Keras's name of the padding, or `None` if there is none."""
         if self.widths is None:
             return "same"
         if not any(map(any, self.widths)):
@@ -190,7 +191,7 @@ class Convolution(BaseConvolution):
         return self.make_layer(images, dtype, **kwargs)(self.pad(images))
 
     def pad(self, images: Tensor) -> Tensor:
-        """Pads images as far as a layer of Keras does not do so itself."""
+        """Adds the padding that the Keras layer does not add itself."""
         if self.keras_padding is not None:
             return images
         widths = list(self.widths or ())
@@ -199,7 +200,7 @@ class Convolution(BaseConvolution):
         return ops.pad(images, [(0, 0), *widths, (0, 0)])
 
     def make_layer(self, images: Tensor, dtype: str, **kwargs: Any) -> Any:
-        """Returns the layer of Keras that convolves padded images."""
+        """Returns the Keras layer that convolves padded images."""
         layer = _LAYERS[len(self.strides)](
             self.kernel.shape[-1],
             self.kernel.shape[:-2],
@@ -212,7 +213,7 @@ class Convolution(BaseConvolution):
             dtype=dtype,
             **kwargs,
         )
-        # Until they are padded, images may be smaller than the window.
+        # Before padding, images may be smaller than the window.
         *_, channels = images.shape
         layer.build((None, *(None for _ in self.strides), channels))
         layer.set_weights(
@@ -222,14 +223,14 @@ class Convolution(BaseConvolution):
 
 
 def wrap(images: Array, widths: list[tuple[int, int]]) -> Array:
-    """Continues images periodically."""
+    """Pads images periodically."""
     return np.pad(images, [(0, 0), *widths, (0, 0)], mode="wrap")
 
 
 def unwrap(
     images: Array, widths: list[tuple[int, int]], sides: tuple[int, ...]
 ) -> Array:
-    """Applies the adjoint of `wrap`: adds up what stands for one pixel."""
+    """Applies the adjoint of `wrap`: adds all copies of each pixel."""
     for axis, ((before, _), side) in enumerate(
         zip(widths, sides, strict=True), start=1
     ):

@@ -1,4 +1,4 @@
-"""Heads that are certified by their curvature."""
+"""Curvature heads."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from keras_lip.types import Array
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CurvatureHead(Composite):
-    """Computes `softplus(x W + b) V + c`, to be certified by its curvature.
+    """Computes `softplus(x W + b) V + c`, which is certified by its curvature.
 
     Attributes:
         hidden_kernel: Float64 array of shape `(input_dim, hidden_units)`.

@@ -24,13 +24,13 @@ from keras_lip.types import Tensor
 class Distance(Node):
     """Pools channels `i` and `c + i` to their distance from a set.
 
-    A distance is 1-Lipschitz, that from half-lines up to the length of their
-    directions.
+    A distance is 1-Lipschitz. The distance from half-lines is scaled by the
+    length of their directions.
 
     Attributes:
         projection: Name of the kind of set.
         parameters: Tuple of float64 arrays, one row for each pair of channels.
-        axis: Integer, the axis of a sample.
+        axis: Integer. Axis of a sample.
     """
 
     norms = ("l2",)
@@ -53,7 +53,7 @@ class Distance(Node):
         return np.moveaxis(distance, -1, self.axis + 1)
 
     def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
-        # Gradients serve estimates and attacks, no proof.
+        # Gradients are used for estimates and attacks, not for proofs.
         first, second = self._split(inputs[0])
         up = np.moveaxis(upstream, self.axis + 1, -1)
         parts = []
@@ -84,16 +84,16 @@ class Distance(Node):
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         if machine.sharp:
-            raise Unaccounted("no accuracy of its distances is known")
+            raise Unaccounted("the accuracy of its distances is unknown")
         (source,) = inputs
         value = self.apply(source.value)
         constant = self.constant("l2", None)
         copies = value[0].size / max(len(self.parameters[0]), 1)
         size = sum(float(np.linalg.norm(each)) for each in self.parameters)
-        # The nearest point that is computed lies on the set, up to roundings of
-        # the numbers that it is made of, and a distance to any other point of
-        # it is larger. The side that a point is on may be mistaken within such
-        # roundings of an edge alone, where the distance is as small.
+        # The computed nearest point is on the set, up to rounding, and all
+        # other points of the set are at least as far. The side of a point can
+        # only be wrong within such rounding errors of an edge, where the
+        # distance is equally small.
         moduli = upward.add(
             upward.multiply(upward.sample_norms(source.value), 4.0),
             4.0 * size * float(np.sqrt(copies)),

@@ -20,12 +20,12 @@ class Einsum(Linear):
     """Computes `einsum(equation, x, kernel) + bias`.
 
     Letters of the kernel are shared by input and output (one matrix for each
-    index), summed over, or new; every letter of the input is shared with the
-    kernel or the output. The constant is the largest one of the matrices.
+    index), summed over, or new. Every letter of the input is also in the kernel
+    or the output. The constant is the largest constant of the matrices.
 
     Attributes:
-        equation: String such as `"ab,bc->ac"`, the first letter of the input
-            and of the output that of samples.
+        equation: String such as `"ab,bc->ac"`. The first letter of the input
+            and of the output is the batch axis.
         bias_axes: String. Letters of the output that the bias has.
     """
 
@@ -38,7 +38,7 @@ class Einsum(Linear):
         return source, kernel, outputs
 
     def _roles(self) -> tuple[str, str, str, str]:
-        """Returns the letters that are shared, summed, new, and looked past."""
+        """Returns the letters that are shared, summed, new, and ignored."""
         source, kernel, outputs = self._letters()
         shared = "".join(c for c in kernel if c in source and c in outputs)
         summed = "".join(c for c in kernel if c in source and c not in outputs)
@@ -47,7 +47,7 @@ class Einsum(Linear):
         return shared, summed, new, past
 
     def is_known(self) -> bool:
-        """Whether the equation is one that is understood."""
+        """Whether the equation is supported."""
         source, kernel, outputs = self._letters()
         _, _, new, past = self._roles()
         return (

@@ -1,4 +1,4 @@
-"""Functions of single numbers, with their slopes."""
+"""Elementwise functions, with their slopes."""
 
 import dataclasses
 import math
@@ -22,17 +22,17 @@ from keras_lip.types import Tensor
 
 
 class Unaccounted(ValueError):
-    """The roundings of an operation are not known."""
+    """Raised if the rounding errors of an operation are unknown."""
 
 
 class Function(NamedTuple):
-    """What is known of an activation function of Keras.
+    """Known properties of a Keras activation function.
 
     Attributes:
-        compute: The function, of float64 arrays.
-        slope: Float. The largest modulus of its slope, from above.
-        monotone: Boolean. Whether slopes lie between zero and one.
-        exact: Boolean. Whether it compares and selects, and rounds nothing.
+        compute: The function for float64 arrays.
+        slope: Float. Upper bound on the absolute value of its slope.
+        monotone: Boolean. Whether slopes are between zero and one.
+        exact: Boolean. Whether it only compares and selects, without rounding.
     """
 
     compute: Callable[[Array], Array]
@@ -107,7 +107,7 @@ FUNCTIONS: dict[str, Function] = {
     "tanh_shrink": Function(lambda x: x - np.tanh(x), 1.0, True),
 }
 
-# Operations of `keras.ops` by other names.
+# Operations of `keras.ops` with other names.
 _MORE = {"absolute": Function(np.abs, 1.0, exact=True)}
 
 
@@ -123,7 +123,7 @@ class Elementwise(Node):
 
     @property
     def known(self) -> Function:
-        """What is known of the function."""
+        """The known properties of the function."""
         return FUNCTIONS.get(self.function) or _MORE[self.function]
 
     def apply(self, *inputs: Array) -> Array:
@@ -143,7 +143,7 @@ class Elementwise(Node):
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         if self.function == "soft_shrink":
             (source,) = inputs
-            # What is not near to zero is off by the rounding of a difference.
+            # Away from zero, the error is the rounding error of a difference.
             moduli = np.abs(source.value) + 0.5
             return (
                 super()
@@ -158,14 +158,14 @@ class Elementwise(Node):
             return Rectify(0.2, None).enclose(inputs, machine)
         if machine.sharp:
             raise Unaccounted(
-                f"no accuracy of its activation `{self.function}` is known"
+                f"the accuracy of its activation `{self.function}` is unknown"
             )
         (source,) = inputs
         value = self.apply(source.value)
-        # Exponentials, logarithms and quotients are right up to 16 units in the
-        # last place, several times what is seen of any of their
-        # implementations; a few of them, and products with the input, follow
-        # each other.
+        # Exponentials, logarithms and quotients are assumed to be accurate to
+        # 16 units in the last place, several times the error of all known
+        # implementations. A function combines a few of them with products with
+        # the input.
         moduli = upward.add(
             upward.sample_norms(value),
             upward.multiply(upward.sample_norms(source.value), 2.0),
@@ -184,11 +184,11 @@ class Elementwise(Node):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rectify(Node):
-    """Applies a function of slope one above zero, and of given slopes below.
+    """Applies a function with slope one above zero and given slopes below.
 
     Attributes:
         slope: Float or float64 array that broadcasts with a sample, or array.
-        limit: Float or `None`. What outputs are at most.
+        limit: Float or `None`. Upper limit of the outputs.
     """
 
     slope: float | Array
@@ -209,7 +209,7 @@ class Rectify(Node):
         return (upstream * slopes,)
 
     def prove(self, norm: str, shape: SampleShape) -> float:
-        # Unlike that of Python, this maximum keeps what is not a number.
+        # Unlike Python's `max`, this maximum keeps NaN.
         steepest = float(np.max(np.abs(self.slope), initial=1.0))
         return steepest if math.isfinite(steepest) else math.inf
 
@@ -283,7 +283,7 @@ class ExponentialLinear(Node):
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         if machine.sharp:
-            raise Unaccounted("no accuracy of its exponential is known")
+            raise Unaccounted("the accuracy of its exponential is unknown")
         (source,) = inputs
         value = self.apply(source.value)
         constant = self.constant("l2", None)
@@ -304,8 +304,8 @@ class ExponentialLinear(Node):
 class Softmax(Node):
     """Normalizes exponentials along the last axis.
 
-    The Jacobian `diag(p) - p p^T` has the norm `1 / 2` at most, in l2 and in
-    l-infinity: its rows sum to `2 p (1 - p)` in modulus.
+    The norm of the Jacobian `diag(p) - p p^T` is at most `1 / 2`, in l2 and in
+    l-infinity: its absolute row sums are `2 p (1 - p)`.
     """
 
     def apply(self, *inputs: Array) -> Array:
@@ -323,11 +323,11 @@ class Softmax(Node):
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         if machine.sharp:
-            raise Unaccounted("no accuracy of its exponential is known")
+            raise Unaccounted("the accuracy of its exponential is unknown")
         (source,) = inputs
         value = self.apply(source.value)
-        # A difference of inputs is off by a rounding, which the exponential
-        # passes on; a sum of as many terms as classes follows.
+        # A difference of inputs has one rounding error, which the exponential
+        # propagates. A sum over the classes follows.
         moduli = upward.add(
             upward.multiply(upward.sample_norms(source.value), 2.0),
             upward.multiply(upward.sample_norms(value), 2.0),
@@ -342,9 +342,9 @@ class Softmax(Node):
 
 
 def find_function(activation: Any) -> str | None:
-    """Returns the name of an activation function of Keras, if it is known.
+    """Returns the name of a known Keras activation function, or `None`.
 
-    It is known by being that function, not by its name.
+    The function is recognized by identity, not by its name.
     """
     if not callable(activation):
         return None

@@ -20,8 +20,8 @@ def convolve(
     Args:
         images: Array of shape `(num_samples, *sides, channels)`.
         kernel: Array of shape `(*window, channels // groups, filters)`.
-        strides: Distances from one window to the next, for each axis.
-        dilation_rate: Distances between taps, for each axis.
+        strides: Strides, one for each axis.
+        dilation_rate: Dilation rates, one for each axis.
         groups: Positive integer. Number of groups of channels.
 
     Returns:
@@ -38,7 +38,7 @@ def convolve(
             images.shape[1:-1], extents, strides, strict=True
         )
     ]
-    # The groups come before the matrices that are multiplied.
+    # The group axis precedes the axes of the multiplied matrices.
     kernel = np.moveaxis(
         kernel.reshape(*kernel.shape[:-1], groups, filters // groups), -2, -3
     )
@@ -60,7 +60,7 @@ def convolve(
 def pad_width(
     side: int, extent: int, stride: int, padding: str
 ) -> tuple[int, int]:
-    """Returns the pixels before and after one side, as Keras pads it."""
+    """Returns the padding before and after one side, as in Keras."""
     if padding == "valid":
         return 0, 0
     if padding == "causal":
@@ -82,10 +82,10 @@ def transpose_convolve(
     Args:
         outputs: Array of shape `(num_samples, *sides, filters)`.
         kernel: Array of shape `(*window, channels // groups, filters)`.
-        strides: Distances from one window to the next, for each axis.
-        dilation_rate: Distances between taps, for each axis.
+        strides: Strides, one for each axis.
+        dilation_rate: Dilation rates, one for each axis.
         groups: Positive integer. Number of groups of channels.
-        sides: Sides of the result, at least those that windows reach.
+        sides: Sides of the result, at least as large as the windows reach.
 
     Returns:
         Array of shape `(num_samples, *sides, channels)`.

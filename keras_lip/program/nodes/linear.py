@@ -1,4 +1,4 @@
-"""What all affine maps share: their errors, in any order of summation."""
+"""The base class of affine maps, with their rounding errors."""
 
 import abc
 import dataclasses
@@ -19,14 +19,15 @@ from keras_lip.types import Array
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linear(Node):
-    """Computes `A x + bias`, where the numbers of `A` are those of a kernel.
+    """Computes `A x + bias`, where a kernel contains the entries of `A`.
 
-    Each entry is within `gamma_n (|A| |x| + |b|)` of the exact one, for the
-    number `n` of terms in a sum and one more (term 4 of the error bound).
+    Each entry differs from the exact one by at most `gamma_n (|A| |x| + |b|)`,
+    where `n` is the number of terms in a sum plus one (item 4 of the error
+    bound).
 
     Attributes:
         kernel: Float64 array.
-        bias: Float64 array of one number for each index of the last axis, or
+        bias: Float64 array with one number for each index of the last axis, or
             `None`.
     """
 
@@ -49,15 +50,15 @@ class Linear(Node):
     @property
     @abc.abstractmethod
     def repeats(self) -> int:
-        """In how many outputs of one filter an input may occur."""
+        """Maximal number of outputs of one filter that contain an input."""
 
     @abc.abstractmethod
     def prove_moduli(self) -> float:
-        """Bounds the l2 norm of the map with the moduli of the kernel."""
+        """Bounds the l2 norm of the map of the kernel's absolute values."""
 
     @property
     def offset(self) -> Array | float:
-        """The bias, as it is added to outputs."""
+        """The bias that is added to outputs."""
         return 0.0 if self.bias is None else self.bias
 
     def apply(self, *inputs: Array) -> Array:
@@ -67,7 +68,7 @@ class Linear(Node):
         return (self.adjoint(upstream, inputs[0].shape[1:]),)
 
     def fuses(self, *following: Node) -> str | None:
-        """Returns the activation of Keras that a layer may apply itself."""
+        """Returns the name of an activation that a Keras layer can fuse."""
         (node,) = following or (None,)
         if isinstance(node, Elementwise) and node.function in FUNCTIONS:
             return node.function
@@ -75,20 +76,20 @@ class Linear(Node):
 
     @functools.cached_property
     def frobenius(self) -> float:
-        """Bounds the norm of the map of moduli, quickly."""
+        """A quick bound on the norm of the map of absolute values."""
         squares = upward.sample_norms(self.kernel.reshape(1, -1))
         return float(upward.multiply(squares, math.sqrt(self.repeats))[0])
 
     @functools.cached_property
     def moduli_norm(self) -> float:
-        """Bounds the norm of the map of moduli, tightly."""
-        # Room for weights so small that they are flushed to zero, all in all.
+        """A tight bound on the norm of the map of absolute values."""
+        # Allowance for weights so small that they are flushed to zero.
         flushed = self.kernel.size * 2.0**-100
         return float(upward.add(self.prove_moduli(), flushed))
 
     def magnitude(self, value: Array, machine: Machine) -> Array:
-        """Returns the sum of moduli of each entry, from above."""
-        # A weight that is flushed to zero is off by less than its modulus here.
+        """Returns upper bounds on the sums of absolute values of each entry."""
+        # The error of a weight that is flushed to zero is less than this value.
         moduli = np.abs(self.kernel) + machine.arithmetic.underflow
         sums = self.matvec(np.abs(value), moduli) + np.abs(self.offset)
         return upward.multiply(sums, 1 + (self.terms + 5) * 2.0**-51)
@@ -112,9 +113,10 @@ class Linear(Node):
             copies = value[0].size / max(self.bias.size, 1) if len(value) else 1
             offset = float(np.linalg.norm(self.bias)) * math.sqrt(copies)
             offset *= 1 + (self.bias.size + 8) * 2.0**-52
-        # The sums of an ordinary execution are not of moduli.
+        # The sums of an ordinary execution are smaller than sums of absolute
+        # values.
         share = constant + self.frobenius / math.sqrt(roundings)
-        # Weights that are flushed to zero are off by more than roundings.
+        # The error of weights that are flushed to zero exceeds rounding errors.
         count = self.kernel.size * self.repeats
         share += machine.arithmetic.underflow * math.sqrt(count)
         return outputs.with_rounding(

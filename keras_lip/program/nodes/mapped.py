@@ -1,4 +1,4 @@
-"""Programs that are applied to each slice of a sample."""
+"""Applies a program to each slice of a sample."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Mapped(Node):
     """Applies a program to each slice along the first axis of a sample.
 
     Attributes:
-        body: The `Program`, of one input.
+        body: The `Program`, with one input.
     """
 
     depends_on_shape = True
@@ -53,7 +53,7 @@ class Mapped(Node):
         return (shape[0], *output)
 
     def prove(self, norm: str, shape: SampleShape) -> float:
-        # Slices do not meet: the squares of their changes add up.
+        # Slices are independent, so the squares of their changes add up.
         return self.body.bounds(norm).output
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:

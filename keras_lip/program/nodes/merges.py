@@ -1,4 +1,4 @@
-"""Nodes of several inputs: sums, concatenations, maxima."""
+"""Nodes with several inputs: sums, concatenations and maxima."""
 
 import dataclasses
 import functools
@@ -26,13 +26,14 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Combine(Node):
-    """Computes `sum(w_i x_i)` of tensors of one shape.
+    """Computes `sum(w_i x_i)` of tensors of the same shape.
 
     Attributes:
-        weights: Tuple of floats, one for each input. Those that are no numbers
-            of float32 may stand for what they are rounded from.
-        gross: Tuple of floats, the moduli of what each weight was added up
-            from: what runs rounds every term, also where terms cancel.
+        weights: Tuple of floats, one for each input. Weights that are not
+            float32 numbers may be rounded at inference.
+        gross: Tuple of floats. For each weight, the sum of absolute values of
+            the terms that were added to obtain it. At inference every term is
+            rounded, even if terms cancel.
     """
 
     weights: tuple[float, ...]
@@ -40,7 +41,7 @@ class Combine(Node):
 
     @property
     def sizes(self) -> list[float]:
-        """The moduli of the weights, from above."""
+        """Upper bounds on the absolute values of the weights."""
         return [
             abs(weight)
             if float(np.float32(weight)) == weight
@@ -69,7 +70,7 @@ class Combine(Node):
         def total(parts: list[Array]) -> Array:
             return upward.add(*map(upward.multiply, parts, sizes))
 
-        # A weight may be rounded, and the product.
+        # The weight and the product may be rounded.
         roundings = len(inputs) + (1 if set(sizes) <= {1.0} else 3)
         rate = None
         if machine.sharp:
@@ -110,9 +111,9 @@ class Combine(Node):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Join(Node):
-    """A node that moves no further than its inputs together.
+    """A node that is 1-Lipschitz in its joint inputs.
 
-    Inputs that are parts of one tensor are bounded together, by the program.
+    The program bounds inputs that are parts of one tensor together.
     """
 
     def propagate(
@@ -127,10 +128,10 @@ class Join(Node):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Concatenate(Join):
-    """Puts tensors side by side.
+    """Concatenates tensors.
 
     Attributes:
-        axis: Integer, the axis of a sample.
+        axis: Integer. Axis of a sample.
     """
 
     axis: int
@@ -159,7 +160,7 @@ class Concatenate(Join):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Extremum(Join):
-    """Takes the largest, or the smallest, of tensors entry by entry.
+    """Computes the elementwise maximum or minimum of tensors.
 
     Attributes:
         largest: Boolean.

@@ -1,4 +1,4 @@
-"""Maxima and norms over windows of images whose channels come last."""
+"""Maxima and norms over windows of channels-last images."""
 
 import dataclasses
 import math
@@ -27,10 +27,10 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MaxPool(Node):
-    """Takes the maximum of each window.
+    """Computes the maximum of each window.
 
-    An entry is the maximum of at most as many windows as it lies in, and each
-    maximum changes by no more than one of its entries does.
+    An entry is the maximum of at most as many windows as contain it, and a
+    maximum changes by at most the largest change of its entries.
 
     Attributes:
         pool_size: Tuple of positive integers.
@@ -56,7 +56,7 @@ class MaxPool(Node):
         return found
 
     def _views(self, x: Array) -> list[Array]:
-        """Returns for each place in a window the entries that are there."""
+        """Returns the entries at each position of the windows."""
         windows = self._windows(x.shape[1:])
         x = np.pad(
             x,
@@ -152,10 +152,10 @@ class MaxPool(Node):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GlobalMax(Node):
-    """Takes the maximum over whole axes, which are kept with size one.
+    """Computes the maximum over whole axes, which are kept with size one.
 
     Attributes:
-        over: Tuple of integers, the axes of a sample.
+        over: Tuple of integers. Axes of a sample.
     """
 
     over: tuple[int, ...]
@@ -186,14 +186,15 @@ class GlobalMax(Node):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NormPool(Node):
-    """Takes `scale` times the l2 norm of each window, or of whole axes.
+    """Computes `scale` times the l2 norm of each window, or of whole axes.
 
-    A norm is 1-Lipschitz by the triangle inequality; windows that overlap share
-    entries, each one at most as many as the constant of their sum says.
+    A norm is 1-Lipschitz by the triangle inequality. If windows overlap, they
+    share entries. The constant of the sum over windows bounds how many windows
+    contain an entry.
 
     Attributes:
-        sums: The `WindowPool` or `GlobalPool` that sums squares, of a scale of
-            one.
+        sums: The `WindowPool` or `GlobalPool` that sums squares, with a scale
+            of one.
         scale: Float.
     """
 
@@ -218,7 +219,7 @@ class NormPool(Node):
     def prove(self, norm: str, shape: SampleShape) -> float:
         if isinstance(self.sums, GlobalPool):
             return abs(self.scale)
-        # Each square is counted as often as its entry lies in windows.
+        # Each square is counted once for each window that contains its entry.
         overlap = math.prod(
             math.ceil(size / stride)
             for size, stride in zip(
@@ -232,7 +233,7 @@ class NormPool(Node):
         shape = source.value.shape[1:]
         constant = self.constant("l2", shape)
         terms = sum(shape[axis] for axis in self.sums.axes(len(shape)))
-        # Sums of squares are off by a relative error, and so is their root.
+        # Sums of squares, and so their square roots, have a relative error.
         outputs = source.with_value(
             self.apply(source.value), constant
         ).with_rounding(
@@ -243,8 +244,8 @@ class NormPool(Node):
             + 16,
             upward.multiply(source.spread, constant),
         )
-        # Squares may be flushed to zero: `|sqrt(a) - sqrt(b)|` is at most
-        # `sqrt(|a - b|)`, in each of the outputs. And they must not overflow.
+        # Squares may be flushed to zero: in each output, `|sqrt(a) - sqrt(b)|`
+        # is at most `sqrt(|a - b|)`. They must also not overflow.
         terms = math.prod(shape[axis] for axis in self.sums.axes(len(shape)))
         size = float(outputs.value[0].size) if len(outputs.value) else 0.0
         root = math.sqrt(size * terms * 8) * abs(self.scale)

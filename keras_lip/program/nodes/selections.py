@@ -1,4 +1,4 @@
-"""Nodes that move, drop, or add zeros to entries, and change none."""
+"""Nodes that move or drop entries, or add zeros."""
 
 import abc
 import dataclasses
@@ -14,21 +14,21 @@ from keras_lip.program.node import SampleShape
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
-# What a slice takes along an axis that it leaves as it is.
+# The slice of an axis that is kept completely.
 EVERYWHERE = (None, None, None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Selection(Node):
-    """Puts each entry of the input in one place at most: 1-Lipschitz."""
+    """Moves each entry of the input to at most one place: 1-Lipschitz."""
 
     @abc.abstractmethod
     def select(self, values: Array) -> Array:
-        """Selects entries of an array; zero stands for what is none."""
+        """Selects entries of an array. Other entries of the result are zero."""
 
     @abc.abstractmethod
     def restore(self, upstream: Array, shape: tuple[int, ...]) -> Array:
-        """Puts entries back where `select` took them from."""
+        """Applies the adjoint of `select`."""
 
     def apply(self, *inputs: Array) -> Array:
         return self.select(inputs[0])
@@ -42,10 +42,10 @@ class Selection(Node):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reshape(Selection):
-    """Gives a sample another shape.
+    """Reshapes a sample.
 
     Attributes:
-        target: Tuple of integers, of which one may be -1.
+        target: Tuple of integers. One of them may be -1.
     """
 
     target: tuple[int, ...]
@@ -81,10 +81,10 @@ class Reshape(Selection):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Transpose(Selection):
-    """Moves axes of a sample.
+    """Permutes the axes of a sample.
 
     Attributes:
-        order: Tuple of integers: which axis comes where.
+        order: Tuple of integers. The input axis of each output axis.
     """
 
     order: tuple[int, ...]
@@ -109,7 +109,7 @@ class Slice(Selection):
     """Keeps a range along each axis of a sample.
 
     Attributes:
-        ranges: Tuple of `(start, stop, step)`, as of Python's slices.
+        ranges: Tuple of `(start, stop, step)`, as in Python's slices.
     """
 
     ranges: tuple[tuple[int | None, int | None, int | None], ...]
@@ -147,7 +147,7 @@ class Slice(Selection):
         reversed_axes = []
         for axis, each in enumerate(self.ranges, start=1):
             kept = slice(*each)
-            # PyTorch has no steps backwards.
+            # PyTorch does not support negative steps.
             if each[2] is not None and each[2] < 0:
                 reversed_axes.append(axis)
                 kept = _forwards(each, outputs.shape[axis])
@@ -158,13 +158,13 @@ class Slice(Selection):
 
 
 def _forwards(each: tuple[Any, Any, Any], size: int | None) -> slice:
-    """Returns the slice of the same entries, in ascending order."""
+    """Returns the slice of the same entries in ascending order."""
     if size is None:
         if each[:2] == (None, None) and each[2] == -1:
             return slice(None)
         raise ValueError(
-            "A stock form is for inputs of known shape only. Build the model "
-            "on a `keras.Input` with every size given."
+            "A stock form needs inputs of known shape. Build the model on a "
+            "`keras.Input` with every size given."
         )
     places = range(*slice(*each).indices(size))[::-1]
     return slice(places.start, places.stop, places.step)
@@ -203,10 +203,10 @@ class Pad(Selection):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpaceToDepth(Selection):
-    """Moves blocks of pixels into channels, which come last.
+    """Moves blocks of pixels of channels-last images into channels.
 
     Attributes:
-        block: Tuple of positive integers, the sides of a block.
+        block: Tuple of positive integers. Sides of a block.
         inverse: Boolean. Whether to move channels into blocks instead.
     """
 

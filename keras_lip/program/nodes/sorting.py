@@ -28,10 +28,10 @@ def split_axis(shape: Sequence[Any], axis: int, group_size: int) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sort(Node):
-    """Sorts groups of consecutive entries: a permutation for each input.
+    """Sorts groups of consecutive entries, a permutation of each input.
 
     Attributes:
-        axis: Integer, the axis of a sample.
+        axis: Integer. Axis of a sample.
         group_size: Positive integer.
         descending: Boolean.
     """
@@ -86,11 +86,11 @@ class Sort(Node):
 
 
 def _open(x: Tensor, axis: int, sizes: list[Any]) -> list[Any]:
-    """Returns a shape to reshape to, with what is not known left open."""
+    """Returns a shape for `reshape`, with unknown sizes left open."""
     if None in sizes:
         raise ValueError(
-            "A stock form is for inputs of known shape only. Build the model "
-            "on a `keras.Input` with every size given. Received: input shape "
+            "A stock form needs inputs of known shape. Build the model on a "
+            "`keras.Input` with every size given. Received: input shape "
             f"{tuple(x.shape)}"
         )
     return [-1, *sizes]
@@ -98,14 +98,14 @@ def _open(x: Tensor, axis: int, sizes: list[Any]) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fold(Node):
-    """Computes `z - 2 min(v . z, 0) v` of pairs `z` of channels.
+    """Computes `z - 2 min(v . z, 0) v` for pairs `z` of channels.
 
-    It is continuous, and on each side of a line the identity or `I - 2 v v^T`,
-    whose eigenvalues are 1 and `1 - 2 |v|^2`.
+    The function is continuous. On one side of a line it is the identity, and on
+    the other side `I - 2 v v^T`, with the eigenvalues 1 and `1 - 2 |v|^2`.
 
     Attributes:
         normals: Float64 array `v` of shape `(2, pairs)`.
-        axis: Integer, the axis of a sample.
+        axis: Integer. Axis of a sample.
     """
 
     norms = ("l2",)
@@ -145,7 +145,7 @@ class Fold(Node):
         (source,) = inputs
         outputs = super().enclose(inputs, machine)
         longest = float(np.max(np.abs(self.normals)))
-        # `|z| + 2 |v| (|v| |z|)` entry by entry, of normals of some length.
+        # Elementwise `|z| + 2 |v| (|v| |z|)`, for normals of any length.
         factor = 1 + 8 * longest * longest
         return outputs.with_rounding(
             machine,

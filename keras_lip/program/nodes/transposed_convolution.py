@@ -1,4 +1,4 @@
-"""Adjoints of convolutions, as layers of their own."""
+"""Adjoints of convolutions."""
 
 import dataclasses
 import math
@@ -23,16 +23,16 @@ _LAYERS = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TransposedConvolution(BaseConvolution):
-    """Applies the adjoint of a convolution, and cuts the rim off.
+    """Applies the adjoint of a convolution, and crops the border.
 
-    The kernel has the shape `(*window, filters, channels)`. An operator has the
-    norm of its adjoint.
+    The kernel has the shape `(*window, filters, channels)`. An operator and its
+    adjoint have the same norm.
 
     Attributes:
-        wrapping: Pairs of integers, one for each axis of the image: how far the
-            inputs are continued periodically. Zeros for no circular padding.
-        cropping: Pairs of integers: what to cut off the pixels that windows
-            meet. A negative number adds pixels of zeros.
+        wrapping: Pairs of integers, one for each image axis: periodic padding
+            of the inputs. Zeros if there is no circular padding.
+        cropping: Pairs of integers: pixels to crop from the full output. A
+            negative number adds zero pixels.
     """
 
     norms = ("l2",)
@@ -45,7 +45,7 @@ class TransposedConvolution(BaseConvolution):
         return math.prod(self.kernel.shape[:-2]) * self.kernel.shape[-1]
 
     def _sides(self, sides: tuple[Any, ...]) -> list[Any]:
-        """Returns the sides of all that windows meet."""
+        """Returns the sides of the full output."""
         return [
             None
             if side is None
@@ -98,7 +98,7 @@ class TransposedConvolution(BaseConvolution):
             padding="valid",
             data_format="channels_last",
             dilation_rate=self.dilation_rate,
-            # The bias stands in pixels of zeros as well.
+            # The bias is also added to zero pixels.
             use_bias=False,
             dtype=dtype,
             name=kwargs.get("name"),

@@ -201,10 +201,10 @@ class FalsifyTest(LipschitzTestCase):
     def test_report_of_something_else_is_refused(self):
         model = make_linear()
         report = self.certify(model)
-        with self.assertRaisesRegex(TypeError, "`report` must be what"):
+        with self.assertRaisesRegex(TypeError, "`report` must be a report of"):
             falsify(model, X, None, certificates.audit(model))
         unknown = dataclasses.replace(report, audit=None)
-        with self.assertRaisesRegex(ValueError, "which model it is of"):
+        with self.assertRaisesRegex(ValueError, "contains no audit"):
             falsify(model, X, None, unknown)
         unknown = dataclasses.replace(report, norm="l1")
         with self.assertRaisesRegex(ValueError, "Unknown norm: 'l1'"):

@@ -105,7 +105,7 @@ class FindAdversarialsTest(LipschitzTestCase):
             ({"steps": 0}, "`steps` must be a positive integer"),
             ({"batch_size": 0.5}, "`batch_size` must be a positive integer"),
             ({"norm": "l1"}, "norm"),
-            ({"bounds": 1.0}, "least and the greatest.*bounds=1.0"),
+            ({"bounds": 1.0}, "smallest and the largest.*bounds=1.0"),
             ({"bounds": (1.0, 0.0)}, "`bounds` must be"),
             ({"bounds": (0.3, 1.0)}, "lie within `bounds`.*from 0.2"),
         ):

@@ -151,8 +151,8 @@ class CayleyConv2DTest(ConvolutionTestCase):
 
     def test_invalid_arguments_are_refused(self):
         for kwargs, message in (
-            ({"padding": "valid"}, "continue periodically.*padding='valid'"),
-            ({"padding_mode": "zeros"}, "continue periodically.*='zeros'"),
+            ({"padding": "valid"}, "are periodic.*padding='valid'"),
+            ({"padding_mode": "zeros"}, "are periodic.*='zeros'"),
             ({"scale": 0.0}, "`scale` must be .* greater than 0"),
             ({"scale": 1.5}, "`scale` must be .* at most 1"),
             ({"filters": 0}, "`filters` must be a positive integer"),

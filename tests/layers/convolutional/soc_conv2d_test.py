@@ -226,5 +226,7 @@ class SOCConv2DTest(ConvolutionTestCase):
 
     def test_strides_must_divide_the_image(self):
         layer = layers.SOCConv2D(4, 3, strides=2)
-        with self.assertRaisesRegex(ValueError, "multiples of those of its bl"):
+        with self.assertRaisesRegex(
+            ValueError, "multiples of the sides of its bl"
+        ):
             layer.build((None, 5, 4, 3))

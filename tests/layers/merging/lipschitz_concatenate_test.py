@@ -55,7 +55,7 @@ class LipschitzConcatenateTest(MergingTestCase):
         for inputs in (x, [x]):
             with self.assertRaisesRegex(ValueError, "at least two inputs"):
                 layers.LipschitzConcatenate()(inputs)
-        with self.assertRaisesRegex(ValueError, "same, but on axis -1"):
+        with self.assertRaisesRegex(ValueError, "same, except on axis -1"):
             layers.LipschitzConcatenate()(
                 [self.normal(2, 3, 4), self.normal(2, 1, 4)]
             )

@@ -125,7 +125,7 @@ class ScaledAveragePooling2DTest(PoolingTestCase):
         with self.assertRaisesRegex(ValueError, r"at least.*\(2, 3\)"):
             layer(self.normal(2, 4, 2, 1))
         layer = layers.ScaledAveragePooling2D(padding="same")
-        with self.assertRaisesRegex(ValueError, "of a known size"):
+        with self.assertRaisesRegex(ValueError, "known sides"):
             layer(keras.Input((None, 4, 1)))
 
     def test_invalid_arguments_are_refused(self):

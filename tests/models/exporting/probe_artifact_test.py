@@ -37,13 +37,13 @@ class ProbeArtifactTest(LipschitzTestCase):
         self.assertEqual(self.check([0.0, 0.6]), 0.5)
 
     @parameterized.parameters(
-        ([0.0, 0.6], {"label": [0, 0]}, "labels are not"),
-        ([0.0, 0.6], {"radius": [0.43, 0.0]}, "larger than what is proven"),
-        ([0.0, 0.6], {"radius": [np.nan, 0.0]}, "larger than what is proven"),
+        ([0.0, 0.6], {"label": [0, 0]}, "labels do not match"),
+        ([0.0, 0.6], {"radius": [0.43, 0.0]}, "larger than the proven"),
+        ([0.0, 0.6], {"radius": [np.nan, 0.0]}, "larger than the proven"),
         ([0.0, 0.6], {"radius": [0.4, 1e-3]}, "not finite are not zero"),
-        ([0.0, 0.6], {"radius": [0.4, np.nan]}, "larger than what is proven"),
+        ([0.0, 0.6], {"radius": [0.4, np.nan]}, "larger than the proven"),
         # A wrong class within the tolerance, as its own logits have it.
-        ([0.61, 0.6], {"label": [0, 0]}, "larger than what is proven"),
+        ([0.61, 0.6], {"label": [0, 0]}, "larger than the proven"),
     )
     def test_wrong_answers_are_refused(self, logits, outputs, message):
         with self.assertRaisesRegex(RuntimeError, message):

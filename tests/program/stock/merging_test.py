@@ -62,11 +62,11 @@ class MergingTest(RuleTestCase):
         inputs = keras.Input(shape)
         merged = layers.Concatenate(axis)([inputs, layers.ReLU()(inputs)])
         model = keras.Model(inputs, merged)
-        with self.assertRaisesRegex(ValueError, "joins samples"):
+        with self.assertRaisesRegex(ValueError, "concatenates samples"):
             lipschitz_bound(model)
 
     def test_concatenation_of_samples_is_refused_without_shapes(self):
-        with self.assertRaisesRegex(ValueError, "joins samples"):
+        with self.assertRaisesRegex(ValueError, "concatenates samples"):
             propagate_bound(layers.Concatenate(0), [1.0, 1.0])
         bound = propagate_bound(layers.Concatenate(), [3.0, 4.0])
         self.assertEqual(bound, 5.0)

@@ -72,7 +72,7 @@ class ReshapingTest(RuleTestCase):
         layer = layers.UpSampling2D(interpolation=interpolation)
         model = self.make_model(layer, 2, 2, 1)
         with self.assertRaisesRegex(
-            ValueError, f"must repeat its entries .*'{interpolation}'"
+            ValueError, f"must have interpolation=.*'{interpolation}'"
         ):
             lipschitz_bound(model)
 

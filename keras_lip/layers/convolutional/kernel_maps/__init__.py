@@ -1,4 +1,4 @@
-"""How the kernel of a convolution comes from the weights that are trained."""
+"""Maps from trainable weights to kernels of convolutions."""
 
 from keras_lip.layers.convolutional.kernel_maps.aol import AOL
 from keras_lip.layers.convolutional.kernel_maps.bcop import BCOP

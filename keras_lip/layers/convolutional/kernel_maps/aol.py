@@ -10,7 +10,7 @@ from keras_lip.types import Tensor
 
 
 class AOL(KernelMap):
-    """Divides channels by the sums of their correlations.
+    """Divides channels by the square roots of the sums of their correlations.
 
     Reference:
 

@@ -14,16 +14,16 @@ from keras_lip.linalg import transpose
 from keras_lip.types import State
 from keras_lip.types import Tensor
 
-# How the states of the projectors are told from those of the matrix.
+# Prefix that separates the states of the projectors from those of the matrix.
 _PREFIX = "projector_"
 
 
 class BCOP(ParametrizedKernelMap):
-    """Composes projectors of two taps, and an orthogonal matrix.
+    """Composes two-tap projectors and an orthogonal matrix.
 
-    An orthogonal convolution without strides, made of factors `[P, I - P]`
+    An orthogonal convolution without strides, composed of factors `[P, I - P]`
     along one axis each, is followed by an orthogonal matrix on the pixels of
-    every window of the size of the strides.
+    non-overlapping windows of size `strides`.
 
     Reference:
 
@@ -39,10 +39,11 @@ class BCOP(ParametrizedKernelMap):
     ) -> dict[str, tuple[int, ...]]:
         groups, phases = geometry.groups, math.prod(geometry.strides)
         inputs, filters = geometry.shape[-2], geometry.shape[-1] // groups
-        # The widest image between the factors and the matrix that leaves the
-        # composition orthogonal. If the kernel widens (`phases * inputs <=
-        # filters`), the matrix must not reduce: `phases * inner <= filters`.
-        # If it reduces, the factors must not widen: `inner <= inputs`.
+        # The largest number of channels between the factors and the matrix for
+        # which the composition is orthogonal. If the kernel widens (`phases *
+        # inputs <= filters`), the matrix must not reduce: `phases * inner <=
+        # filters`. If it reduces, the factors must not widen: `inner <=
+        # inputs`.
         inner = max(inputs, filters // phases)
         shapes: dict[str, tuple[int, ...]] = {}
         shapes["free_kernel"] = (groups, phases * inner, filters)
@@ -92,19 +93,20 @@ class BCOP(ParametrizedKernelMap):
                 **moved,
                 **{_PREFIX + name: value for name, value in others.items()},
             }
-        # The channels that the image lacks would be zero.
+        # Missing channels of the image count as zero, so their rows are
+        # dropped.
         kernels[0] = kernels[0][..., : geometry.shape[-2], :]
         kernel = ops.swapaxes(block_product(kernels, geometry.rank), -3, -2)
         return ops.reshape(kernel, geometry.shape), moved
 
 
 def _list_factors(geometry: KernelGeometry) -> list[tuple[int, int]]:
-    """Returns the turn and the axis of each factor of two taps."""
+    """Returns the turn and the axis of each two-tap factor."""
     excess = [
         taps - stride
         for taps, stride in zip(geometry.shape, geometry.strides, strict=False)
     ]
-    # Axes take turns, as in equation 5 of the paper.
+    # Axes alternate, as in equation 5 of the paper.
     return [
         (turn, axis)
         for turn in range(max(excess))
@@ -114,7 +116,7 @@ def _list_factors(geometry: KernelGeometry) -> list[tuple[int, int]]:
 
 
 def _factor_kernels(geometry: KernelGeometry, bases: Tensor) -> list[Tensor]:
-    """Returns two-tap kernels, of one matrix for each group."""
+    """Returns two-tap kernels, with one matrix for each group."""
     projectors = ops.matmul(bases, transpose(bases))
     identity = ops.eye(projectors.shape[-1], dtype=projectors.dtype)
     kernels = []
@@ -122,8 +124,8 @@ def _factor_kernels(geometry: KernelGeometry, bases: Tensor) -> list[Tensor]:
         _list_factors(geometry), ops.unstack(projectors), strict=True
     ):
         taps = [projector, identity - projector]
-        # Every other turn goes the other way: whatever the projectors have in
-        # common, their ranks to begin with, would shift the image.
+        # Every second turn is reversed. Otherwise common properties of the
+        # projectors, such as their ranks, would shift the image.
         taps = ops.stack(taps[::-1] if turn % 2 else taps)
         window = [1] * geometry.rank
         window[axis] = 2

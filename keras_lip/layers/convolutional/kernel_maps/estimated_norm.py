@@ -1,4 +1,4 @@
-"""Kernels divided by an estimate of the norm of their convolution."""
+"""Kernels divided by an estimate of the convolution's norm."""
 
 import abc
 from typing import Any
@@ -13,16 +13,16 @@ from keras_lip.linalg import start_vector
 from keras_lip.types import State
 from keras_lip.types import Tensor
 
-# Iterations of the power method, as those of `ConvexPotentialDense`.
+# Iterations of the power method, as in `ConvexPotentialDense`.
 _TRAINING_ITERATIONS = 1
 _INFERENCE_ITERATIONS = 100
 
 
 class _EstimatedNorm(KernelMap):
-    """Divides the kernel by a norm that the power method estimates.
+    """Divides the kernel by a norm estimated with the power method.
 
-    The method runs on the convolution itself, of images of the size that the
-    layer is built for. Its vector is an image, and the state.
+    The method runs on the convolution itself, with images of the size that the
+    layer is built for. The state is its vector, an image.
     """
 
     is_estimate = True
@@ -33,11 +33,11 @@ class _EstimatedNorm(KernelMap):
 
     @abc.abstractmethod
     def scale(self, kernel: Tensor) -> Tensor:
-        """Returns the multiple of the kernel that is divided by its norm."""
+        """Returns the rescaled kernel whose norm is estimated."""
 
     @abc.abstractmethod
     def divide(self, kernel: Tensor, norm: Tensor) -> Tensor:
-        """Divides a kernel by its norm, as it is estimated."""
+        """Divides a kernel by its estimated norm."""
 
     def constrain(
         self,
@@ -68,13 +68,13 @@ class UnitNorm(_EstimatedNorm):
         return scale_to_one(kernel, axis=None)
 
     def divide(self, kernel: Tensor, norm: Tensor) -> Tensor:
-        # The norm is at least the largest entry that meets a pixel, and so one
-        # unless the kernel vanishes.
+        # The norm is at least the largest entry that touches a pixel, so at
+        # least one unless the kernel is zero.
         return kernel / ops.maximum(norm, 1e-12)
 
 
 class ClippedNorm(_EstimatedNorm):
-    """Divides the kernel by its norm where that exceeds one."""
+    """Divides the kernel by its norm if that exceeds one."""
 
     def scale(self, kernel: Tensor) -> Tensor:
         return kernel

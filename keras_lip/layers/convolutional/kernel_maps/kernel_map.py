@@ -1,4 +1,4 @@
-"""The contract of maps from free weights to the kernels of convolutions."""
+"""The base classes of maps from free weights to kernels of convolutions."""
 
 import abc
 from typing import Any
@@ -13,16 +13,16 @@ from keras_lip.types import Tensor
 
 
 class KernelGeometry(NamedTuple):
-    """What a kernel is for.
+    """The convolution that a kernel is used for.
 
     Attributes:
-        shape: Tuple, the shape of the kernel: its window, the input channels of
-            a group, the output channels.
-        strides: Tuple of integers, one for each axis of an image.
+        shape: Tuple. Shape of the kernel: window, input channels of a group,
+            output channels.
+        strides: Tuple of integers, one for each image axis.
         groups: Integer. Number of groups of channels.
-        operator: The `ConvolutionOperator` that applies it.
-        image: Tuple, the shape of the smallest image with the outputs that the
-            layer was built for, channels last.
+        operator: The `ConvolutionOperator` that applies the kernel.
+        image: Tuple. Channels-last shape of the smallest image that gives the
+            output size that the layer was built for.
     """
 
     shape: tuple[int, ...]
@@ -40,12 +40,13 @@ class KernelGeometry(NamedTuple):
 class KernelMap(abc.ABC):
     """Constrains free weights to a kernel whose convolution is 1-Lipschitz.
 
-    A strategy, as `Parametrization` is for matrices: it holds hyperparameters
-    only. Weights and states are those of the layer.
+    A kernel map is a strategy, like a `Parametrization` of matrices. It
+    contains only hyperparameters. The layer owns the weights and states.
 
     Attributes:
         is_estimate: Boolean. Whether the kernel is divided by an estimate of
-            its norm from below, so that its norm may exceed one.
+            its norm, which may be too small, so that the resulting norm may
+            exceed one.
         may_skip_pixels: Boolean. Whether windows may be smaller than strides.
     """
 
@@ -55,7 +56,7 @@ class KernelMap(abc.ABC):
     def weight_shapes(
         self, geometry: KernelGeometry
     ) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of the weights that are trained, by name."""
+        """Returns the shapes of the trainable weights, by name."""
         return {"free_kernel": geometry.shape}
 
     def initializers(self) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class KernelMap(abc.ABC):
         return {}
 
     def initial_state(self, geometry: KernelGeometry) -> State:
-        """Returns the arrays that a state starts as, by name."""
+        """Returns the initial arrays of the state, by name."""
         return {}
 
     def estimate_norm(
@@ -101,22 +102,22 @@ class KernelMap(abc.ABC):
         """Computes the kernel.
 
         Args:
-            geometry: What the kernel is for.
-            weights: Tensors of the `weight_shapes`.
-            state: Variables of the `initial_state`.
-            training: Boolean. Whether the state moves.
+            geometry: The `KernelGeometry`.
+            weights: Tensors with the names and shapes of `weight_shapes`.
+            state: Variables with the names of `initial_state`.
+            training: Boolean. Whether to update the state.
 
         Returns:
             The kernel, and the next state.
         """
 
     def get_config(self) -> Config:
-        """Returns the arguments that it adds to those of its layer."""
+        """Returns the arguments that the map adds to its layer's config."""
         return {}
 
 
 class ParametrizedKernelMap(KernelMap):
-    """A kernel map that is made of orthogonal matrices.
+    """A kernel map that uses orthogonal matrices.
 
     Args:
         parametrization: Name, config or instance of an orthogonal
@@ -132,7 +133,7 @@ class ParametrizedKernelMap(KernelMap):
         )
 
     def matrix_state(self, shape: tuple[int, ...]) -> State:
-        """Returns the state of matrices of a shape."""
+        """Returns the initial state for matrices of a shape."""
         *batch, rows, columns = shape
         tall = (*batch, max(rows, columns), min(rows, columns))
         return self.parametrization.initial_state(tall)

@@ -14,7 +14,7 @@ from keras_lip.types import Tensor
 
 
 class RKO(ParametrizedKernelMap):
-    """Makes the kernel orthogonal as a matrix, and divides it by its overlap.
+    """Makes the kernel orthogonal as a matrix, and divides by the overlap.
 
     Reference:
 
@@ -38,8 +38,8 @@ class RKO(ParametrizedKernelMap):
         matrix = ops.moveaxis(matrix, 1, 0) if batch else matrix
         matrix, state = self.parametrization(matrix, state, training)
         matrix = ops.moveaxis(matrix, 0, 1) if batch else matrix
-        # A pixel is in as many windows as there are taps that meet it, and the
-        # squares of the outputs count it once for each.
+        # A pixel is in as many windows as there are taps that touch it, and
+        # contributes to the squared norm of the outputs once for each window.
         overlap = 1
         for taps, stride in zip(geometry.shape, geometry.strides, strict=False):
             overlap *= -(-taps // stride)
@@ -47,7 +47,7 @@ class RKO(ParametrizedKernelMap):
 
 
 def _matrix_shape(geometry: KernelGeometry) -> tuple[int, ...]:
-    """Returns the shape of the reshaped kernel, one matrix a group."""
+    """Returns the shape of the reshaped kernel, one matrix for each group."""
     rows, columns = math.prod(geometry.shape[:-1]), geometry.shape[-1]
     if geometry.groups == 1:
         return (rows, columns)

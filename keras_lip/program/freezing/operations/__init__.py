@@ -1,4 +1,4 @@
-"""What the operations of `keras.ops` compute, by exact class."""
+"""Readers of the operations of `keras.ops`, by exact class."""
 
 from keras_lip.program.freezing.operations import functions as functions
 from keras_lip.program.freezing.operations import joins as joins

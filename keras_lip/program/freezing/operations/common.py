@@ -1,4 +1,4 @@
-"""What readers of operations share."""
+"""Helpers of the readers of operations."""
 
 import functools
 import numbers
@@ -21,7 +21,7 @@ def _probe() -> Any:
 
 
 def classes_of(*functions: Callable[[Any], Any]) -> list[type]:
-    """Returns the classes of operations, which Keras does not export."""
+    """Returns classes of operations, because Keras does not export them."""
     return [type(get_operation(make(_probe()))) for make in functions]
 
 
@@ -33,7 +33,7 @@ def is_wire(value: Any) -> bool:
 def read_constant(
     layer: Any, value: Any, wire: Wire, smallest: bool = False
 ) -> Array:
-    """Returns constants as they may be rounded, if they fit the tensor."""
+    """Returns possibly rounded constants, if they fit the tensor."""
     try:
         numbers_ = (
             np.asarray(value, "float64")
@@ -44,15 +44,15 @@ def read_constant(
         numbers_ = np.array(np.nan)
     if isinstance(value, str) or not np.isfinite(numbers_).all():
         raise ValueError(
-            f"Operation '{layer.name}' joins a tensor with {value!r} of type "
-            f"`{type(value).__name__}`. Only finite numbers, and arrays of "
-            "them, are understood; use a layer for anything else."
+            f"Operation '{layer.name}' combines a tensor with {value!r} of "
+            f"type `{type(value).__name__}`. Only finite numbers and arrays of "
+            "finite numbers are supported. Use a layer for anything else."
         )
     return _fit(layer, round_constant(wire, numbers_, smallest), wire)
 
 
 def _fit(layer: Any, values: Array, wire: Wire) -> Array:
-    """Refuses constants that would enlarge a sample, or tell samples apart."""
+    """Raises an error if constants enlarge samples, or differ between them."""
     if values.ndim == 0:
         return values
     shape = wire.shape
@@ -76,7 +76,7 @@ def _fit(layer: Any, values: Array, wire: Wire) -> Array:
 
 
 def known_rank(layer: Any, wire: Wire) -> tuple[int | None, ...]:
-    """Returns the shape of a sample, whose sizes may be open."""
+    """Returns the shape of a sample, whose sizes may be unknown."""
     if wire.shape is None:
         raise ValueError(
             f"Operation '{layer.name}' needs an input of known shape."
@@ -85,27 +85,27 @@ def known_rank(layer: Any, wire: Wire) -> tuple[int | None, ...]:
 
 
 def known_sizes(layer: Any, wire: Wire) -> tuple[int, ...]:
-    """Returns the shape of a sample, all of whose sizes are known."""
+    """Returns the shape of a sample. All sizes must be known."""
     shape = known_rank(layer, wire)
     if None in shape:
         raise ValueError(
-            f"Operation '{layer.name}' is bounded on inputs of known shape. "
-            f"Received: input shape {(None, *shape)}"
+            f"Operation '{layer.name}' has a bound only for inputs of known "
+            f"shape. Received: input shape {(None, *shape)}"
         )
     return tuple(size or 0 for size in shape)
 
 
 def refuse_samples(layer: Any, axis: Any) -> None:
-    """Refuses an axis that is, or may be, that of samples."""
+    """Raises an error if an axis may be the batch axis."""
     if axis == 0 or axis is None:
         raise ValueError(
-            f"Operation '{layer.name}' joins, moves or drops samples, so that "
-            "no bound of one sample is known."
+            f"Operation '{layer.name}' combines, moves or drops samples, so no "
+            "bound for one sample is known."
         )
 
 
 def counted_axis(layer: Any, axis: Any, wire: Wire) -> int:
-    """Returns an axis counted from the first, that of samples."""
+    """Returns a non-negative axis, with the batch axis as axis 0."""
     refuse_samples(layer, axis)
     found = axis % (len(known_rank(layer, wire)) + 1)
     refuse_samples(layer, found)
@@ -113,8 +113,8 @@ def counted_axis(layer: Any, axis: Any, wire: Wire) -> int:
 
 
 def not_understood(layer: Any, key: Any) -> ValueError:
-    """Returns the error of entries that are taken in an unknown way."""
+    """Returns the error for an unsupported selection of entries."""
     return ValueError(
-        f"Operation '{layer.name}' takes entries in a way of which no bound is "
-        f"known. Received: {key!r}"
+        f"Operation '{layer.name}' selects entries in an unsupported way. "
+        f"Received: {key!r}"
     )

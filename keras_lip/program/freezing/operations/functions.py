@@ -1,4 +1,4 @@
-"""Functions of single numbers, and casts."""
+"""Elementwise functions and casts."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from keras_lip.program.nodes.elementwise import ExponentialLinear
 from keras_lip.program.nodes.elementwise import Rectify
 
 
-# A functional model puts one before its inputs if its `call` is overridden.
+# A functional model with an overridden `call` has a cast before its inputs.
 @register_freezer(
     *classes_of(
         ops.convert_to_tensor,
@@ -34,8 +34,8 @@ def _(layer: Any, x: Wire) -> Wire:
         )
     if dtype in ("float16", "bfloat16"):
         raise ValueError(
-            f"Operation '{layer.name}' rounds its input to {dtype}, of which "
-            "nothing is accounted for. Let layers compute in it instead."
+            f"Operation '{layer.name}' rounds its input to {dtype}, and this "
+            f"error is not bounded. Use layers that compute in {dtype} instead."
         )
     return x.then(Affine(np.array(1.0), np.array(0.0)))
 

@@ -1,4 +1,4 @@
-"""Operations that join tensors."""
+"""Operations that combine tensors."""
 
 from typing import Any
 
@@ -43,8 +43,8 @@ def _(layer: Any, wires: list[Wire]) -> Wire:
 def _check_all(layer: Any, wires: Any) -> None:
     if not all(is_wire(wire) for wire in wires):
         raise ValueError(
-            f"Operation '{layer.name}' joins tensors with constants, of which "
-            "no bound is known."
+            f"Operation '{layer.name}' combines tensors with constants, for "
+            "which no bound is known."
         )
 
 

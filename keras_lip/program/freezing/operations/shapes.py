@@ -1,4 +1,4 @@
-"""Operations that give entries another place."""
+"""Operations that move entries."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ from keras_lip.program.nodes.sorting import Sort
 
 
 def insert_axis(layer: Any, wire: Wire, axis: int) -> Wire:
-    """Gives samples one more axis, of size one."""
+    """Adds an axis of size one to samples."""
     sizes = known_sizes(layer, wire)
     return wire.then(Reshape((*sizes[: axis - 1], 1, *sizes[axis - 1 :])))
 
@@ -43,7 +43,7 @@ def _(layer: Any, x: Wire) -> Wire:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     if axes == [None]:
         raise ValueError(
-            f"Operation '{layer.name}' may drop the axis of samples: name its "
+            f"Operation '{layer.name}' may drop the batch axis. Pass its "
             "`axis`."
         )
     drop = {counted_axis(layer, axis, x) - 1 for axis in axes}
@@ -101,7 +101,7 @@ def _(layer: Any, x: Wire, constant_values: Any = None) -> Wire:
     )
     if layer.mode != "constant" or constant_values not in (None, 0):
         raise ValueError(
-            f"Operation '{layer.name}' pads with something else than zeros, of "
+            f"Operation '{layer.name}' pads with other values than zeros, for "
             f"which no bound is known. Received: mode={layer.mode!r}, "
             f"constant_values={constant_values!r}"
         )
@@ -116,7 +116,7 @@ def _(layer: Any, x: Wire) -> Wire:
     target = list(layer.newshape)
     sizes = known_sizes(layer, x)
     if -1 in target[1:] or target[0] not in (-1, None):
-        # Samples are told apart by the sizes of the rest.
+        # The sizes of the other axes must be known to keep samples separate.
         refuse_samples(layer, 0)
     if math.prod(target[1:]) != math.prod(sizes):
         refuse_samples(layer, 0)

@@ -1,4 +1,4 @@
-"""Operations that keep a part of the entries."""
+"""Operations that select entries."""
 
 import numbers
 from typing import Any

@@ -45,7 +45,7 @@ def _add(layer: Any, first: Any, second: Any, sign: float) -> Wire:
 
 
 def _centered_axis(x: Wire, other: Wire) -> int | None:
-    """Returns the axis that one wire is the mean of the other along."""
+    """Returns the axis along which one wire is the mean of the other."""
     step = other.builder.step_of(other.index)
     if step is None or step.inputs != (x.index,):
         return None
@@ -93,7 +93,7 @@ def _(layer: Any, first: Any, second: Any) -> Wire:
     if not is_wire(first) or is_wire(second):
         raise ValueError(
             f"Operation '{layer.name}' multiplies by a tensor from the left, "
-            "or multiplies two tensors, of which no bound is known."
+            "or multiplies two tensors. No bound is known for this."
         )
     kernel = (
         np.asarray(second, "float64")

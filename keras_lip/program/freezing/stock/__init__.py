@@ -1,4 +1,4 @@
-"""What the layers of Keras compute at inference, by exact class."""
+"""Readers of the layers of Keras, by exact class."""
 
 from keras_lip.program.freezing.stock import functions as functions
 from keras_lip.program.freezing.stock import kernel_layers as kernel_layers

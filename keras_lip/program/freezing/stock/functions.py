@@ -29,8 +29,8 @@ def _(layer: Any, x: Wire) -> Wire:
 def _(layer: Any, x: Wire) -> Wire:
     if layer.threshold != 0:
         raise ValueError(
-            f"Layer '{layer.name}' jumps at its `threshold`, so it has no "
-            f"Lipschitz constant. Received: threshold={layer.threshold}"
+            f"Layer '{layer.name}' is discontinuous at its `threshold`, so it "
+            f"has no Lipschitz constant. Received: threshold={layer.threshold}"
         )
     limit = layer.max_value
     if limit is not None and limit < 0:
@@ -69,7 +69,7 @@ def _(layer: Any, x: Wire) -> Wire:
 
 
 def _along_last(x: Wire, axis: int, apply: Any, layer: Any) -> Wire:
-    """Applies something along an axis, counted with samples."""
+    """Applies a function along an axis of a batch."""
     if axis == -1:
         return apply(x)
     if x.shape is None:

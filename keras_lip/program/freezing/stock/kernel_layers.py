@@ -1,4 +1,4 @@
-"""Layers that multiply by a kernel: dense ones and convolutions."""
+"""Dense and convolutional layers."""
 
 import functools
 from typing import Any
@@ -38,7 +38,7 @@ def _(layer: Any, x: Wire) -> Wire:
     if "..." in equation:
         if x.shape is None:
             raise unknown_layer(layer, "its equation has an ellipsis")
-        # What stands for the ellipsis, samples included, gets letters.
+        # Replaces the ellipsis, including the batch axis, by letters.
         source = equation.split(",")[0]
         spare = (c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation)
         count = len(x.shape) + 1 - len(source.replace("...", ""))
@@ -48,7 +48,8 @@ def _(layer: Any, x: Wire) -> Wire:
     letters = equation.split(",")
     sizes = dict(zip(letters[0][1:], x.shape or (), strict=False))
     sizes |= dict(zip(letters[1].split("->")[0], kernel.shape, strict=True))
-    # The bias has the letters in the order of the output, and ones between.
+    # The bias has its letters in the order of the output, with axes of size one
+    # between them.
     order = "".join(c for c in equation.split("->")[1] if c in axes)
     if bias is not None:
         bias = bias.reshape([sizes[c] for c in order])
@@ -145,10 +146,11 @@ def _(layer: Any, x: Wire) -> Wire:
 def _transposed_cropping(
     taps: int, stride: int, rate: int, padding: str, extra: int | None
 ) -> tuple[int, int]:
-    """Returns what Keras cuts off a transposed convolution, by asking it.
+    """Measures the pixels that Keras crops from a transposed convolution.
 
-    Which pixels `"same"` keeps depends on the backend and on its version. One
-    pixel is put in, and the taps of the kernel are found in what comes out.
+    The pixels that `"same"` keeps depend on the backend and its version. The
+    function applies the convolution to one pixel, and finds the taps of the
+    kernel in the output.
     """
     span = (taps - 1) * rate + 1
     numbers = np.arange(1.0, taps + 1).astype("float32").reshape(-1, 1, 1)

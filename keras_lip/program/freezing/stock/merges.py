@@ -1,4 +1,4 @@
-"""Layers that join tensors."""
+"""Layers that merge tensors."""
 
 from typing import Any
 
@@ -52,13 +52,13 @@ def _(layer: Any, *x: Wire) -> Wire:
 
 
 def concatenate(layer: Any, axis: int, x: tuple[Wire, ...]) -> Wire:
-    """Joins wires along an axis, counted with samples."""
+    """Concatenates wires along an axis of a batch."""
     shape = x[0].shape
-    # Without a shape, no more is known than that the last axis is not first.
+    # Without a shape, only the last axis is known not to be the batch axis.
     own = axis if shape is None else axis % (len(shape) + 1)
     if own == 0:
         raise ValueError(
-            f"Layer '{layer.name}' joins samples, so that no bound of one "
+            f"Layer '{layer.name}' concatenates samples, so no bound for one "
             f"sample is known. Received: axis={axis}"
         )
     return x[0].then(Concatenate(own - 1 if own > 0 else own), *x[1:])

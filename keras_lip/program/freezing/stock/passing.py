@@ -1,4 +1,4 @@
-"""Layers that pass on their input, or another layer's output."""
+"""Layers that return their input, or apply another layer."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras_lip.program.freezing.registry import register_freezer
 from keras_lip.program.nodes.mapped import Mapped
 
 
-# At inference these pass their input on as it is.
+# At inference these layers return their input unchanged.
 @register_freezer(
     *(
         getattr(layers, name)
@@ -48,11 +48,11 @@ def _(layer: Any, x: Wire) -> Wire:
 def _(layer: Any, x: Wire) -> Wire:
     if layer.mask_value != 0:
         raise ValueError(
-            f"Layer '{layer.name}' sets to zero what equals its `mask_value`, "
-            "where it jumps, unless that is zero. Received: "
+            f"Layer '{layer.name}' sets entries equal to its `mask_value` to "
+            "zero, so it is discontinuous unless that is zero. Received: "
             f"mask_value={layer.mask_value}"
         )
-    # Its outputs are its inputs, but layers that follow may heed the mask.
+    # The outputs are the inputs, but later layers may use the mask.
     x.builder.is_masked = True
     return x
 

@@ -27,7 +27,7 @@ def _(layer: Any, x: Wire) -> Wire:
 def _(layer: Any, x: Wire) -> Wire:
     sizes, strides, padding = _pool_arguments(layer)
     if padding == "same" and keras.backend.backend() == "torch":
-        # Keras continues images by their border there, if it has to add more
+        # In this case Keras pads with border pixels if it has to add more
         # pixels on one side.
         padding = "torch"
     return on_images(x, layer, WindowPool(sizes, strides, padding, None))

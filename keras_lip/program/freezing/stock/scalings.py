@@ -19,10 +19,10 @@ from keras_lip.read_weight import read_weight
 
 @register_freezer(layers.BatchNormalization)
 def _(layer: Any, x: Wire) -> Wire:
-    # Keras computes in float32, or more.
+    # Keras computes in at least float32.
     variance = read_weight(layer.moving_variance)
     epsilon = min(layer.epsilon, float(np.float32(layer.epsilon)))
-    # What is divided by zero, or by the root of less, is no number.
+    # A zero or negative variance gives NaN or infinity.
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 1 / np.sqrt(variance + epsilon)
     if layer.scale:
@@ -37,13 +37,13 @@ def _(layer: Any, x: Wire) -> Wire:
 
 @register_freezer(layers.Normalization)
 def _(layer: Any, x: Wire) -> Wire:
-    # What runs are its constants: they may not be those of its weights.
+    # The layer computes with its constants, which may differ from its weights.
     mean, variance = read_weight(layer.mean), read_weight(layer.variance)
     mean, variance = mean[0], variance[0]
     check_fits(layer, x, variance.shape)
     with np.errstate(invalid="ignore"):
         deviation = np.sqrt(variance)
-    # Keras divides by no less than its epsilon.
+    # Keras divides by at least its epsilon.
     least = float(read_kernel(layer, np.float32(keras.config.epsilon())))
     deviation = np.maximum(deviation, min(least, keras.config.epsilon()))
     if layer.invert:
@@ -59,7 +59,7 @@ def _(layer: Any, x: Wire) -> Wire:
     scale = round_constant(x, layer.scale)
     offset = round_constant(x, layer.offset)
     if scale.ndim > 0 and keras.config.image_data_format() == "channels_first":
-        # A list of scales is one for each channel, as Keras reads it.
+        # Keras interprets a list of scales as one scale for each channel.
         scale = scale.reshape(scale.shape + (1,) * (3 - scale.ndim))
     check_fits(layer, x, scale.shape)
     check_fits(layer, x, offset.shape)

@@ -1,4 +1,4 @@
-"""Layers that move, keep, add and repeat entries."""
+"""Layers that move, select, pad and repeat entries."""
 
 from typing import Any
 
@@ -76,7 +76,7 @@ def _pairs(value: Any) -> list[tuple[int, int]]:
 
 
 def _place(layer: Any, inner: list[Any], outer: Any) -> tuple[Any, ...]:
-    """Puts what is done to channels before, or after, what to images."""
+    """Composes an operation on channels and an operation on images."""
     if getattr(layer, "data_format", None) == "channels_first":
         return (outer, *inner)
     return (*inner, outer)
@@ -95,9 +95,8 @@ def _(layer: Any, x: Wire) -> Wire:
     interpolation = getattr(layer, "interpolation", "nearest")
     if interpolation not in ("nearest", "bilinear"):
         raise ValueError(
-            f"Layer '{layer.name}' must repeat its entries to be bounded, or "
-            "interpolate between two of them, as with "
-            'interpolation="nearest" or "bilinear". Received: '
+            f"Layer '{layer.name}' must have interpolation=\"nearest\" or "
+            '"bilinear" to be bounded. Received: '
             f"interpolation={interpolation!r}"
         )
     sizes = layer.size if isinstance(layer.size, tuple) else (layer.size,)

@@ -1,0 +1,97 @@
+"""What a proof of a norm costs, beside a singular value decomposition.
+
+    python benchmarks/proofs.py
+
+times the bounds of dense and of convolution kernels in turn with the float64
+singular values in the same process, and prints a table in Markdown. The
+reference of a convolution are the singular values at 16 x 16 frequencies, half
+of which are conjugate to the others: an estimate from below, and no bound.
+"""
+
+import argparse
+import pathlib
+
+import numpy as np
+from timing import measure
+
+from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
+from keras_lip.proofs.matrix_norms import spectral_norm_bound
+
+FREQUENCIES = 16
+
+COLUMNS = (
+    "kernel",
+    "proof, ms",
+    "singular values, ms",
+    "proof / singular values",
+    "bound / singular value - 1",
+)
+
+
+def largest_singular_value(kernel):
+    """Returns the norm of a kernel, of a convolution on a few frequencies."""
+    if kernel.ndim == 2:
+        return float(np.linalg.svd(kernel, compute_uv=False)[0])
+    symbols = np.fft.rfft2(kernel, [FREQUENCIES] * 2, (0, 1))
+    return float(np.max(np.linalg.svd(symbols, compute_uv=False)))
+
+
+def make_kernels(smoke):
+    """Returns kernels by name: random ones, and nearly orthogonal ones."""
+    rng = np.random.default_rng(0)
+    shapes = [(1024, 1024), (2880, 2048), (4096, 4096)]
+    shapes += [(3, 3, 64, 64), (3, 3, 128, 128), (3, 3, 256, 256)]
+    if smoke:
+        shapes = [(300, 256), (3, 3, 8, 8)]
+    kernels = {}
+    for shape in shapes:
+        kernel = rng.standard_normal(shape)
+        name = " x ".join(map(str, shape))
+        kernels[f"{name}, random"] = kernel
+        if len(shape) == 2:
+            orthogonal = np.linalg.qr(kernel)[0].astype("float32")
+            kernels[f"{name}, orthogonal"] = orthogonal.astype("float64")
+    return kernels
+
+
+def measure_proof(name, kernel, rounds):
+    """Returns a row of the table."""
+    bound = spectral_norm_bound if kernel.ndim == 2 else convolution_norm_bound
+    times = measure(
+        {
+            "proof": lambda: bound(kernel),
+            "values": lambda: largest_singular_value(kernel),
+        },
+        rounds,
+        warm_up=0 if rounds == 1 else 1,
+    )
+    excess = bound(kernel) / largest_singular_value(kernel) - 1
+    return (
+        name,
+        f"{times['proof']:.4g}",
+        f"{times['values']:.4g}",
+        f"{times['proof'] / times['values']:.2f}",
+        f"{excess:.1e}",
+    )
+
+
+def main():
+    """Prints the table, a row at a time."""
+    parser = argparse.ArgumentParser(description="Measure what proofs cost.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--smoke", action="store_true", help="small and once")
+    arguments = parser.parse_args()
+    rounds = 1 if arguments.smoke else arguments.rounds
+    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    print("\n".join(lines))
+    for name, kernel in make_kernels(arguments.smoke).items():
+        row = f"| {' | '.join(measure_proof(name, kernel, rounds))} |"
+        print(row, flush=True)
+        lines.append(row)
+    if arguments.output:
+        arguments.output.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

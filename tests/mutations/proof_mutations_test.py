@@ -1,0 +1,97 @@
+import importlib
+from unittest import mock
+
+import keras
+import numpy as np
+from absl.testing import parameterized
+from keras import layers
+
+from tests.mutations.mutation_test_case import MutationTestCase
+from tests.mutations.mutation_test_case import Planted
+from tests.mutations.mutation_test_case import both
+
+CELLS = importlib.import_module("keras_lip.proofs.frequency_cell_bound")
+MATRICES = importlib.import_module("keras_lip.proofs.matrix_norms")
+
+
+def estimate_low(module):
+    """What is estimated before it is proven, and is rarely wrong, is wrong."""
+    return mock.patch.object(module, "_estimate_largest", lambda *_: 1e-3)
+
+
+def trust(grams, shift):
+    return shift
+
+
+def trust_all(grams, bound):
+    return np.ones(grams.shape[:-2], bool)
+
+
+def split_to_the_right(cells):
+    return 2 * cells + 1
+
+
+def cover_half(points):
+    cells = np.arange(0, points[0] // 2 + 1, 2)[:, None]
+    return cells[: len(cells) // 2]
+
+
+class ProofMutationsTest(MutationTestCase):
+    """A proof is not content with what is likely.
+
+    An estimate that is too low does no harm, but for the mistake.
+    """
+
+    def checks(self, model):
+        return (
+            lambda: self.check_operator(model),
+            lambda: self.check_audit(model),
+        )
+
+    def plant(self, module, name, wrong):
+        return Planted(
+            lambda: both(
+                estimate_low(module), mock.patch.object(module, name, wrong)
+            )
+        )
+
+    def make_dense(self):
+        model = keras.Sequential(
+            [keras.Input((3,)), layers.Dense(3, use_bias=False)]
+        )
+        model.layers[0].set_weights([np.diag([1.0, 3.0, 0.5])])
+        return model
+
+    def make_convolution(self):
+        # The only peak is at this frequency, at the center of a cell.
+        steps, _ = CELLS._plan(1e-3)
+        angle = np.pi * round(1.4 * steps / 2) / steps
+        turns = angle * np.arange(3)
+        kernel = np.array(
+            [[np.cos(turns), -np.sin(turns)], [np.sin(turns), np.cos(turns)]]
+        )
+        layer = layers.Conv1D(2, 3, padding="same", use_bias=False)
+        model = keras.Sequential([keras.Input((40, 2)), layer])
+        layer.set_weights([np.moveaxis(kernel, -1, 0)])
+        return model
+
+    def test_estimates_that_are_wrong_do_no_harm(self):
+        for model in (self.make_dense(), self.make_convolution()):
+            with estimate_low(CELLS), estimate_low(MATRICES):
+                for check in self.checks(model):
+                    check()
+
+    def test_shifts_that_are_not_factored(self):
+        mutation = self.plant(MATRICES, "_bound_by_shifting", trust)
+        self.assertCaught(mutation, *self.checks(self.make_dense()))
+
+    @parameterized.named_parameters(
+        ("trusted", "are_bounded", trust_all),
+        ("split_to_one_side", "_split", split_to_the_right),
+        ("of_low_frequencies", "_coarsest_cells", cover_half),
+    )
+    def test_cells(self, name, wrong):
+        mutation = self.plant(CELLS, name, wrong)
+        model = self.make_convolution()
+        # An audit does not find a peak as narrow as what is missed of it.
+        self.assertCaught(mutation, lambda: self.check_operator(model))
