@@ -43,16 +43,22 @@ def sample_norms(array: Array) -> Array:
     Returns:
         Array of shape `(num_samples,)`.
     """
-    flat = np.abs(array.reshape(len(array), -1))
+    flat = array.reshape(len(array), -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        # After division by the largest entry, no relevant number overflows or
-        # underflows.
-        largest = np.max(flat, axis=1, initial=0.0)
-        scaled = flat / np.where(largest > 0, largest, 1.0)[:, None]
-        roots = np.sqrt(np.sum(np.square(scaled), axis=1))
+        largest = np.maximum(
+            np.max(flat, axis=1, initial=0.0),
+            -np.min(flat, axis=1, initial=0.0),
+        )
+        # Squares of moderate numbers neither overflow nor, where they count,
+        # underflow. Others are divided by the largest one first.
+        moderate = (largest > 2.0**-400) & (largest < 2.0**400)
+        scale = np.where(moderate | (largest == 0), 1.0, largest)
+        if not np.all(scale == 1):
+            flat = flat / scale[:, None]
+        roots = np.sqrt(np.einsum("ij,ij->i", flat, flat))
         # A sum of n squares of quotients has fewer than n + 4 rounding errors.
         slack = 1 + (flat.shape[1] + 16) * 2.0**-52
-        return _up(_up(roots * largest) * slack)
+        return _up(_up(roots * scale) * slack)
 
 
 def _up(array: Array) -> Array:

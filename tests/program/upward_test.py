@@ -20,7 +20,7 @@ class UpwardTest(LipschitzTestCase):
             self.assertLessEqual(product_up, float(exact) * (1 + 1e-15))
 
     def test_norms_are_above_the_exact_ones_at_any_scale(self):
-        for scale in (1e-320, 1e-200, 1.0, 1e200):
+        for scale in (1e-320, 1e-200, 1e-120, 1.0, 1e120, 1e200):
             x = scale * self.rng.normal(size=(8, 3, 5))
             for norm, sample in zip(
                 upward.sample_norms(x), x.reshape(8, -1), strict=True

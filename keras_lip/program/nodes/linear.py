@@ -77,8 +77,10 @@ class Linear(Node):
     @functools.cached_property
     def frobenius(self) -> float:
         """A quick bound on the norm of the map of absolute values."""
-        squares = upward.sample_norms(self.kernel.reshape(1, -1))
-        return float(upward.multiply(squares, math.sqrt(self.repeats))[0])
+        # In the order in which they are stored, entries are not copied.
+        entries = self.kernel.ravel(order="K")
+        norm = upward.sample_norms(entries[None])
+        return float(upward.multiply(norm, math.sqrt(self.repeats))[0])
 
     @functools.cached_property
     def moduli_norm(self) -> float:
