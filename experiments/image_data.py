@@ -174,6 +174,7 @@ class ImageBatches(keras.utils.PyDataset):
         crop: By how many pixels, at most, images are moved along each axis.
             What comes in is black.
         flip: Whether one of two images is mirrored.
+        cutout: Side of the square that is blackened in each image, in pixels.
         outputs: Names of the outputs of the model that take the labels; none if
             it has a single one.
     """
@@ -187,13 +188,14 @@ class ImageBatches(keras.utils.PyDataset):
         first_epoch=0,
         crop=0,
         flip=False,
+        cutout=0,
         outputs=(),
     ):
         super().__init__()
         self.images, self.labels = images, labels
         self.batch_size = min(batch_size, len(images))
         self.seed, self.epoch = seed, first_epoch
-        self.crop, self.flip = crop, flip
+        self.crop, self.flip, self.cutout = crop, flip, cutout
         self.outputs = outputs
 
     def __len__(self):
@@ -220,6 +222,8 @@ class ImageBatches(keras.utils.PyDataset):
         if self.flip:
             mirrored = rng.random(len(images)) < 0.5
             images[mirrored] = images[mirrored, :, ::-1]
+        if self.cutout:
+            images = cut_out(images, self.cutout, rng)
         return scale_images(images), self.labels[chosen]
 
 
@@ -241,6 +245,24 @@ def move(images, pixels, rng):
     columns = (columns + np.arange(width))[:, None, :, None]
     images = np.take_along_axis(images, rows, axis=1)
     return np.take_along_axis(images, columns, axis=2)
+
+
+def cut_out(images, side, rng):
+    """Blackens a square of each image, whose center is any of its pixels."""
+    number, height, width, _ = images.shape
+    rows = rng.integers(0, height, (number, 1))
+    columns = rng.integers(0, width, (number, 1))
+
+    def is_inside(center, size):
+        # Half of the square on either side of the center.
+        distances = np.arange(size) - center + side // 2
+        return (distances >= 0) & (distances < side)
+
+    hidden = (
+        is_inside(rows, height)[:, :, None]
+        & is_inside(columns, width)[:, None, :]
+    )
+    return np.where(hidden[..., None], images.dtype.type(0), images)
 
 
 def to_pipeline(batches, epochs):

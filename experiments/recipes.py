@@ -35,6 +35,10 @@ class Recipe:
             does it is part of the model, and of its Lipschitz constant.
         crop: By how many pixels images are moved.
         flip: Whether images are mirrored at random.
+        cutout: Side of the square that is blackened in each image, or 0.
+        epsilon: `start`, `end` and `share`: the epsilon of the loss grows from
+            one to the other along a line, in that share of the training. Empty
+            for a loss that has none, or keeps its own.
         svcm_clipping: Every how many steps singular values are clipped, or 0.
         paper: What was published: `clean`, and `certified` by radius, in
             percent.
@@ -51,6 +55,8 @@ class Recipe:
     inputs: str = "unit"
     crop: int = 0
     flip: bool = False
+    cutout: int = 0
+    epsilon: dict[str, float] = dataclasses.field(default_factory=dict)
     svcm_clipping: int = 0
     paper: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -146,8 +152,24 @@ def build_loss(recipe, head=None):
     return getattr(kl.losses, name)(**arguments)
 
 
+def build_epsilon_scheduler(recipe):
+    """Builds the callback that lets the epsilon of the loss grow, if any."""
+    if not recipe.epsilon:
+        return None
+    start, end = recipe.epsilon["start"], recipe.epsilon["end"]
+    ramp = recipe.epsilon["share"] * recipe.epochs
+    return kl.callbacks.EpsilonScheduler(
+        lambda epoch: start + (end - start) * min(1.0, epoch / ramp)
+    )
+
+
 def build_optimizer(recipe, steps):
-    """Builds the optimizer of a training of so many steps."""
+    """Builds the optimizer of a training of so many steps.
+
+    With `use_ema` among its arguments the weights at the end are averages over
+    the last steps. States of power iterations are not trained, so that the
+    average leaves them out.
+    """
     arguments = dict(recipe.optimizer)
     name = arguments.pop("class")
     _check_known("optimizer", name, _classes(keras.optimizers))
@@ -175,6 +197,31 @@ def _cosine(peak, steps, warmup):
         warmup_target=peak,
         warmup_steps=warmup_steps,
     )
+
+
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises to the peak along a line, and falls to zero.
+
+    Args:
+        peak: Float. The largest rate.
+        steps: Integer. Number of steps.
+        rise: Float. Share of the steps in which it rises.
+    """
+
+    def __init__(self, peak, steps, rise):
+        super().__init__()
+        self.peak, self.steps, self.rise = peak, steps, rise
+
+    def __call__(self, step):
+        ops = keras.ops
+        share = (ops.cast(step, "float32") + 1) / self.steps
+        rising = share / self.rise
+        falling = (1 - share) / (1 - self.rise)
+        rate = ops.minimum(rising, falling)
+        return self.peak * ops.clip(rate, 0.0, 1.0)
+
+    def get_config(self):
+        return {"peak": self.peak, "steps": self.steps, "rise": self.rise}
 
 
 class PiecewiseTriangular(keras.optimizers.schedules.LearningRateSchedule):
@@ -209,6 +256,7 @@ class PiecewiseTriangular(keras.optimizers.schedules.LearningRateSchedule):
 SCHEDULES = {
     "cosine": _cosine,
     "exponential": _exponential,
+    "one_cycle": OneCycle,
     "steps": _steps,
     "triangular": PiecewiseTriangular,
 }

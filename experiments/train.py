@@ -35,6 +35,7 @@ from image_data import ImageBatches
 from image_data import load_images
 from image_data import scale_images
 from image_data import to_pipeline
+from recipes import build_epsilon_scheduler
 from recipes import build_loss
 from recipes import build_network
 from recipes import build_optimizer
@@ -186,6 +187,9 @@ def make_callbacks(arguments, recipe, first_epoch):
     callbacks = []
     if recipe.svcm_clipping:
         callbacks.append(kl.callbacks.SVCMClipping(recipe.svcm_clipping))
+    scheduler = build_epsilon_scheduler(recipe)
+    if scheduler is not None:
+        callbacks.append(scheduler)
     callbacks.append(Checkpoints(output / "checkpoints"))
     trim_log(output / "log.csv", first_epoch)
     callbacks.append(
@@ -240,6 +244,7 @@ def fit(model, recipe, arguments, parts):
         start,
         recipe.crop,
         recipe.flip,
+        recipe.cutout,
         outputs,
     )
     validation = None

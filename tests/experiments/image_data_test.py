@@ -47,6 +47,30 @@ class ImageDataTest(LipschitzTestCase):
         self.assertEqual({*columns}, set(range(5)))
         self.assertGreater(np.mean(rows != columns), 0.5)
 
+    def test_squares_are_cut_out_where_they_lie_in_the_image(self):
+        module = load_experiment("image_data")
+        images = np.full((500, 6, 8, 2), 7, "uint8")
+        hidden = module.cut_out(images, 3, np.random.default_rng(0)) == 0
+        np.testing.assert_array_equal(hidden[..., 0], hidden[..., 1])
+        counts = set()
+        for rows, columns in (
+            (mask.any(axis=1), mask.any(axis=0)) for mask in hidden[..., 0]
+        ):
+            counts.add((rows.sum(), columns.sum()))
+            # Each is a run of pixels, shorter at the border alone.
+            for line in (rows, columns):
+                ends = np.abs(np.diff(line.astype(int))).sum()
+                self.assertLessEqual(ends, 2)
+                if line.sum() < 3:
+                    self.assertTrue(line[0] or line[-1])
+        for mask in hidden[..., 0]:
+            outer = np.outer(mask.any(axis=1), mask.any(axis=0))
+            np.testing.assert_array_equal(mask, outer)
+        self.assertEqual(counts, {(r, c) for r in (2, 3) for c in (2, 3)})
+        # Every pixel is hidden as often as another, but for the border.
+        share = hidden[:, 1:-1, 1:-1, 0].mean(axis=0)
+        self.assertAllClose(share, np.full((4, 6), 9 / 48), 0.3)
+
     def test_data_of_a_file_is_checked(self):
         load = load_experiment("image_data").load_images
         folder = self.temporary_path("data")

@@ -4,6 +4,7 @@ from absl.testing import parameterized
 
 import keras_lip as kl
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
 from tests.load_script import load_experiment
 
 pytestmark = pytest.mark.slow
@@ -70,6 +71,28 @@ class RecipesTest(LipschitzTestCase):
             module.load_recipe("huge", "mnist")
         with self.assertRaisesRegex(SystemExit, "data set must be one of"):
             module.load_recipe("fc3", "emnist")
+
+    def test_epsilon_grows_along_a_line(self):
+        module, _ = self.recipes()
+        recipe = module.load_recipe("liresnet-small", "cifar10")
+        epsilon = module.build_epsilon_scheduler(recipe).schedule
+        start, end = recipe.epsilon["start"], recipe.epsilon["end"]
+        half = recipe.epochs / 2
+        found = [epsilon(share * half) for share in (0, 0.5, 1.0, 1.5)]
+        expected = [start, (start + end) / 2, end, end]
+        self.assertAllClose(found, expected, 1e-6)
+        self.assertAllClose((start, end), (3.6 / 255, 108 / 255), 1e-2)
+        recipe = module.load_recipe("small-bcop", "cifar10")
+        self.assertIsNone(module.build_epsilon_scheduler(recipe))
+
+    def test_one_cycle_rises_and_falls_along_lines(self):
+        module, _ = self.recipes()
+        schedule = module.OneCycle(2.0, 10, 0.2)
+        rates = [float(to_numpy(schedule(step))) for step in range(10)]
+        expected = [1.0, 2.0, *(2.0 * (10 - step) / 8 for step in range(3, 11))]
+        self.assertAllClose(rates, expected, 1e-6)
+        copy = module.OneCycle.from_config(schedule.get_config())
+        self.assertAllClose(copy(3), schedule(3))
 
     def test_normalization_counts_in_the_constant(self):
         module, _ = self.recipes()
