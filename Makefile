@@ -20,7 +20,7 @@ PACKAGES_tensorflow := tensorflow-cpu>=2.18
 PACKAGES_jax := jax>=0.5
 PACKAGES_torch := torch==2.13.0
 
-.PHONY: quickstart check test lint smoke fuzz benchmarks race gpu-report clean \
+.PHONY: quickstart check test lint smoke fuzz benchmarks race speedrun gpu-report clean \
 	$(addprefix test-,$(BACKENDS))
 
 quickstart: $(VENV)/.quickstart-$(BACKEND)
@@ -56,6 +56,8 @@ smoke: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/proofs.py --smoke
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python benchmarks/validation.py --smoke
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/race.py --smoke
 	$(BIN)/python benchmarks/gpu_report.py --smoke
 
@@ -72,10 +74,17 @@ benchmarks: $(VENV)/.test
 		--output benchmarks/results/layers_$(BACKEND).md
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/proofs.py \
 		--output benchmarks/results/proofs.md
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/validation.py \
+		--output benchmarks/results/validation_$(BACKEND).md
 
 # Whole networks beside those of other libraries, about half an hour.
 race: $(VENV)/.benchmarks
 	$(BIN)/python benchmarks/race.py --output benchmarks/results/race.md $(ARGS)
+
+# Three networks on CIFAR-10, of an hour of training each: see the script.
+speedrun: $(VENV)/.test
+	$(BIN)/pip install --quiet -e ".[data]"
+	KERAS_BACKEND=tensorflow $(BIN)/python experiments/speedrun.py $(ARGS)
 
 # Ten minutes on a GPU that JAX sees, in a Python with Keras and JAX.
 gpu-report:

@@ -1,9 +1,13 @@
-"""Checkpoints that a run is taken up from."""
+"""Checkpoints that a run is taken up from, and the time it has taken."""
 
 import hashlib
+import json
 import pathlib
+import time
 
 import keras
+
+from keras_lip.files import write_json
 
 _SUFFIX = ".weights.h5"
 
@@ -33,6 +37,28 @@ class Checkpoints(keras.callbacks.ModelCheckpoint):
         for old in find_checkpoints(self.folder)[self.keep :]:
             old.unlink()
             _digest_file(old).unlink(missing_ok=True)
+
+
+class Stopwatch(keras.callbacks.Callback):
+    """Keeps the seconds of every epoch, of those before a stop as well.
+
+    Args:
+        path: Where to.
+        first_epoch: Epoch to start at. Later ones are run again.
+    """
+
+    def __init__(self, path, first_epoch=0):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        known = json.loads(self.path.read_text()) if self.path.exists() else []
+        self.seconds = known[:first_epoch]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(round(time.perf_counter() - self._began, 3))
+        write_json(self.path, self.seconds)
 
 
 def find_checkpoints(folder):

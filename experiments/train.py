@@ -22,11 +22,11 @@ import json
 import pathlib
 import shlex
 import sys
-import time
 
 import keras
 import numpy as np
 from checkpoints import Checkpoints
+from checkpoints import Stopwatch
 from checkpoints import restore
 from device import describe_hardware
 from device import make_deterministic
@@ -44,6 +44,8 @@ from recipes import load_recipe
 import keras_lip as kl
 from keras_lip.files import replace_file
 from keras_lip.files import write_json
+from keras_lip.losses.certified_loss import CertifiedLoss
+from keras_lip.models.pair_estimate import PairEstimate
 
 FEATURES, LOGITS = "features", "logits"
 
@@ -230,12 +232,14 @@ def split_validation(images, labels, number):
 
 
 def fit(model, recipe, arguments, parts):
-    """Trains, and returns which epoch it began at and the seconds it took."""
+    """Trains, and returns which epoch it began at and all seconds it took."""
     (x, y), (x_val, y_val) = parts
     start = restore(model, arguments.output / "checkpoints")
     if start:
         print(f"Going on after {start} of {recipe.epochs} epochs.")
-    outputs = tuple(model.output) if isinstance(model.output, dict) else ()
+    # A sequential model has a single output.
+    named = getattr(model, "output", None)
+    outputs = tuple(named) if isinstance(named, dict) else ()
     batches = ImageBatches(
         x,
         y,
@@ -250,7 +254,7 @@ def fit(model, recipe, arguments, parts):
     validation = None
     if len(x_val):
         validation = (scale_images(x_val), batches.spread(y_val))
-    began = time.perf_counter()
+    stopwatch = Stopwatch(arguments.output / "seconds.json", start)
     model.fit(
         to_pipeline(batches, recipe.epochs),
         epochs=recipe.epochs,
@@ -258,10 +262,10 @@ def fit(model, recipe, arguments, parts):
         steps_per_epoch=len(batches),
         shuffle=False,
         validation_data=validation,
-        callbacks=make_callbacks(arguments, recipe, start),
+        callbacks=[stopwatch, *make_callbacks(arguments, recipe, start)],
         verbose=arguments.verbose,
     )
-    return start, time.perf_counter() - began
+    return start, sum(stopwatch.seconds)
 
 
 """
@@ -290,6 +294,18 @@ def evaluate(classifier, dataset, test, arguments):
             )
         )
     return report
+
+
+def estimate_constants(trained):
+    """Returns the constants of margins that a loss trains with, or `None`.
+
+    They are estimates, of the weights at the end. What is certified rests on
+    proven ones.
+    """
+    losses = keras.tree.flatten(trained.loss)
+    if not any(isinstance(each, CertifiedLoss) for each in losses):
+        return None
+    return keras.ops.convert_to_numpy(PairEstimate(trained).compute(False))
 
 
 def finish(trained, recipe, dataset):
@@ -326,6 +342,7 @@ def main(arguments=None):
     model = make_trained(classifier, recipe, steps, epsilon)
     print(f"{arguments.recipe}: {classifier.count_params():,} parameters")
     start, seconds = fit(model, recipe, arguments, parts)
+    estimates = estimate_constants(model)
     classifier = finish(classifier, recipe, arguments.dataset)
     replace_file(arguments.output / "model.keras", classifier.save)
 
@@ -347,6 +364,11 @@ def main(arguments=None):
         "backend": keras.backend.backend(),
         "parameters": classifier.count_params(),
         "lipschitz_bound": report.lipschitz_bound,
+        # The largest constant of a margin: as proven, and as the loss took it.
+        "margin_bound": float(report.audit.pair_bounds.matrix.max()),
+        "margin_estimate": None
+        if estimates is None
+        else float(estimates.max()),
         "sha256": report.audit.sha256,
         "clean": report.accuracy,
         "certified": {

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import errno
 import json
 import os
@@ -105,6 +106,10 @@ class TrainTest(LipschitzTestCase):
             with open(output / "log.csv", newline="") as file:
                 logs.append(list(csv.DictReader(file)))
         self.assertEqual(logs[0], logs[1])
+        for output in (whole, parts):
+            seconds = json.loads((output / "seconds.json").read_text())
+            self.assertLen(seconds, 3)
+            self.assertGreater(min(seconds), 0)
         self.assertEqual([row["epoch"] for row in logs[1]], ["0", "1", "2"])
 
     def test_backend_is_asked_to_sum_in_one_order(self):
@@ -220,6 +225,25 @@ class TrainTest(LipschitzTestCase):
         (output / "model.keras").write_bytes(b"PK")
         with self.assertRaisesRegex(SystemExit, "no whole Keras model"):
             evaluate.load_classifier(output / "model.keras", "digits")
+
+    def test_loss_of_measured_constants_is_beside_the_proof(self):
+        original = load_experiment("train").load_recipe
+
+        def load(name, *args):
+            found = original("liresnet-small", *args)
+            found.arguments.update(depth=1, width=4, dense_depth=1, units=8)
+            return dataclasses.replace(found, cutout=3)
+
+        with mock.patch.object(load_experiment("train"), "load_recipe", load):
+            output = self.train("--epochs", "1", evaluate=True)
+        result = json.loads((output / "result.json").read_text())
+        bound, estimate = result["margin_bound"], result["margin_estimate"]
+        # On images of four by four pixels the norm is less than on any.
+        self.assertBetween(estimate / bound, 0.7, 1 + 1e-5)
+        with open(output / "log.csv", newline="") as file:
+            (row,) = csv.DictReader(file)
+        # There was a single batch, at the start of the schedule.
+        self.assertAllClose(float(row["epsilon"]), 0.0141)
 
     def test_curvature_head_is_trained_on_its_features(self):
         train, recipes = load_experiment("train"), load_experiment("recipes")

@@ -1,0 +1,89 @@
+import json
+import pathlib
+from unittest import mock
+
+import pytest
+
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.load_script import load_experiment
+
+pytestmark = pytest.mark.slow
+
+
+def make_result(clean, seconds, estimate=1.5):
+    return {
+        "clean": clean,
+        "certified": {"0.1412": 0.5, "0.2824": 0.4, "0.4235": 0.3, "1": 0.0},
+        "attacked": {"0.1412": 0.55},
+        "parameters": 1234,
+        "seconds": seconds,
+        "margin_bound": 1.6,
+        "margin_estimate": estimate,
+        "hardware": "cpu",
+        "backend": "torch",
+    }
+
+
+class SpeedrunTest(LipschitzTestCase):
+    def setUp(self):
+        super().setUp()
+        self.script = load_experiment("speedrun")
+        self.folder = self.temporary_path("speedrun")
+
+    def run_script(self, *arguments, status=0):
+        """Runs the script, with a run in place of a training of an hour."""
+        commands = []
+
+        def train(command):
+            commands.append(command)
+            folder = pathlib.Path(command[command.index("--output") + 1])
+            seed = int(command[command.index("--seed") + 1])
+            if status == 0:
+                folder.mkdir(parents=True)
+                result = make_result(0.6 + 0.01 * seed, 600.0 * (seed + 1))
+                (folder / "result.json").write_text(json.dumps(result))
+            return mock.Mock(returncode=status)
+
+        with (
+            mock.patch.object(self.script.subprocess, "run", train),
+            mock.patch("builtins.print"),
+        ):
+            self.script.main([*arguments, "--output", str(self.folder)])
+        return commands
+
+    def test_every_seed_is_run_once_and_counted(self):
+        commands = self.run_script("--minutes", "15", "--data-dir", "data")
+        self.assertLen(commands, 3)
+        for seed, command in enumerate(commands):
+            line = " ".join(command)
+            self.assertIn("--recipe speedrun-15 --resume", line)
+            self.assertIn(f"--seed {seed} ", line)
+            self.assertIn("--data-dir data", line)
+        page = (self.folder / "speedrun.md").read_text()
+        row = next(each for each in page.splitlines() if each[:5] == "| 15 ")
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        self.assertEqual(
+            cells,
+            [
+                *("15", "30.0 (over)", "3", "1,234", "61.00 ± 1.00"),
+                *("50.00 ± 0.00", "40.00 ± 0.00", "30.00 ± 0.00"),
+                *("55.00 ± 0.00", "6.67 %", "cpu, torch"),
+            ],
+        )
+        picture = (self.folder / "speedrun.png").read_bytes()
+        self.assertStartsWith(picture[1:4].decode(), "PNG")
+        self.assertEmpty(self.run_script("--minutes", "15"))
+        self.assertLen(self.run_script("--minutes", "5", "--seeds", "4"), 1)
+        minutes = self.script.read_results(self.folder)
+        self.assertEqual(list(minutes), [5, 15])
+
+    def test_run_without_estimates_has_no_gap(self):
+        row = self.script.format_row(60, [make_result(0.6, 60.0, None)])
+        self.assertIn("| 60 | 1.0 | 1 | 1,234 | 60.00 |", row)
+        self.assertIn("| – |", row)
+
+    def test_what_fails_ends_the_race(self):
+        with self.assertRaisesRegex(SystemExit, "Run again to go on"):
+            self.run_script("--minutes", "15", status=1)
+        with self.assertRaisesRegex(SystemExit, "recipe must be one of"):
+            self.run_script("--minutes", "7")
