@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,16 +133,25 @@ class Residual(Composite):
             square = self.up.constant("l2", None)
             together = add_up(multiply_up(self.step, square, square), -1.0)
             return max(1.0, together)
+        together = math.inf
+        if steers and self.step == 1:
+            together = residual_bound(self.up.kernel, back)
+            # No norm is less than its largest entry: where these bound no less,
+            # the norms are not needed, which take longer.
+            least = self.activation.constant(norm, None) * _largest_entry(back)
+            if together - 1 <= least * _largest_entry(self.up.kernel):
+                return together
         product = multiply_up(
             abs(self.step),
             self.activation.constant(norm, None),
             self.up.constant(norm, None),
             self.down.constant(norm, None),
         )
-        apart = add_up(1.0, product)
-        if not steers or self.step != 1:
-            return apart
-        return min(apart, residual_bound(self.up.kernel, back))
+        return min(add_up(1.0, product), together)
+
+
+def _largest_entry(kernel: Array) -> float:
+    return float(np.max(np.abs(kernel), initial=0.0))
 
 
 def is_monotone(activation: Node) -> bool:
