@@ -4,7 +4,6 @@ import pathlib
 import queue
 import subprocess
 import sys
-import time
 from unittest import mock
 
 import keras
@@ -21,8 +20,11 @@ FINISHED = {"finished": True}
 class Child:
     """Stands for the process that measures: a list of messages.
 
-    A message that is a number stands for so many seconds without one.
+    A message that is a number stands for so many seconds without one, on a
+    clock of its own.
     """
+
+    now = 0.0
 
     def __init__(self, *messages):
         self.messages = list(messages)
@@ -31,8 +33,8 @@ class Child:
     def wait(self, seconds):
         message = self.messages.pop(0) if self.messages else None
         if isinstance(message, float):
+            Child.now += min(message, max(seconds, 0.0))
             if message > seconds:
-                time.sleep(max(seconds, 0))
                 raise queue.Empty
             return self.wait(seconds - message)
         return message
@@ -58,7 +60,7 @@ class GPUReportTest(LipschitzTestCase):
         self.path = folder / "gpu.json"
         self.enterContext(mock.patch("builtins.print"))
 
-    def run_children(self, *children, seconds=60.0, row_seconds=0.05):
+    def run_children(self, *children, seconds=60.0, row_seconds=5.0):
         """Runs the report on children that are started one after another."""
         report = self.script.Report(self.path)
         self.started = []
@@ -67,8 +69,11 @@ class GPUReportTest(LipschitzTestCase):
             self.started.append(arguments)
             return children[len(self.started) - 1]
 
-        with mock.patch.object(self.script, "Child", start):
-            deadline = time.monotonic() + seconds
+        with (
+            mock.patch.object(self.script, "Child", start),
+            mock.patch.object(self.script.time, "monotonic", lambda: Child.now),
+        ):
+            deadline = Child.now + seconds
             complete = self.script.run(report, True, deadline, row_seconds)
         self.assertTrue(all(child.is_stopped for child in children))
         return report, complete
@@ -161,8 +166,8 @@ class GPUReportTest(LipschitzTestCase):
     def test_rows_that_no_time_is_left_for_stay_missing(self):
         _, complete = self.run_children(
             Child(HEAD, end("a"), begin("b"), 10.0),
-            seconds=0.1,
-            row_seconds=5.0,
+            seconds=8.0,
+            row_seconds=9.0,
         )
         self.assertFalse(complete)
         self.assertEqual(list(self.read()), ["a"])
