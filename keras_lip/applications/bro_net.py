@@ -1,4 +1,4 @@
-"""The networks of block reflectors."""
+"""Networks of block reflectors (BRONet)."""
 
 from collections.abc import Sequence
 
@@ -31,21 +31,20 @@ def BRONet(
 ) -> LipschitzSequential:
     """Makes a network of block reflectors (BRONet).
 
-    It is the `keras_lip.applications.LiResNet` with orthogonal convolutions, of
-    block reflectors of low rank, in place of those whose norm is measured: the
-    first convolution alone is left, whose norm is
-    `keras_lip.bounds.lipschitz_bound` of the network up to the head. On
-    CIFAR-10 the network has 69 M parameters. The network for Tiny ImageNet has
-    `depth=6`, `rank_ratio=1 / 8`, `dense_depth=4` and
-    `parametrization=keras_lip.parametrizations.BlockReflector(1 / 8)`.
+    It is a `keras_lip.applications.LiResNet` whose convolutions after the first
+    are orthogonal: they use block reflectors of low rank. Only the norm of the
+    first convolution is measured. It is `keras_lip.bounds.lipschitz_bound` of
+    the network up to the head. On CIFAR-10 the network has 69 M parameters. The
+    network for Tiny ImageNet has `depth=6`, `rank_ratio=1 / 8`, `dense_depth=4`
+    and `parametrization=keras_lip.parametrizations.BlockReflector(1 / 8)`.
 
-    Train it with `keras_lip.losses.LogitAnnealing`, whose epsilon the paper
-    lets grow from a tenth to three times `36 / 255`, by
-    `keras_lip.callbacks.EpsilonScheduler`.
+    Train it with `keras_lip.losses.LogitAnnealing`. The paper increases epsilon
+    from a tenth of `36 / 255` to three times `36 / 255`.
+    `keras_lip.callbacks.EpsilonScheduler` does this.
 
-    The authors pad the images of each convolution with zeros, and cut its
-    outputs; here images continue periodically, so that the convolutions
-    preserve norms.
+    The authors pad the inputs of each convolution with zeros and crop its
+    outputs. Here the padding is circular, so that the convolutions preserve
+    norms.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
@@ -53,36 +52,41 @@ def BRONet(
         classes: Positive integer. Number of outputs. Defaults to `10`.
         depth: Positive integer. Number of convolutions after the first.
             Defaults to `12`.
-        width: Positive integer. Number of their channels. Defaults to `512`.
-        rank_ratio: Float, greater than 0 and at most 1. Which share of the
-            channels a convolution reflects. Defaults to `0.5`.
+        width: Positive integer. Number of channels of the convolutions.
+            Defaults to `512`.
+        rank_ratio: Float, greater than 0 and at most 1. Fraction of the
+            channels that a convolution reflects. Defaults to `0.5`.
         dense_depth: Positive integer. Number of dense layers after the neck.
             Defaults to `8`.
-        units: Positive integer. Number of their units. Defaults to `2048`.
+        units: Positive integer. Number of units of the dense layers. Defaults
+            to `2048`.
         activation: `"max_min"`, as in the papers, `"absolute_value"`,
             `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
             `"householder"` or `"relu"`. Defaults to `"max_min"`.
-        centering: Boolean. Whether convolutions are followed by a
-            `keras_lip.layers.BatchCentering`. Defaults to `True`.
+        centering: Boolean. Whether a `keras_lip.layers.BatchCentering` follows
+            each convolution after the first. Defaults to `True`.
         parametrization: Orthogonal parametrization of the neck and the dense
             layers. Defaults to `"cholesky"`, as in the papers.
-        stem_size: Positive integer. Side of the window of the first
-            convolution. Defaults to `5`.
-        stem_strides: Positive integer. Its strides. Defaults to `2`.
-        padding_mode: `"zeros"`, as in the paper, or `"circular"`, of the first
-            convolution. Defaults to `"zeros"`.
+        stem_size: Positive integer. Window size of the first convolution.
+            Defaults to `5`.
+        stem_strides: Positive integer. Strides of the first convolution.
+            Defaults to `2`.
+        padding_mode: `"zeros"`, as in the paper, or `"circular"`. Padding of
+            the first convolution. Defaults to `"zeros"`.
         head: `"unit_norm"`, as in the papers, `"orthogonal"`, `"truncation"` or
             `"curvature"`. Defaults to `"unit_norm"`.
         scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
-            `keras_lip.layers.LayerStack`, which is compiled once however deep
-            the network is. The function is the same. Defaults to `False`.
+            `keras_lip.layers.LayerStack`. The loop body is compiled once, for
+            any depth of the network. The network computes the same function.
+            Defaults to `False`.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or the sides of the images are
+            not such multiples.
 
     Example:
 

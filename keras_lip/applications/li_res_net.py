@@ -1,4 +1,4 @@
-"""The linear residual networks, whose convolutions are measured."""
+"""Linear residual networks (LiResNet), whose norms are measured."""
 
 from collections.abc import Sequence
 
@@ -32,24 +32,26 @@ def LiResNet(
 ) -> LipschitzSequential:
     """Makes a linear residual network (LiResNet).
 
-    A convolution with strides and `depth` linear residual ones,
-    `x + W x / sqrt(depth)`, are followed by an orthogonal neck, which makes a
-    pixel of four by four and a vector of all, and `dense_depth` orthogonal
-    dense layers near the identity. Half is taken from the images first, whose
-    numbers are to be between zero and one. On CIFAR-10 the network has 83 M
-    parameters.
+    The network consists of a convolution with strides, `depth` linear residual
+    convolutions `x + W x / sqrt(depth)`, an orthogonal neck and `dense_depth`
+    orthogonal dense layers near the identity. The neck maps each block of four
+    by four pixels to one pixel, and then all pixels to one vector. Pixel values
+    must be between zero and one; the network first subtracts one half. On
+    CIFAR-10 the network has 83 M parameters.
 
     **The network is not 1-Lipschitz.** The norms of its convolutions are not
-    held at one: `keras_lip.bounds.lipschitz_bound` is the product of what they
-    are, and what is certified rests on it. Train it with a loss that lowers the
-    product, such as `keras_lip.losses.EMMA`, whose epsilon the paper lets grow
-    from a tenth to three times `36 / 255`, by
-    `keras_lip.callbacks.EpsilonScheduler`. On two cores the proof of one of its
-    convolutions takes about half a second at 64 channels and six seconds at
-    256. Certified metrics prove at every evaluation: leave them out of the
-    training of wide networks, and certify at its end.
+    constrained to one. `keras_lip.bounds.lipschitz_bound` is the product of
+    their actual norms, and certificates use this product. Train the network
+    with a loss that lowers the product, such as `keras_lip.losses.EMMA`. The
+    paper increases epsilon from a tenth of `36 / 255` to three times `36 /
+    255`. `keras_lip.callbacks.EpsilonScheduler` does this. On two cores the
+    proof of one of its convolutions takes about half a second at 64 channels
+    and six seconds at 256. Certified metrics repeat the proof at every
+    evaluation. For wide networks, do not use them during training, and certify
+    at the end.
 
-    The authors center the residual alone; here the sum of both is centered.
+    The authors center only the residual. Here the sum of the input and the
+    residual is centered.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
@@ -57,34 +59,39 @@ def LiResNet(
         classes: Positive integer. Number of outputs. Defaults to `10`.
         depth: Positive integer. Number of convolutions after the first.
             Defaults to `12`.
-        width: Positive integer. Number of their channels. Defaults to `512`.
+        width: Positive integer. Number of channels of the convolutions.
+            Defaults to `512`.
         dense_depth: Positive integer. Number of dense layers after the neck.
             Defaults to `8`.
-        units: Positive integer. Number of their units. Defaults to `2048`.
+        units: Positive integer. Number of units of the dense layers. Defaults
+            to `2048`.
         activation: `"max_min"`, as in the papers, `"absolute_value"`,
             `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
             `"householder"` or `"relu"`. Defaults to `"max_min"`.
-        centering: Boolean. Whether convolutions are followed by a
-            `keras_lip.layers.BatchCentering`. Defaults to `True`.
+        centering: Boolean. Whether a `keras_lip.layers.BatchCentering` follows
+            each convolution after the first. Defaults to `True`.
         parametrization: Orthogonal parametrization of the neck and the dense
             layers. Defaults to `"cholesky"`, as in the papers.
-        stem_size: Positive integer. Side of the window of the first
-            convolution. Defaults to `5`.
-        stem_strides: Positive integer. Its strides. Defaults to `2`.
+        stem_size: Positive integer. Window size of the first convolution.
+            Defaults to `5`.
+        stem_strides: Positive integer. Strides of the first convolution.
+            Defaults to `2`.
         padding_mode: `"zeros"`, as in the papers, or `"circular"`. Defaults to
             `"zeros"`.
         head: `"unit_norm"`, as in the papers, `"orthogonal"`, `"truncation"` or
             `"curvature"`. Defaults to `"unit_norm"`.
         scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
-            `keras_lip.layers.LayerStack`, which is compiled once however deep
-            the network is. The function is the same. Defaults to `False`.
+            `keras_lip.layers.LayerStack`. The loop body is compiled once, for
+            any depth of the network. The network computes the same function.
+            Defaults to `False`.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or the sides of the images are
+            not such multiples.
 
     Example:
 

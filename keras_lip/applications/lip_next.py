@@ -1,4 +1,4 @@
-"""The networks of shifts and orthogonal matrices."""
+"""Networks of shifts and orthogonal matrices (LipNeXt)."""
 
 from collections.abc import Sequence
 
@@ -37,55 +37,58 @@ def LipNeXt(
 ) -> LipschitzSequential:
     """Makes a network of shifts and orthogonal matrices (LipNeXt).
 
-    Patches of the image become vectors of `width` channels, by an orthogonal
-    matrix. `depth` blocks of shifts and matrices follow, see
+    An orthogonal matrix maps each patch of the image to a vector of `width`
+    channels. Then follow `depth` blocks of shifts and matrices, see
     `keras_lip.layers.LipNeXtBlock`, the l2 norm of each channel over the image,
-    and the head. There is no convolution. The published networks on CIFAR-10
-    and -100 have a depth of 32, and are named by it and by their width:
+    and the head. There is no convolution. The published networks for CIFAR-10
+    and CIFAR-100 have a depth of 32, and their names contain the depth and the
+    width:
 
     | network    | `width` | parameters          |
     |------------|---------|---------------------|
     | L32W1024   | 1024    | 67 M, `64 * 2**20`  |
     | L32W2048   | 2048    | 268 M, `256 * 2**20`|
 
-    Up to the head the network is 1-Lipschitz in the l2 norm, and preserves the
-    norm of gradients behind its first matrix.
+    Up to the head the network is 1-Lipschitz in the l2 norm, and it preserves
+    the norm of gradients after its first matrix.
 
-    The authors train the matrices on the manifold of orthogonal ones; here they
-    come from free matrices by a parametrization, which is computed in every
-    training step. The patches are ours: what the paper makes of the image first
-    is not known here.
+    The authors train the matrices on the manifold of orthogonal matrices. Here
+    a parametrization computes them from free matrices in every training step.
+    The patches are our choice: we do not know how the paper processes the image
+    before the first block.
 
     Args:
         input_shape: Height, width and channels of an image. Sides must be
-            multiples of `patch_size`, and at least twice as long. Defaults to
+            multiples of `patch_size` and at least `2 * patch_size`. Defaults to
             `(32, 32, 3)`.
         classes: Positive integer. Number of outputs. Defaults to `10`.
         depth: Positive integer. Number of blocks. Defaults to `32`.
         width: Positive integer, at least 4. Number of channels. Defaults to
             `1024`.
         patch_size: Positive integer. Sides of a patch. Defaults to `2`.
-        beta: Float between 0 and 1. Share of the channels that the activation
-            replaces by their moduli. Defaults to `0.5`.
-        ratio: Float, greater than 0 and at most 1 / 4. Share of the channels
-            that is shifted in each of the four directions; in the paper an
+        beta: Float between 0 and 1. Fraction of the channels of which the
+            activation takes the absolute value. Defaults to `0.5`.
+        ratio: Float, greater than 0 and at most 1 / 4. Fraction of the channels
+            that is shifted in each of the four directions. The paper uses an
             eighth or a sixteenth. Defaults to `1 / 8`.
         parametrization: Orthogonal parametrization of the matrices. Defaults to
             `"cayley"`.
-        padding_mode: `"circular"`, as in the paper, or `"zeros"`, of the
-            shifts. Defaults to `"circular"`.
+        padding_mode: `"circular"`, as in the paper, or `"zeros"`. Padding of
+            the shifts. Defaults to `"circular"`.
         head: `"unit_norm"`, as in the papers, `"orthogonal"`, `"truncation"` or
             `"curvature"`. Defaults to `"unit_norm"`.
         scan_blocks: Boolean. Whether the blocks of each kind run as one loop, a
-            `keras_lip.layers.LayerStack`, which is compiled once however deep
-            the network is. The function is the same. Defaults to `False`.
+            `keras_lip.layers.LayerStack`. The loop body is compiled once, for
+            any depth of the network. The network computes the same function.
+            Defaults to `False`.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.
 
     Raises:
-        ValueError: If an argument is none of these, or the images do not fit.
+        ValueError: If an argument is invalid, or the sides of the images are
+            not such multiples.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Networks of a measured first layer, blocks on images, and dense layers."""
+"""Networks with a stem of measured norm, image blocks and dense layers."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from keras_lip.layers.normalization.batch_centering import BatchCentering
 from keras_lip.models.lipschitz_sequential import LipschitzSequential
 from keras_lip.validation import check_positive_integer
 
-# The neck makes a pixel of so many by so many.
+# The neck maps a block of this many by this many pixels to one pixel.
 _NECK_SIZE = 4
 
-# How slowly the moving means of the published networks move.
+# Momentum of the moving means in the published networks.
 _MOMENTUM = 0.9
 
 
@@ -43,25 +43,29 @@ def stack_image_blocks(
     scan_blocks: bool,
     name: str | None,
 ) -> LipschitzSequential:
-    """Stacks convolutions behind a measured one, and dense layers on a neck.
+    """Stacks a first convolution, further convolutions and dense layers.
 
     Args:
-        make_convolution: Makes a convolution that keeps the channels, without a
-            bias where it is centered, of the depth and the width.
+        make_convolution: Function of `depth` and `width` that returns a
+            convolution of `width` channels. It has no bias if a centering layer
+            follows.
         input_shape: Shape of an image.
         classes: Positive integer. Number of outputs.
-        depth: Positive integer. Number of convolutions.
+        depth: Positive integer. Number of convolutions after the first.
         width: Positive integer. Number of channels.
         dense_depth: Positive integer. Number of dense layers.
-        units: Positive integer. Their size.
+        units: Positive integer. Number of units of the dense layers.
         activation: Name of the activation.
-        centering: Boolean. Whether the mean over the batch is subtracted.
+        centering: Boolean. Whether the mean over the batch is subtracted after
+            each convolution.
         parametrization: Orthogonal parametrization of neck and dense layers.
-        stem_size: Positive integer. Side of the first window.
-        stem_strides: Positive integer. Its strides.
-        padding_mode: `"circular"` or `"zeros"`, of the first convolution.
+        stem_size: Positive integer. Window size of the first convolution.
+        stem_strides: Positive integer. Strides of the first convolution.
+        padding_mode: `"circular"` or `"zeros"`. Padding of the first
+            convolution.
         head: Name of the last layer.
-        scan_blocks: Boolean. Whether blocks of a kind are a `LayerStack`.
+        scan_blocks: Boolean. Whether blocks of the same kind run as a
+            `LayerStack`.
         name: Name of the model, or `None`.
 
     Returns:
@@ -96,7 +100,7 @@ def stack_image_blocks(
     return LipschitzSequential(
         [
             keras.Input(shape),
-            # Images are of numbers between zero and one.
+            # Pixel values are between zero and one.
             keras.layers.Rescaling(1.0, offset=-0.5),
             FreeConv2D(
                 width,
@@ -130,7 +134,7 @@ def repeat_block(
     depth: int,
     scan_blocks: bool,
 ) -> list[keras.layers.Layer]:
-    """Returns the layers of so many blocks, or one loop over them."""
+    """Returns the layers of `depth` blocks, or one loop over them."""
     if scan_blocks:
         return [LayerStack(make_block(), depth)]
     return [layer for _ in range(depth) for layer in make_block()]

@@ -1,4 +1,4 @@
-"""Epsilon of losses by epoch, and by the part of it that is done."""
+"""Schedule for the epsilon of losses, updated before every batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,29 +9,32 @@ from keras_lip.losses.certified_loss import CertifiedLoss
 
 
 class EpsilonScheduler(keras.callbacks.Callback):
-    """Sets the epsilon of losses of certified margins, before every batch.
+    """Sets the epsilon of certified losses before every batch.
 
-    Strong recipes start from perturbations that are small, and let them grow
-    for half of the training. The epsilon of `keras_lip.losses.EMMA` and its
-    like is a variable that compiled steps read, so that nothing is compiled
-    anew. It is set in every loss in the `compile` of the model that has one.
+    Strong training recipes start with small perturbations and increase them
+    during half of the training. The epsilon of `keras_lip.losses.EMMA` and
+    similar losses is a variable that compiled steps read, so that changing it
+    needs no compilation. The callback sets it in every loss of the compiled
+    model that has an epsilon.
 
-    The value is a function of the epochs that are done, which is no whole
-    number within an epoch. In an epoch of unknown length, such as the first one
-    of a data set that does not know its own, it is that of the epoch's start.
-    The value at its end is added to the logs as `epsilon`. The last one stays
-    in the loss.
+    The value is a function of the number of finished epochs, which is
+    fractional within an epoch. If the length of an epoch is unknown, as in the
+    first epoch of a data set without a known length, the value at the start of
+    the epoch is used for the whole epoch. At the end of an epoch, the current
+    value is added to the logs as `epsilon`. After training, the loss keeps the
+    last value.
 
     Args:
-        schedule: Function of the number of epochs that are done, a float from
-            zero, that returns the epsilon. It depends on nothing else, so that
-            training resumed with `fit(initial_epoch=...)` goes on where it was.
+        schedule: Function that takes the number of finished epochs, a float
+            that starts at zero, and returns the epsilon. It should depend on
+            nothing else. Then training resumed with `fit(initial_epoch=...)`
+            continues with the same values.
 
     Raises:
         TypeError: If `schedule` is not a function.
         ValueError: In training, if no loss of the model has an epsilon, if the
-            model is not one of `keras_lip.models`, or if a value is negative or
-            not finite.
+            model is not a `LipschitzModel` or `LipschitzSequential`, or if a
+            value is negative or not finite.
 
     Example:
 
@@ -49,14 +52,14 @@ class EpsilonScheduler(keras.callbacks.Callback):
         super().__init__()
         if not callable(schedule):
             raise TypeError(
-                "`schedule` must be a function of the epochs that are done. "
-                f"Received: schedule={schedule!r}"
+                "`schedule` must be a function of the number of finished "
+                f"epochs. Received: schedule={schedule!r}"
             )
         self.schedule = schedule
         self._epoch = 0
 
     def find_targets(self) -> list[CertifiedLoss]:
-        """Returns the losses to set, or raises if the model has none."""
+        """Returns the losses with an epsilon, or raises if there are none."""
         losses = [
             loss
             for loss in keras.tree.flatten(self.model.loss)
@@ -71,8 +74,8 @@ class EpsilonScheduler(keras.callbacks.Callback):
         read = {id(variable) for variable in self.model.metrics_variables}
         if not all(id(v) in read for loss in losses for v in loss.variables):
             raise ValueError(
-                "Epsilon is scheduled in the steps of a `LipschitzModel` or "
-                "`LipschitzSequential`. With another model use "
+                "`EpsilonScheduler` needs a `LipschitzModel` or "
+                "`LipschitzSequential`. For another model, use "
                 "`keras_lip.callbacks.LossScheduler(schedule, 'epsilon')`. "
                 f"Received: model '{self.model.name}' of type "
                 f"`{type(self.model).__name__}`"
@@ -97,7 +100,7 @@ class EpsilonScheduler(keras.callbacks.Callback):
         losses = self.find_targets()
         if all(loss.epsilon == value for loss in losses):
             return
-        # JAX's steps keep their variables to themselves in between.
+        # On JAX, `fit` keeps the values of variables outside the variables.
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         for loss in losses:

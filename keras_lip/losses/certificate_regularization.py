@@ -1,4 +1,4 @@
-"""Crossentropy less a share of the certified radius."""
+"""Crossentropy minus a multiple of the certified radius."""
 
 from typing import Any
 
@@ -13,23 +13,24 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class CertificateRegularization(CertifiedLoss):
-    """Crossentropy, less a multiple of the radius that is certified.
+    """Crossentropy minus a multiple of the certified radius.
 
     With the label `t` and the Lipschitz constants `L_tj` of its margins, the
     radius of a sample is `min of (f_t - f_j) / L_tj over j != t`. The loss is
-    the crossentropy of the logits, less `weight` times the radius where that is
-    positive: where the answer is right.
+    the crossentropy of the logits minus `weight * max(radius, 0)`. The radius
+    is positive if the prediction is correct.
 
-    In the `compile` of a `LipschitzModel` or `LipschitzSequential` the
-    constants are estimates of that model's, in every step, and differentiable.
-    The radius that is certified is another: that of proven constants.
+    If the loss is passed to `compile` of a `LipschitzModel` or
+    `LipschitzSequential`, the model estimates the constants in every step, and
+    the estimates are differentiable. Certificates use proven constants instead,
+    so the certified radius differs from the radius in the loss.
 
     Args:
         weight: Float, at least 0. Factor of the radius. Defaults to `0.5`.
-        lipschitz_bound: Float or `None`. Constant of the logits together, in a
-            model that is not a `LipschitzModel`; each margin then has the
-            constant `sqrt(2) * lipschitz_bound`. Defaults to `None`, for those
-            that the model estimates in its steps.
+        lipschitz_bound: Float or `None`. Lipschitz constant of the vector of
+            logits, for a model that is not a `LipschitzModel`. Each margin then
+            has the constant `sqrt(2) * lipschitz_bound`. Defaults to `None`:
+            the model estimates the constants in its steps.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to
@@ -39,13 +40,14 @@ class CertificateRegularization(CertifiedLoss):
     Call arguments:
         y_true: Class indices of shape `(batch,)` or `(batch, 1)`, or one-hot
             rows of shape `(batch, classes)`.
-        y_pred: Logits of shape `(batch, classes)`, of two classes or more.
+        y_pred: Logits of shape `(batch, classes)` with at least two classes.
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
         ValueError: If an argument is out of range; when called, if a shape is
-            wrong, or if no constant is known. If a label is no class, where its
-            value is known; in a compiled step the loss is then NaN.
+            wrong, no Lipschitz constant is known, or a label is not a class. A
+            compiled step cannot check the labels: for a wrong label the loss is
+            NaN.
 
     Example:
 

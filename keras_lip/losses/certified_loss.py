@@ -1,4 +1,4 @@
-"""What losses share that depend on the constants of a model's margins."""
+"""Base classes of losses that use the Lipschitz constants of margins."""
 
 import abc
 import contextlib
@@ -17,25 +17,26 @@ from keras_lip.validation import check_number
 
 
 class CertifiedLoss(BaseLoss):
-    """A loss of logits that depends on how fast the margins can shrink.
+    """Base class of losses that use the Lipschitz constants of the margins.
 
-    In the `compile` of a `LipschitzModel` or `LipschitzSequential` a step of
-    the model hands the loss its constants: those of the layers below the last
-    one, times the distances of the weights of two classes. They are estimates,
-    and differentiable: the gradient of the loss flows into them. **An estimate
-    certifies nothing**; `keras_lip.certificates.certify` and the certified
-    metrics prove constants of their own.
+    If the loss is passed to `compile` of a `LipschitzModel` or
+    `LipschitzSequential`, each step of the model gives it the constants of the
+    margins. The constant of a margin is the constant of the layers before the
+    last one, times the distance between the weights of the two classes. The
+    constants are differentiable estimates: the gradient of the loss flows into
+    them. **An estimate certifies nothing**; `keras_lip.certificates.certify`
+    and the certified metrics prove their own constants.
 
-    Elsewhere the constant is given as `lipschitz_bound`.
+    With other models, pass the constant as `lipschitz_bound`.
 
-    Subclasses implement `compute_losses`, and ask `find_constants`.
+    Subclasses implement `compute_losses` and call `find_constants` in it.
 
     Args:
-        epsilon: Float, at least zero, or `None` for a loss without one. A
-            schedule may change it: it is kept in a variable, which compiled
-            steps read.
-        lipschitz_bound: Float or `None`. Constant of logits whose model hands
-            out none.
+        epsilon: Float, at least zero, or `None` for a loss without an epsilon.
+            It is stored in a variable that compiled steps read, so that a
+            schedule can change it.
+        lipschitz_bound: Float or `None`. Lipschitz constant of the vector of
+            logits, for a model that does not estimate the constants.
         name: String. Name of the loss.
         reduction: String or `None`, as in `keras.losses.Loss`.
         dtype: Dtype of the loss.
@@ -58,7 +59,8 @@ class CertifiedLoss(BaseLoss):
         self._constants: Tensor | None = None
         self._epsilon: Any = None
         if epsilon is not None:
-            # On JAX nothing can be read from a variable while a model trains.
+            # On JAX the value of a variable cannot be read while a model
+            # trains.
             self._value = check_number("epsilon", epsilon, 0.0)
             self._epsilon = keras.Variable(
                 self._value,
@@ -70,12 +72,12 @@ class CertifiedLoss(BaseLoss):
 
     @property
     def variables(self) -> list[Any]:
-        """The variables that a step reads besides those of the model."""
+        """The variables that a step reads, apart from the model's variables."""
         return [] if self._epsilon is None else [self._epsilon]
 
     @property
     def epsilon(self) -> float:
-        """Norm of the perturbations, as it stands now."""
+        """The current norm of the perturbations."""
         if self._epsilon is None:
             raise AttributeError(f"`{type(self).__name__}` has no epsilon.")
         return self._value
@@ -87,7 +89,7 @@ class CertifiedLoss(BaseLoss):
 
     @contextlib.contextmanager
     def using_constants(self, constants: Tensor) -> Iterator[None]:
-        """Makes a context in which margins have these constants.
+        """Returns a context in which the loss uses these constants.
 
         Args:
             constants: Tensor of shape `(classes, classes)`. Entry `(i, j)`
@@ -103,25 +105,25 @@ class CertifiedLoss(BaseLoss):
         return to_one_hot(y_true, y_pred)
 
     def find_constants(self, rows: Tensor) -> Tensor:
-        """Returns the constants of margins over all classes.
+        """Returns the constants of the margins of one class over all classes.
 
         Args:
-            rows: Tensor of one-hot rows of shape `(batch, classes)`: the class
-                whose margins are asked for.
+            rows: Tensor of one-hot rows of shape `(batch, classes)`. A row
+                selects the class whose margins are needed.
 
         Returns:
-            Tensor of the same shape, zero for the class itself.
+            Tensor of the same shape. The entry of the class itself is zero.
 
         Raises:
-            ValueError: If no constant is known.
+            ValueError: If no Lipschitz constant is known.
         """
         if self.lipschitz_bound is not None:
             return (1.0 - rows) * (math.sqrt(2.0) * self.lipschitz_bound)
         if self._constants is None:
             raise ValueError(
-                f"Loss '{self.name}' knows no Lipschitz constant. Compile it "
-                "with a `LipschitzModel` or `LipschitzSequential`, whose steps "
-                "hand out theirs, or pass `lipschitz_bound`."
+                f"Loss '{self.name}' has no Lipschitz constant. Pass it to "
+                "`compile` of a `LipschitzModel` or `LipschitzSequential`, "
+                "which estimates the constant, or pass `lipschitz_bound`."
             )
         return ops.matmul(rows, ops.cast(self._constants, rows.dtype))
 
@@ -140,7 +142,7 @@ class CertifiedLoss(BaseLoss):
 
 
 class ShiftedLoss(CertifiedLoss, abc.ABC):
-    """A loss of logits that are raised by what a perturbation may do.
+    """Base class of losses that raise logits by the effect of a perturbation.
 
     Args:
         epsilon: Float, at least zero. Norm of the perturbations.
@@ -148,16 +150,17 @@ class ShiftedLoss(CertifiedLoss, abc.ABC):
     """
 
     def shift_scores(self, targets: Tensor, scores: Tensor) -> Tensor:
-        """Raises the logits of other classes, as far as they can be pushed.
+        """Raises the logits of other classes by the effect of a perturbation.
 
         With the margins `m_j = f_j - f_t` and their constants `L_tj`, class `j`
-        is raised by `e_j * epsilon * L_tj`, where `e_j` is
-        `-m_j / (epsilon * L_tj)`, clipped to between 0.01 and 1: by what makes
-        it tie, or by what a perturbation can do, whichever is less. No gradient
-        flows through `e_j`.
+        is raised by `e_j * epsilon * L_tj`, where `e_j` is `-m_j / (epsilon *
+        L_tj)`, clipped to the interval from 0.01 to 1. So the increase is the
+        smaller of two: the increase that makes the class tie with the label,
+        and the increase `epsilon * L_tj` that a perturbation can cause. It is
+        at least a hundredth of the latter. No gradient flows through `e_j`.
 
         Returns:
-            Tensor of the shape of `scores`, zero for the class `t` itself.
+            Tensor of the shape of `scores`. The entry of the class `t` is zero.
         """
         own = ops.sum(targets * scores, axis=-1, keepdims=True)
         margins = scores - own

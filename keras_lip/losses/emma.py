@@ -1,4 +1,4 @@
-"""Crossentropy of logits that are raised as far as they can be pushed."""
+"""Crossentropy of logits raised by the effect of a perturbation."""
 
 from typing import Any
 
@@ -11,30 +11,31 @@ from keras_lip.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class EMMA(ShiftedLoss):
-    """Crossentropy of logits that a perturbation has raised, each by its own.
+    """Crossentropy of logits that are raised by a worst-case perturbation.
 
-    Every class `j` other than the label `t` is raised by what a perturbation of
-    norm `epsilon` can do to its margin, `epsilon * L_tj`, but not beyond a tie
-    with the label, and at least by a hundredth of it (efficient margin
-    maximization, EMMA). `L_tj` is the Lipschitz constant of the margin. A loss
-    that raises all classes by all of it trains against classes that no
-    perturbation reaches.
+    A perturbation of norm `epsilon` can change the margin of a class `j` over
+    the label `t` by up to `epsilon * L_tj`, where `L_tj` is the Lipschitz
+    constant of the margin. The loss raises the logit of every class `j` other
+    than the label by this amount, but not beyond a tie with the label, and at
+    least by a hundredth of the amount (efficient margin maximization, EMMA). A
+    loss that raises every class by the full amount also trains against classes
+    that no perturbation reaches.
 
-    In the `compile` of a `LipschitzModel` or `LipschitzSequential` the
-    constants are estimates of that model's, in every step, and differentiable:
-    training lowers them where that pays. So layers need not have a norm of one,
-    see `keras_lip.layers.LipschitzResidualConv2D`.
+    If the loss is passed to `compile` of a `LipschitzModel` or
+    `LipschitzSequential`, the model estimates the constants in every step, and
+    the estimates are differentiable. Training lowers the constants where this
+    reduces the loss. So the layers need not have norm one, see
+    `keras_lip.layers.LipschitzResidualConv2D`.
 
     Args:
-        epsilon: Float, at least zero. Norm of the perturbations, in l2. It may
-            be set later, `loss.epsilon = 0.2`, and by
-            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps of a
-            `LipschitzModel`.
-            Defaults to `36 / 255`.
-        lipschitz_bound: Float or `None`. Constant of the logits together, in a
-            model that is not a `LipschitzModel`; each margin then has the
-            constant `sqrt(2) * lipschitz_bound`. Defaults to `None`, for those
-            that the model estimates in its steps.
+        epsilon: Float, at least zero. l2 norm of the perturbations. It can be
+            changed later, by `loss.epsilon = 0.2` or by
+            `keras_lip.callbacks.EpsilonScheduler`. The change also takes effect
+            in compiled steps of a `LipschitzModel`. Defaults to `36 / 255`.
+        lipschitz_bound: Float or `None`. Lipschitz constant of the vector of
+            logits, for a model that is not a `LipschitzModel`. Each margin then
+            has the constant `sqrt(2) * lipschitz_bound`. Defaults to `None`:
+            the model estimates the constants in its steps.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"emma"`.
@@ -43,14 +44,14 @@ class EMMA(ShiftedLoss):
     Call arguments:
         y_true: Class indices of shape `(batch,)` or `(batch, 1)`, or one-hot
             rows of shape `(batch, classes)`.
-        y_pred: Logits of shape `(batch, classes)`, of two classes or more.
+        y_pred: Logits of shape `(batch, classes)` with at least two classes.
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
         ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite;
-            when called, if a shape is wrong, or if no constant is known. If a
-            label is no class, where its value is known; in a compiled step the
-            loss is then NaN.
+            when called, if a shape is wrong, no Lipschitz constant is known, or
+            a label is not a class. A compiled step cannot check the labels: for
+            a wrong label the loss is NaN.
 
     Example:
 

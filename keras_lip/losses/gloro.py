@@ -1,4 +1,4 @@
-"""Crossentropy with an output for what is not certified."""
+"""Crossentropy with an additional output for uncertified predictions."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class GloRo(CertifiedLoss):
-    """Crossentropy, and the divergence from logits with one of no answer.
+    """Crossentropy plus the divergence from the logits with a rejection class.
 
-    A globally robust network (GloRo) has one more logit, which wins where the
-    answer is not certified: with the predicted class `i`,
+    A globally robust network (GloRo) has one additional logit, which is the
+    largest if the prediction is not certified. With the predicted class `i`, it
+    is
 
         f_none = max of f_j + epsilon * L_ij over j != i
 
@@ -24,24 +25,24 @@ class GloRo(CertifiedLoss):
     loss is the crossentropy of the logits, plus `kl_weight` times the
     Kullback-Leibler divergence between the probabilities without and with the
     additional logit, `log(1 + exp(f_none) / sum(exp(f)))`, as in TRADES. With
-    `kl_weight=1.0` it is the crossentropy of all logits, the additional one
-    included: the loss of the first paper.
+    `kl_weight=1.0` the loss is the crossentropy of all logits, including the
+    additional one: the loss of the first paper.
 
-    In the `compile` of a `LipschitzModel` or `LipschitzSequential` the
-    constants are estimates of that model's, in every step, and differentiable.
+    If the loss is passed to `compile` of a `LipschitzModel` or
+    `LipschitzSequential`, the model estimates the constants in every step, and
+    the estimates are differentiable.
 
     Args:
-        epsilon: Float, at least zero. Norm of the perturbations, in l2. It may
-            be set later, `loss.epsilon = 0.2`, and by
-            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps of a
-            `LipschitzModel`.
-            Defaults to `36 / 255`.
+        epsilon: Float, at least zero. l2 norm of the perturbations. It can be
+            changed later, by `loss.epsilon = 0.2` or by
+            `keras_lip.callbacks.EpsilonScheduler`. The change also takes effect
+            in compiled steps of a `LipschitzModel`. Defaults to `36 / 255`.
         kl_weight: Float, at least 0. Factor of the divergence. Defaults to
             `1.0`.
-        lipschitz_bound: Float or `None`. Constant of the logits together, in a
-            model that is not a `LipschitzModel`; each margin then has the
-            constant `sqrt(2) * lipschitz_bound`. Defaults to `None`, for those
-            that the model estimates in its steps.
+        lipschitz_bound: Float or `None`. Lipschitz constant of the vector of
+            logits, for a model that is not a `LipschitzModel`. Each margin then
+            has the constant `sqrt(2) * lipschitz_bound`. Defaults to `None`:
+            the model estimates the constants in its steps.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"gloro"`.
@@ -50,18 +51,19 @@ class GloRo(CertifiedLoss):
     Call arguments:
         y_true: Class indices of shape `(batch,)` or `(batch, 1)`, or one-hot
             rows of shape `(batch, classes)`.
-        y_pred: Logits of shape `(batch, classes)`, of two classes or more.
+        y_pred: Logits of shape `(batch, classes)` with at least two classes.
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
         ValueError: If an argument is out of range; when called, if a shape is
-            wrong, or if no constant is known. If a label is no class, where its
-            value is known; in a compiled step the loss is then NaN.
+            wrong, no Lipschitz constant is known, or a label is not a class. A
+            compiled step cannot check the labels: for a wrong label the loss is
+            NaN.
 
     Example:
 
     >>> loss = keras_lip.losses.GloRo(1.0, lipschitz_bound=2**-0.5)
-    >>> # The second class ties with the first: three outputs are alike.
+    >>> # The additional logit ties with the first class.
     >>> round(float(loss([0], [[1.0, 0.0]])), 4)  # log(2 + exp(-1))
     0.862
 

@@ -1,4 +1,4 @@
-"""Crossentropy that leaves out what has margin enough."""
+"""Crossentropy that fades for samples with a large margin."""
 
 from typing import Any
 
@@ -14,37 +14,37 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class LogitAnnealing(ShiftedLoss):
-    """Crossentropy at an offset that fades where the margin is large.
+    """Crossentropy with an offset, which fades for large margins.
 
     With the probability `p` of the label under
     `softmax((f - offset * y) / temperature)`, the loss of a sample is
 
         -temperature * (1 - p) ** exponent * log(p)
 
-    It fades faster than a crossentropy as `p` grows, so that a network of
-    limited capacity does not spend it on margins that are large already. The
-    logits `f` are raised as in `keras_lip.losses.EMMA` first, by perturbations
-    of norm `epsilon`; with `epsilon=0` they are not.
+    As `p` grows, it decreases faster than a crossentropy. So a network of
+    limited capacity does not use its capacity for margins that are already
+    large. Before that, the logits `f` are raised as in `keras_lip.losses.EMMA`,
+    for perturbations of norm `epsilon`. With `epsilon=0` they are not raised.
 
-    In the `compile` of a `LipschitzModel` or `LipschitzSequential` the
-    constants of the margins are estimates of that model's, in every step, and
-    differentiable.
+    If the loss is passed to `compile` of a `LipschitzModel` or
+    `LipschitzSequential`, the model estimates the constants of the margins in
+    every step, and the estimates are differentiable.
 
     Args:
-        epsilon: Float, at least zero. Norm of the perturbations, in l2. It may
-            be set later, `loss.epsilon = 0.2`, and by
-            `keras_lip.callbacks.EpsilonScheduler`, also in compiled steps of a
-            `LipschitzModel`.
-            Defaults to `36 / 255`.
-        offset: Float. What is taken from the logit of the label. Defaults to
-            `2.0`.
-        temperature: Float, greater than 0. What logits are divided by. Defaults
-            to `0.75`.
-        exponent: Float, at least 1. How fast the loss fades. Defaults to `5.0`.
-        lipschitz_bound: Float or `None`. Constant of the logits together, in a
-            model that is not a `LipschitzModel`; each margin then has the
-            constant `sqrt(2) * lipschitz_bound`. Defaults to `None`, for those
-            that the model estimates in its steps.
+        epsilon: Float, at least zero. l2 norm of the perturbations. It can be
+            changed later, by `loss.epsilon = 0.2` or by
+            `keras_lip.callbacks.EpsilonScheduler`. The change also takes effect
+            in compiled steps of a `LipschitzModel`. Defaults to `36 / 255`.
+        offset: Float. Number subtracted from the logit of the label. Defaults
+            to `2.0`.
+        temperature: Float, greater than 0. The logits are divided by it.
+            Defaults to `0.75`.
+        exponent: Float, at least 1. The larger it is, the faster the loss
+            fades. Defaults to `5.0`.
+        lipschitz_bound: Float or `None`. Lipschitz constant of the vector of
+            logits, for a model that is not a `LipschitzModel`. Each margin then
+            has the constant `sqrt(2) * lipschitz_bound`. Defaults to `None`:
+            the model estimates the constants in its steps.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"logit_annealing"`.
@@ -53,13 +53,14 @@ class LogitAnnealing(ShiftedLoss):
     Call arguments:
         y_true: Class indices of shape `(batch,)` or `(batch, 1)`, or one-hot
             rows of shape `(batch, classes)`.
-        y_pred: Logits of shape `(batch, classes)`, of two classes or more.
+        y_pred: Logits of shape `(batch, classes)` with at least two classes.
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
         ValueError: If an argument is out of range; when called, if a shape is
-            wrong, or if no constant is known. If a label is no class, where its
-            value is known; in a compiled step the loss is then NaN.
+            wrong, no Lipschitz constant is known, or a label is not a class. A
+            compiled step cannot check the labels: for a wrong label the loss is
+            NaN.
 
     Example:
 
@@ -107,7 +108,7 @@ class LogitAnnealing(ShiftedLoss):
         losses = ops.categorical_crossentropy(
             targets, shifted, from_logits=True
         )
-        # Rounding may leave a loss below zero, and the power of it no number.
+        # By rounding a loss may be negative, and its power NaN.
         missing = ops.maximum(-ops.expm1(-losses), 0.0)
         return self.temperature * missing**self.exponent * losses
 

@@ -1,4 +1,4 @@
-"""Crossentropy of logits of which the label's is lowered."""
+"""Crossentropy after the logit of the label is lowered."""
 
 import math
 from typing import Any
@@ -15,22 +15,21 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class OffsetCrossentropy(BaseLoss):
-    """Crossentropy of logits of which the label's is lowered by an offset.
+    """Crossentropy after the logit of the label is lowered by an offset.
 
-    The loss is `temperature` times the crossentropy of
-    `softmax((f - offset * y) / temperature)`, for one-hot rows `y`. A sample
-    has a small loss once its margin exceeds the offset: with the offset
-    `sqrt(2) * radius`, once it is certified within `radius`, if the network is
-    1-Lipschitz. Logits are **divided** by the temperature, and the loss is
-    multiplied by it; the temperature crossentropies of this library multiply
-    logits.
+    The loss is `temperature` times the crossentropy of `softmax((f - offset *
+    y) / temperature)`, for one-hot rows `y`. A sample has a small loss once its
+    margin exceeds the offset. If the network is 1-Lipschitz and the offset is
+    `sqrt(2) * radius`, such a sample is certified within `radius`. Logits are
+    **divided** by the temperature, and the loss is multiplied by it; the
+    temperature crossentropies of this library multiply logits.
 
     Args:
-        offset: Float. What is taken from the logit of the label. Defaults to
-            `sqrt(2)`, that of almost-orthogonal layers; SLL takes
-            `1.5 * sqrt(2)`.
-        temperature: Float, greater than 0. What logits are divided by. Defaults
-            to `0.25`.
+        offset: Float. Number subtracted from the logit of the label. Defaults
+            to `sqrt(2)`, as for almost-orthogonal layers. SLL uses `1.5 *
+            sqrt(2)`.
+        temperature: Float, greater than 0. The logits are divided by it.
+            Defaults to `0.25`.
         reduction: String or `None`, as in `keras.losses.Loss`. Defaults to
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"offset_crossentropy"`.
@@ -39,13 +38,14 @@ class OffsetCrossentropy(BaseLoss):
     Call arguments:
         y_true: Class indices of shape `(batch,)` or `(batch, 1)`, or one-hot
             rows of shape `(batch, classes)`.
-        y_pred: Logits of shape `(batch, classes)`, of two classes or more.
+        y_pred: Logits of shape `(batch, classes)` with at least two classes.
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
-        ValueError: If `temperature` is out of range, `offset` is not finite, or
-            if a shape is wrong. If a label is no class, where its value is
-            known; in a compiled step the loss is then NaN.
+        ValueError: If `temperature` is out of range or `offset` is not finite;
+            when called, if a shape is wrong or a label is not a class. A
+            compiled step cannot check the labels: for a wrong label the loss is
+            NaN.
 
     Example:
 
@@ -95,5 +95,5 @@ class OffsetCrossentropy(BaseLoss):
 def offset_scores(
     targets: Tensor, scores: Tensor, offset: float, temperature: float
 ) -> Tensor:
-    """Lowers the logits of labels, and divides all by a temperature."""
+    """Lowers the logits of the labels and divides all by a temperature."""
     return (scores - offset * targets) / temperature

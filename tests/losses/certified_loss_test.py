@@ -19,12 +19,13 @@ class CertifiedLossTest(LipschitzTestCase):
     def test_loss_of_no_constants_is_refused(self, cls):
         loss = cls()
         with self.assertRaisesRegex(
-            ValueError, "knows no Lipschitz constant. Compile it with a `Lips"
+            ValueError,
+            "has no Lipschitz constant. Pass it to `compile` of a `Lips",
         ):
             loss([0], [[1.0, 0.0]])
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
         model.compile("sgd", loss)
-        with self.assertRaisesRegex(ValueError, "knows no Lipschitz constant"):
+        with self.assertRaisesRegex(ValueError, "has no Lipschitz constant"):
             model.fit(np.eye(2), np.array([0, 1]), verbose=0)
 
     @parameterized.parameters(*CERTIFIED)
@@ -84,7 +85,7 @@ class CertifiedLossTest(LipschitzTestCase):
             np.log1p(np.exp(-4.9) + np.exp(-4.7)),
         ]
         self.assertAllClose(values, expected, 1e-5)
-        with self.assertRaisesRegex(ValueError, "knows no Lipschitz"):
+        with self.assertRaisesRegex(ValueError, "has no Lipschitz"):
             loss([0, 1], scores)
 
     def test_emma_raises_no_class_beyond_a_tie(self):
