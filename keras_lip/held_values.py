@@ -73,7 +73,7 @@ def reading_slots(slots: Slots) -> Iterator[None]:
 
 
 def read_slot(layer: Any) -> Any:
-    """Returns what `_constrain` of a layer returned, if a variable holds it.
+    """Returns the result of a layer's `_constrain`, if a variable holds it.
 
     Args:
         layer: The layer.

@@ -185,20 +185,20 @@ class LipschitzLayer(keras.layers.Layer):
         return None
 
     def _estimate_bound(self, training: bool) -> Any:
-        """Returns what a loss takes for the bound, in the l2 norm.
+        """Returns the bound in the l2 norm that a loss uses.
 
-        It proves nothing. Of a layer that promises no bound it is
-        differentiable by the weights.
+        It proves nothing. If the layer does not guarantee a bound, it is
+        differentiable with respect to the weights.
 
         Args:
-            training: Boolean. Whether this is a training step, in which the
-                state of an estimate moves.
+            training: Boolean. Whether this is a training step, which updates
+                the state of an estimate.
 
         Returns:
-            The bound that is promised, a float, or a scalar tensor.
+            The guaranteed bound, a float, or a scalar tensor.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If the layer has no such bound.
         """
         return 1.0
 
@@ -238,10 +238,10 @@ class LipschitzLayer(keras.layers.Layer):
 
 
 def find_constrained_layers(layers: Iterable[Any]) -> list[LipschitzLayer]:
-    """Returns the layers that compute something from their weights alone.
+    """Returns the layers that compute values from their weights alone.
 
     Args:
-        layers: Layers, of this library or not, which may hold others.
+        layers: Layers of any library, which may contain other layers.
     """
     return [
         each

@@ -72,8 +72,8 @@ CONVOLUTIONS: Classes = {
     "svcm": SVCMConv2D,
 }
 
-# Convolutions whose norm is measured, not held at one. Networks that promise a
-# bound do not take them.
+# Convolutions whose norm is measured, not constrained to one. Networks with a
+# guaranteed bound do not accept them.
 MEASURED_CONVOLUTIONS: Classes = {
     "free": FreeConv2D,
     "lipschitz_residual": LipschitzResidualConv2D,
@@ -107,7 +107,7 @@ def get(name: str) -> type[keras.layers.Layer]:
         name: A 2D convolution or convolutional residual block, by its method:
             `"aol"`, `"bcop"`, `"bro"`, `"cayley"`, `"convex_potential"`,
             `"lot"`, `"ossn"`, `"rko"`, `"sll"`, `"soc"` or `"svcm"`; or, if its
-            norm is measured and not held at one, `"free"` or
+            norm is measured and not constrained to one, `"free"` or
             `"lipschitz_residual"`. An activation: `"absolute_value"`,
             `"beta_abs"`, `"full_sort"`, `"group_sort"`, `"householder"`,
             `"max_min"` or `"relu"`. A dense layer: `"linf"`, `"lipschitz"`,

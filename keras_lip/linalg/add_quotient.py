@@ -1,4 +1,4 @@
-"""A sum that reuses memory, where the backend can.
+"""A sum that reuses memory on backends that allow it.
 
 This is one of the few files that branch on the backend.
 """
@@ -8,17 +8,17 @@ from keras_lip.types import Tensor
 
 
 def add_quotient(inputs: Tensor, powers: Tensor, divisor: int) -> Tensor:
-    """Computes `inputs + powers / divisor`, and may destroy `powers`.
+    """Computes `inputs + powers / divisor`, and may overwrite `powers`.
 
-    Compilers write such a sum in one pass. PyTorch without its compiler would
-    write two more tensors, and on CPUs a large new tensor costs about as much
-    as half a convolution: its memory comes from the system page by page. Where
-    no gradient is asked for, it is written over `powers`, with the same
-    roundings.
+    Compilers compute such a sum in one pass. Eager PyTorch would allocate two
+    more tensors. On CPUs a large new tensor costs about as much as half a
+    convolution, because the system provides its memory page by page. If no
+    gradient is needed, the result overwrites `powers`, with the same rounding.
 
     Args:
         inputs: Tensor.
-        powers: Tensor of the same shape and dtype, which nothing else reads.
+        powers: Tensor of the same shape and dtype. Nothing else may use it
+            afterwards.
         divisor: Positive integer.
     """
     is_lost = is_eager_torch(powers) and not powers.requires_grad

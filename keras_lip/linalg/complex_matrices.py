@@ -193,24 +193,26 @@ def complex_polar(
 def complex_reflector(
     real: Tensor, imaginary: Tensor, rows: int, columns: int
 ) -> tuple[Tensor, Tensor]:
-    """Reflects the spaces that the columns of complex matrices span.
+    """Computes the reflectors of the column spaces of complex matrices.
 
-    With a basis `Q` of the columns, the image is the first rows and columns of
-    `I - 2 Q Q^H`, which is unitary and Hermitian.
+    With an orthonormal basis `Q` of the column space, the result consists of
+    the first rows and columns of `I - 2 Q Q^H`, which is unitary and Hermitian.
 
     The columns of the real form `[[P, -S], [S, P]]` of a matrix span the real
-    form of its space, and a real basis of them projects on it. Of columns that
-    depend on each other rounding makes some that are not of this form; what is
-    nearest to it is a mean of two matrices of the same norm, and so no larger.
+    form of its column space. An orthonormal real basis `B` of them gives the
+    projector `B B^T` onto this space. If the columns are linearly dependent,
+    rounding can produce a projector that is not of this form. The nearest
+    matrix of this form is the mean of two matrices of the same norm, so its
+    norm is not larger.
 
     Args:
         real: Tensor of shape `(..., size, rank)`. The real parts.
         imaginary: Tensor of the same shape. The imaginary parts.
-        rows: Integer. Number of rows of the image, at most `size`.
-        columns: Integer. Number of its columns, at most `size`.
+        rows: Integer. Number of rows of the result, at most `size`.
+        columns: Integer. Number of columns of the result, at most `size`.
 
     Returns:
-        Tuple of the real and the imaginary parts of the image.
+        Tuple of the real and the imaginary parts of the result.
 
     Reference:
 

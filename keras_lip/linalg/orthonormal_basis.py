@@ -1,4 +1,4 @@
-"""Orthonormal columns that span what the columns of a matrix span."""
+"""Orthonormal basis of the space that the columns of a matrix span."""
 
 from keras import ops
 
@@ -6,7 +6,7 @@ from keras_lip.linalg.matrices import transpose
 from keras_lip.linalg.rescaling import scale_to_one
 from keras_lip.types import Tensor
 
-# Share of the largest diagonal entry of the Gram matrix that is added to its
+# Fraction of the largest diagonal entry of the Gram matrix that is added to the
 # diagonal.
 _RIDGE = 1e-6
 
@@ -15,12 +15,13 @@ def orthonormal_basis(matrix: Tensor) -> Tensor:
     """Orthogonalizes columns by a Cholesky factor of their Gram matrix, twice.
 
     Args:
-        matrix: Tensor of shape `(..., rows, columns)`, with rows enough.
+        matrix: Tensor of shape `(..., rows, columns)` with `rows >= columns`.
 
     Returns:
-        Tensor of the same shape, with singular values of one at most: one up to
-        1e-6 where those of the matrix are above a thousandth of the largest,
-        and zero where they are.
+        Tensor of the same shape. It has the singular vectors of `matrix`, with
+        singular values of at most one: a singular value above a thousandth of
+        the largest becomes one up to 1e-6, and a singular value of zero stays
+        zero.
     """
     matrix = scale_to_one(matrix, axis=(-2, -1))
     return _orthogonalize(_orthogonalize(matrix))
@@ -34,6 +35,6 @@ def _orthogonalize(matrix: Tensor) -> Tensor:
     ridge = _RIDGE * ops.maximum(largest, 1e-6)[..., None, None]
     identity = ops.eye(columns, dtype=matrix.dtype)
     factor = ops.cholesky(gram + ridge * identity)
-    # X L^T = W is solved as L X^T = W^T.
+    # Solves X L^T = W as L X^T = W^T.
     image = ops.solve_triangular(factor, transpose(matrix), lower=True)
     return transpose(image)

@@ -6,16 +6,16 @@ from keras_lip.types import Tensor
 
 
 def pair_distances(kernel: Tensor, norm: str = "l2") -> Tensor:
-    """Returns the distances between all columns, in the dual norm.
+    """Returns the distances between all pairs of columns, in the dual norm.
 
     Args:
         kernel: Tensor of shape `(rows, columns)`.
-        norm: `"l2"`, for distances in l2, or `"linf"`, for those in l1.
-            Defaults to `"l2"`.
+        norm: `"l2"`, for l2 distances, or `"linf"`, for l1 distances. Defaults
+            to `"l2"`.
 
     Returns:
-        Tensor of shape `(columns, columns)`, zero on the diagonal. Of columns
-        that are equal the gradient is zero.
+        Tensor of shape `(columns, columns)`, zero on the diagonal. For the l2
+        norm, the gradient of the distance between equal columns is zero.
     """
     if norm == "linf":
         differences = kernel[:, :, None] - kernel[:, None, :]

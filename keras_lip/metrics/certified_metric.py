@@ -106,13 +106,13 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         self._constants(len(rounded)).assign(rounded)
 
     def follow_head(self, estimate: Tensor | None = None) -> None:
-        """Estimates the changing constants in a training step.
+        """Estimates the constants that change in a training step.
 
         Args:
             estimate: Tensor of shape `(classes, classes)`, or `None`. The
-                constants in the l2 norm that a loss estimates, which include
-                those of a changing trunk. Defaults to `None`, for the constants
-                of the last layer alone.
+                constants in the l2 norm that a loss estimates. They include the
+                constants of the layers before the last one. Defaults to `None`:
+                only the constants of the last layer are estimated.
         """
         if self._bounds is None:
             return

@@ -122,10 +122,10 @@ class EvaluationWatch:
         (self._expected,) = program.enclose(self._probes, machine)
 
     def follow_heads(self, estimates: dict[int, Any]) -> None:
-        """Estimates the changing constants in a training step.
+        """Estimates the constants that change in a training step.
 
         Args:
-            estimates: Dict from the number of an output to the constants that a
+            estimates: Dict from the index of an output to the constants that a
                 loss estimates for its margins.
         """
         for metric in self._metrics:

@@ -61,7 +61,8 @@ def fix_steps(model: _Model) -> _Model:
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), proposition 4
     """
     check_model(model)
-    # Steps are estimated by a hundred iterations: once, not for each reader.
+    # The estimate of the steps takes a hundred iterations, so it is computed
+    # only once.
     with holding_values({}):
         return _copy_with_fixed_steps(model)
 

@@ -184,7 +184,7 @@ def can_hold(model: Any) -> bool:
 
 
 def _flatten(layer: Any) -> Iterator[Any]:
-    """Yields all layers, with those that Keras does not know of."""
+    """Yields all layers, including layers that Keras does not track."""
     for each in layer._flatten_layers():
         yield each
         if isinstance(each, LayerStack) and each.built:

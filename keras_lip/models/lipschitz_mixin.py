@@ -77,8 +77,8 @@ class LipschitzMixin:
         Raises:
             ValueError: If two certified metrics have the same name, a certified
                 metric is given for several outputs, or its output has no bound;
-                if a loss of certified margins is given for several outputs, or
-                for one whose constants cannot be estimated.
+                if a loss such as `keras_lip.losses.EMMA` is given for several
+                outputs, or for an output whose constants cannot be estimated.
         """
         loss = read_losses(loss)
         metrics = read_metrics(metrics)
@@ -105,7 +105,7 @@ class LipschitzMixin:
     def _find_estimates(
         self, loss: Any
     ) -> list[tuple[CertifiedLoss, PairEstimate]]:
-        """Returns the losses that are handed constants, and who hands them."""
+        """Returns the losses that need constants, with their estimates."""
         found: list[tuple[CertifiedLoss, PairEstimate]] = []
         for index, listed in pair_with_outputs(self, loss).items():
             for each in listed:
@@ -246,9 +246,9 @@ class LipschitzMixin:
 
     @property
     def metrics_variables(self) -> list[Any]:
-        """The variables of metrics, and those that losses read.
+        """The variables of metrics, and the variables that losses read.
 
-        JAX's compiled steps read no others.
+        The compiled steps of JAX read no other variables.
         """
         losses = keras.tree.flatten(getattr(self, "loss", None))
         return [

@@ -1,4 +1,4 @@
-"""What the constants of a model's margins are, by an estimate in its steps."""
+"""Estimate of the Lipschitz constants of margins, in training steps."""
 
 import dataclasses
 import math
@@ -24,21 +24,21 @@ from keras_lip.program.freezing.registry import RULES
 from keras_lip.program.freezing.registry import find_provider
 from keras_lip.types import Tensor
 
-# Computes a bound from those of the tensors that it is applied to.
+# Computes the bound of an output from the bounds of the inputs.
 _Rule = Callable[[list[Any], bool], Any]
 
 
-# No tuple, which would be flattened among what an operation is called on.
+# Not a tuple, which would be flattened with the arguments of an operation.
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """A tensor of the graph: its number among the bounds, and its symbol."""
+    """A tensor of the graph, with the index of its bound."""
 
     index: int
     tensor: Tensor
 
 
 class _Step(NamedTuple):
-    """How the bound of a tensor comes from those before it."""
+    """How to compute the bound of a tensor from the bounds before it."""
 
     inputs: tuple[int, ...]
     rule: _Rule
@@ -46,33 +46,35 @@ class _Step(NamedTuple):
 
 
 class PairEstimate:
-    """Estimates how fast the margins of a model shrink, while it trains.
+    """Estimates the Lipschitz constants of a model's margins in training.
 
-    Layers say what their bound is to a loss: one, where they promise it, or a
-    tensor that is differentiable by their weights. Others, without weights, are
-    bounded once. The bounds are joined along the graph, up to the last layer,
-    where that is linear, and multiplied by the distances between its weights.
+    Layers of this library return the bound that a loss uses: one, if they
+    guarantee it, or a tensor that is differentiable with respect to their
+    weights. Other layers, which have no weights, are bounded once. The bounds
+    are combined along the graph. If the last layer is linear, the bound before
+    it is multiplied by the distances between the weights of the last layer.
 
-    Nothing of it is proven: norms are estimated from below, and promises kept
-    up to an estimate.
+    The result is not proven: norms are estimated from below, and some
+    guarantees hold only up to an estimate.
 
     Args:
-        model: The model. One that is not built yet is looked at in its first
+        model: The model. A model that is not built yet is read in its first
             step.
-        output: Integer. Which output, counted as `keras.tree.flatten` counts.
-            Defaults to `0`.
+        output: Integer. Index of the output, in the order of
+            `keras.tree.flatten`. Defaults to `0`.
 
     Raises:
-        ValueError: If the output is not that of a classifier, if a layer has no
-            bound in l2, or a layer of Keras before the last one is trained: its
-            norm is neither held nor estimated.
+        ValueError: If the output does not have the shape of class logits, if a
+            layer has no bound in the l2 norm, or if a Keras layer before the
+            last one is trained. The norm of such a layer is neither constrained
+            nor estimated.
     """
 
     def __init__(self, model: keras.Model, output: int = 0) -> None:
         self._model = weakref.ref(model)
         self.output = output
         self._head: Any = None
-        # Of each tensor, from the inputs on; the last one counts.
+        # One step for each tensor, starting with the inputs.
         self._steps: list[_Step] = []
         self._needed: list[int] = []
         self._classes = 0
@@ -83,8 +85,8 @@ class PairEstimate:
         """Estimates the constants, in a step of the model.
 
         Args:
-            training: Boolean. Whether this is a training step, in which the
-                states of estimates move.
+            training: Boolean. Whether this is a training step, which updates
+                the states of estimates.
 
         Returns:
             Float32 tensor of shape `(classes, classes)`, zero on the diagonal.
@@ -103,7 +105,7 @@ class PairEstimate:
         return apart * (math.sqrt(2.0) * bound)
 
     def _plan(self) -> None:
-        """Walks the graph once, and writes down what a step computes."""
+        """Walks the graph once and records the computation of a step."""
         model = self._model()
         if common_norm(model) != "l2":
             raise ValueError(
@@ -151,7 +153,7 @@ class PairEstimate:
         if _is_ours(operation):
             rules = [_trust(operation)]
         elif _is_trained(operation):
-            # The last layer, or refused.
+            # Either the last layer, or `_check_held` rejects it.
             rules = [_trust(None)]
         else:
             rules = _bound_once(operation, outputs, args, kwargs)
@@ -163,7 +165,7 @@ class PairEstimate:
         return found
 
     def _trace_back(self, end: int) -> list[int]:
-        """Returns the tensors that one depends on, and that one, in order."""
+        """Returns a tensor and all tensors it depends on, in order."""
         needed, waiting = set(), [end]
         while waiting:
             index = waiting.pop()
@@ -174,9 +176,9 @@ class PairEstimate:
 
 
 def _is_ours(operation: Any) -> bool:
-    """Whether a layer of this library says what a loss takes for its bound.
+    """Whether a layer belongs to this library and gives losses its bound.
 
-    Others promise what nobody knows: they are bounded once.
+    The guarantees of other layers are unknown. They are bounded once.
     """
     package = type(operation).__module__.partition(".")[0]
     return (
@@ -188,7 +190,7 @@ def _is_ours(operation: Any) -> bool:
 
 
 def _is_trained(operation: Any) -> bool:
-    """Whether a layer of Keras has weights that training moves."""
+    """Whether a layer of Keras has weights that training changes."""
     return (
         isinstance(operation, keras.layers.Layer)
         and not RULES.find(operation)
@@ -198,7 +200,7 @@ def _is_trained(operation: Any) -> bool:
 
 
 def _is_linear(operation: Any) -> bool:
-    """Whether a layer multiplies by its `kernel`, and adds a bias at most."""
+    """Whether a layer multiplies by its `kernel` and at most adds a bias."""
     return (
         isinstance(operation, BaseDense)
         or type(operation) is keras.layers.Dense
@@ -216,7 +218,7 @@ def _check_held(operation: Any) -> None:
 
 
 def _trust(layer: Any) -> _Rule:
-    """Returns the rule of a layer that says what its bound is."""
+    """Returns the rule of a layer that gives losses its bound."""
 
     def rule(bounds: list[Any], training: bool) -> Any:
         largest = bounds[0]
@@ -236,7 +238,7 @@ def _bound_once(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> list[_Rule]:
-    """Returns the rules of an operation whose constants stay."""
+    """Returns the rules of an operation whose constants do not change."""
     args, kwargs = keras.tree.map_structure(
         lambda leaf: leaf.tensor if isinstance(leaf, _Place) else leaf,
         (args, kwargs),
@@ -246,7 +248,7 @@ def _bound_once(
 
 
 def _combine(program: Program) -> _Rule:
-    """Returns the rule of a program: a sum of bounds, or the root of one."""
+    """Returns the rule of a program: a sum, or the root of a sum of squares."""
     count = len(program.input_shapes)
     constants = []
     for index in range(count):

@@ -29,9 +29,10 @@ def convolve(
     function writes them in the fast form. It then has no forward-mode
     derivatives (`jax.jvp`).
 
-    For PyTorch, Keras (3.15) copies images to the order of axes that PyTorch
-    names, and then back to the one that its routines take. Images whose axes
-    are renamed are in that order already, and are not copied here.
+    On PyTorch, Keras (3.15) copies images into the channels-first order of
+    axes, and PyTorch then copies them back into the order that its routines
+    use. Here the axes are only permuted, so the images keep the order of the
+    routines and are not copied.
 
     Args:
         inputs: Tensor of shape `(batch_size, *image, channels)`.
@@ -74,7 +75,7 @@ def convolve(
 def _same_widths(
     kernel: Tensor, dilation_rate: tuple[int, ...]
 ) -> list[tuple[int, int]]:
-    """Returns what `"same"` adds before and after, without strides."""
+    """Returns the `"same"` padding before and after, without strides."""
     totals = [
         (taps - 1) * rate
         for taps, rate in zip(kernel.shape[:-2], dilation_rate, strict=True)
@@ -148,8 +149,8 @@ def _convolve_in_torch(
     groups = inputs.shape[-1] // kernel.shape[-2]
     outputs = convolve[len(widths)](
         inputs.movedim(-1, 1),
-        # PyTorch (2.13) has no gradient of some kernels of one filter that are
-        # contiguous in another order.
+        # PyTorch (2.13) cannot compute the gradient of some kernels with one
+        # filter that are contiguous in another order.
         kernel.movedim((-1, -2), (0, 1)).contiguous(),
         stride=strides,
         padding=[before for before, _ in widths],

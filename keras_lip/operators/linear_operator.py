@@ -20,7 +20,7 @@ class LinearOperator(abc.ABC):
 
     @abc.abstractmethod
     def matvec(self, kernel: Tensor, inputs: Tensor) -> Tensor:
-        """Applies the operator to inputs, and returns a new tensor."""
+        """Applies the operator to inputs and returns a new tensor."""
 
     @abc.abstractmethod
     def adjoint(self, kernel: Tensor, outputs: Tensor) -> Tensor:

@@ -45,8 +45,9 @@ def pad_zeros(tensor: Tensor, widths: Sequence[Sequence[int]]) -> Tensor:
 def pad_circular(images: Tensor, padding: Padding) -> Tensor:
     """Pads images periodically.
 
-    In eager PyTorch the padded images, and their gradient, are written once:
-    the gradient of each slice of a tensor would be as large as the tensor.
+    In eager PyTorch, the padded images and their gradient are each written
+    once. With automatic differentiation, the gradient of each slice of a tensor
+    would be as large as the tensor.
 
     Args:
         images: Tensor of shape `(batch_size, *image, channels)`.
@@ -86,7 +87,7 @@ def pad_circular(images: Tensor, padding: Padding) -> Tensor:
 
 @functools.cache
 def _make_torch_function() -> Any:
-    """Returns the function of PyTorch that pads, with its derivatives."""
+    """Returns the padding function for PyTorch, with its derivatives."""
     import torch
 
     class PadCircular(torch.autograd.Function):
@@ -112,14 +113,14 @@ def _make_torch_function() -> Any:
 
 
 def _wrap(images: Tensor, padding: Padding) -> Tensor:
-    """Writes images, and then what continues them, into a new tensor."""
+    """Writes images and their circular padding into a new tensor."""
     batch, *sides, channels = images.shape
     padded = [
         before + side + after
         for side, (before, after) in zip(sides, padding, strict=True)
     ]
     outputs = images.new_empty((batch, *padded, channels))
-    # What has been written, along the axes up to the one that is continued.
+    # The part that has been written, along the axes up to the padded one.
     written = [outputs]
     for axis, (side, (before, _)) in enumerate(
         zip(sides, padding, strict=True), start=1
@@ -138,11 +139,11 @@ def _wrap(images: Tensor, padding: Padding) -> Tensor:
 
 
 def _unwrap(images: Tensor, padding: Padding) -> Tensor:
-    """Applies the adjoint of `_wrap`: adds up what stands for one pixel."""
+    """Applies the adjoint of `_wrap`: adds up all copies of a pixel."""
     parts = []
     for size, (before, after) in zip(images.shape[1:-1], padding, strict=True):
         side = size - before - after
-        # Of each part, where it lies in padded images and in others.
+        # For each part: its position in the padded and in the original images.
         found = [(before, 0, side), (0, side - before, before)]
         found.append((before + side, 0, after))
         parts.append([part for part in found if part[-1]])
@@ -150,7 +151,7 @@ def _unwrap(images: Tensor, padding: Padding) -> Tensor:
     outputs = images
     for axis, (start, _, length) in enumerate(inside, start=1):
         outputs = outputs.narrow(axis, start, length)
-    # A copy: the gradient may be somebody else's as well.
+    # Copies the gradient, because other code may use it as well.
     outputs = ops.copy(outputs)
     for part in around:
         source, target = images, outputs

@@ -1,4 +1,4 @@
-"""Orthogonal matrices that reflect a subspace."""
+"""Orthogonal matrices that reflect a subspace (block reflectors)."""
 
 import math
 from typing import ClassVar
@@ -20,28 +20,31 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class BlockReflector(Parametrization):
-    """Reflects the subspace that the columns of a matrix span.
+    """Maps a matrix to the reflector of its column space.
 
-    With `V` of `n` rows, the image is `I - 2 V (V^T V)^{-1} V^T`, or its first
-    columns: a matrix that is symmetric, orthogonal and its own inverse, of
-    low-rank weights (block reflector, BRO). It takes no iteration.
+    For a matrix `V` with `n` rows, the image is `I - 2 V (V^T V)^{-1} V^T`, or
+    its first columns (block reflector, BRO). The full matrix is symmetric,
+    orthogonal and its own inverse, and needs only low-rank weights. It is
+    computed without iteration.
 
-    The reflector of `n` independent columns is `-I`, whatever they are. Of a
-    square matrix therefore a share of the columns counts, `rank_ratio`, and
-    `OrthogonalDense` keeps no others as weights; of a matrix that is not square
-    all of them.
+    The reflector of any `n` linearly independent columns is `-I`. So only a
+    fraction `rank_ratio` of the columns of a square matrix is used, and
+    `OrthogonalDense` creates only these columns as weights. If the matrix is
+    not square, all columns are used.
 
-    The image is orthogonal if the columns are independent, and up to 1e-5 if
-    they are so to a thousandth. Of those that are not it may shrink some
-    directions; a matrix of zero has the identity for its image.
+    The image is orthogonal if the columns are linearly independent. It is
+    orthogonal up to 1e-5 if their smallest singular value is at least a
+    thousandth of the largest. If the columns are linearly dependent, the image
+    may shrink some directions. The image of a zero matrix is the identity.
 
-    A training step on a batch multiplies by a basis of the subspace, and never
+    A training step multiplies a batch by a basis of the subspace and never
     forms the image.
 
     Args:
-        rank_ratio: Float, greater than 0 and at most 1. Which share of the
-            columns of a square matrix is reflected: as many columns, rounded
-            down, but at least one, and one less than all. Defaults to `0.5`.
+        rank_ratio: Float, greater than 0 and at most 1. Fraction of the columns
+            of a square matrix that span the reflected subspace. The number of
+            columns is rounded down, but it is at least one and at most one less
+            than all. Defaults to `0.5`.
 
     Raises:
         ValueError: If `rank_ratio` is out of range.
@@ -64,10 +67,10 @@ class BlockReflector(Parametrization):
 
     orthogonal: ClassVar[bool] = True
     reach: ClassVar[str] = (
-        "matrices of orthonormal columns, or rows, whose square part is "
-        "symmetric and has no eigenvalue of one; and of square matrices "
-        "symmetric ones, with a share of eigenvalues of minus one of "
-        "`rank_ratio` at most"
+        "matrices with orthonormal columns or rows whose square part is "
+        "symmetric and has no eigenvalue of one; and symmetric orthogonal "
+        "matrices with a fraction of at most `rank_ratio` of eigenvalues of "
+        "minus one"
     )
 
     def __init__(self, rank_ratio: float = 0.5) -> None:
@@ -76,7 +79,7 @@ class BlockReflector(Parametrization):
         )
 
     def find_rank(self, size: int) -> int:
-        """Returns how many columns of a square matrix of a size count."""
+        """Returns the number of columns that are used of a square matrix."""
         return reflected_rank(size, self.rank_ratio)
 
     def free_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -102,7 +105,7 @@ class BlockReflector(Parametrization):
         tall = matrix if rows >= columns else transpose(matrix)
         basis = self._find_basis(tall)
         x = ops.cast(inputs, matrix.dtype)
-        # `(x I) - 2 (x Q) Q^T`, with the rows of `Q` that either side has.
+        # `(x I) - 2 (x Q) Q^T`, where each `Q` has only the rows of its side.
         along = ops.matmul(x, basis[:rows])
         across = ops.matmul(along, transpose(basis[:columns]))
         kept = x[..., :columns]
@@ -112,7 +115,7 @@ class BlockReflector(Parametrization):
         return ops.cast(kept - 2.0 * across, inputs.dtype), state
 
     def _find_basis(self, matrix: Tensor) -> Tensor:
-        """Returns a basis of the subspace, of a matrix with rows enough."""
+        """Returns a basis of the subspace. `matrix` has `rows >= columns`."""
         rows, columns = matrix.shape[-2:]
         if rows == columns:
             matrix = matrix[..., : self.find_rank(rows)]
@@ -124,7 +127,7 @@ class BlockReflector(Parametrization):
         if rows != columns:
             # With the head `H`, `V^T V = 2 (I - H)`, and `E - V = Q`.
             return difference
-        # Twice the projector on what is reflected.
+        # The difference is twice the projector onto the reflected subspace.
         left, values, _ = np.linalg.svd(difference)
         return left * (values > 1.0)
 
@@ -133,13 +136,13 @@ class BlockReflector(Parametrization):
 
 
 def reflected_rank(size: int, ratio: float) -> int:
-    """Returns how many dimensions of a space are reflected.
+    """Returns the number of reflected dimensions of a space.
 
     Args:
         size: Positive integer. Dimension of the space.
-        ratio: Float. Share of it.
+        ratio: Float. Fraction of the dimensions that are reflected.
 
     Returns:
-        Integer, at least one and below `size`, but one if that is one.
+        Integer, at least one and less than `size`. It is one if `size` is one.
     """
     return max(1, min(math.floor(size * ratio), size - 1))

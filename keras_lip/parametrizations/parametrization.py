@@ -139,14 +139,15 @@ class Parametrization(abc.ABC):
         )
 
     def free_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns the shape of the weight that a matrix is the image of.
+        """Returns the shape of the weight whose image has a given shape.
 
         Args:
             shape: Shape of the image, of any proportions.
 
         Returns:
-            That shape, or one of fewer columns. A layer appends columns of
-            zeros, which do not count, before it constrains the weight.
+            The given shape, or one with fewer columns. A layer appends columns
+            of zeros before it constrains the weight; the parametrization
+            ignores them.
         """
         return shape
 

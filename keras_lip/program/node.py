@@ -130,12 +130,14 @@ def hash_value(state: Any, value: Any) -> None:
     """Hashes a number, string, array or tuple by a unique encoding.
 
     Args:
-        state: A hash object of `hashlib`, which is updated.
-        value: The value, or a tuple or list of values. Two arrays are the same
-            if their dtypes, shapes and entries are, however they are stored.
+        state: Hash object of `hashlib`. It is updated.
+        value: The value, or a tuple or list of values. Two arrays are equal if
+            their dtypes, shapes and entries are equal. The memory layout does
+            not matter.
     """
     if isinstance(value, np.ndarray):
-        # Audits of the first edition hold digests of a number as of one entry.
+        # Audits of the first version contain digests that treat a number as an
+        # array of one entry.
         shape = value.shape or (1,)
         state.update(f"array {value.dtype.str} {shape}:".encode())
         for part in _contiguous_parts(value):
@@ -153,11 +155,11 @@ def hash_value(state: Any, value: Any) -> None:
 
 
 def _contiguous_parts(array: Array) -> Iterator[Array]:
-    """Yields an array, or copies of parts of it, in the order of C."""
+    """Yields an array, or copies of its parts, in C order."""
     if array.flags.c_contiguous:
         yield array
         return
-    # The copy of a transposed matrix is fast where it fits into a cache.
+    # Copying a transposed matrix is fast if it fits into a cache.
     rows = max(1, len(array) * _BYTES_PER_PART // max(1, array.nbytes))
     for start in range(0, len(array), rows):
         yield np.ascontiguousarray(array[start : start + rows])

@@ -49,8 +49,8 @@ def sample_norms(array: Array) -> Array:
             np.max(flat, axis=1, initial=0.0),
             -np.min(flat, axis=1, initial=0.0),
         )
-        # Squares of moderate numbers neither overflow nor, where they count,
-        # underflow. Others are divided by the largest one first.
+        # Squares of moderate numbers do not overflow, and only negligible ones
+        # underflow. Other numbers are first divided by the largest one.
         moderate = (largest > 2.0**-400) & (largest < 2.0**400)
         scale = np.where(moderate | (largest == 0), 1.0, largest)
         if not np.all(scale == 1):

@@ -24,16 +24,18 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class BetaAbs(LipschitzLayer):
-    """Replaces numbers of the first channels by their absolute values.
+    """Takes the absolute value of the first channels.
 
-    Of `d` channels the first `floor(beta * d)` become their moduli, and the
-    others stay. The slopes are 1 and -1, so the layer is 1-Lipschitz in every
-    l-p norm and preserves the norm of the gradient wherever no input is zero.
-    With `beta=0.5` it is `MaxMin`, up to an orthogonal matrix before it and one
-    after it; nothing is compared or paired.
+    The layer takes the absolute value of the first `floor(beta * d)` of `d`
+    channels and leaves the others unchanged. The slopes are 1 and -1, so the
+    layer is 1-Lipschitz in every l-p norm and preserves the norm of the
+    gradient wherever no input is zero. With `beta=0.5` it equals `MaxMin` up to
+    an orthogonal matrix before it and one after it, but it does not compare or
+    pair channels.
 
     Args:
-        beta: Float between 0 and 1. Share of the channels. Defaults to `0.5`.
+        beta: Float between 0 and 1. Fraction of the channels. Defaults to
+            `0.5`.
         axis: Integer. The axis of the channels. Defaults to the last.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
@@ -86,9 +88,9 @@ class BetaAbs(LipschitzLayer):
         (x,) = inputs
         if x.shape is None:
             raise ValueError(
-                f"Layer '{self.name}' of type `BetaAbs` is not built, so that "
-                "its number of channels is not known. Call it on a batch of "
-                "data first."
+                f"Layer '{self.name}' of type `BetaAbs` is not built, so its "
+                "number of channels is not known. Call it on a batch of data "
+                "first."
             )
         axis = self.axis if self.axis < 0 else self.axis - 1
         slopes = moduli_slopes(int(x.shape[axis] or 0), self.beta)
@@ -99,7 +101,7 @@ class BetaAbs(LipschitzLayer):
 
 
 def count_moduli(channels: int, beta: float) -> int:
-    """Returns how many of the channels become their moduli."""
+    """Returns the number of channels whose absolute value is taken."""
     return math.floor(beta * channels)
 
 
@@ -113,13 +115,13 @@ def moduli_slopes(channels: int, beta: float) -> Array:
 def take_moduli(
     inputs: Tensor, beta: float, axis: int, shape: list[int]
 ) -> Tensor:
-    """Replaces numbers of the first channels by their moduli.
+    """Takes the absolute value of the first channels.
 
     Args:
         inputs: Tensor.
-        beta: Float. Share of the channels.
+        beta: Float. Fraction of the channels.
         axis: Integer. The axis of the channels.
-        shape: List that aligns a vector with that axis.
+        shape: List. Shape that aligns a vector of the channels with that axis.
     """
     channels = inputs.shape[axis]
     first = ops.arange(channels) < count_moduli(channels, beta)

@@ -119,7 +119,7 @@ class BaseConv(LipschitzLayer):
         """Convolves channels-last images."""
 
     def _estimate_norm(self, training: bool) -> Any:
-        """Returns what a loss takes for the norm of the convolution."""
+        """Returns the norm of the convolution that a loss uses."""
         return 1.0
 
     def _estimate_bound(self, training: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution that reflects a subspace at each frequency."""
+"""Two-dimensional convolution with a block reflector at each frequency."""
 
 import math
 from collections.abc import Sequence
@@ -21,32 +21,34 @@ from keras_lip.validation import check_number
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class BROConv2D(FourierConv):
-    """2D convolution that reflects a space of channels at each frequency.
+    """2D orthogonal convolution with a block reflector at each frequency.
 
-    A circular convolution multiplies each frequency of the image by a matrix of
-    channels. The free kernel gives a matrix `V` of few columns at each
-    frequency, and the layer multiplies by `I - 2 V (V^H V)^{-1} V^H`, a block
-    reflector (block reflector orthogonal layer, BRO): unitary, of low-rank
-    weights and without iteration. The whole convolution is orthogonal: it
-    preserves the l2 norm of its input, and that of the gradient if it does not
-    widen it. Where the numbers of channels differ, `V` has the larger number of
-    rows, and rows or columns of the reflector are left out.
+    A circular convolution multiplies each frequency of the image by a matrix
+    that acts on the channels. The free kernel gives a matrix `V` with few
+    columns at each frequency. The layer multiplies by the block reflector `I -
+    2 V (V^H V)^{-1} V^H` (block reflector orthogonal layer, BRO). The reflector
+    is unitary, needs only low-rank weights and is computed without iteration.
+    The whole convolution is orthogonal: it preserves the l2 norm of its input
+    if `filters` is at least `channels * prod(strides)`, and the l2 norm of the
+    gradient if it is at most that. If the two numbers differ, `V` has as many
+    rows as the larger one, and rows or columns of the reflector are dropped.
 
-    Where columns of `V` depend on each other, some directions may shrink; the
-    layer is 1-Lipschitz in the l2 norm all the same, whatever its weights.
+    If the columns of `V` are linearly dependent, the layer may shrink some
+    directions. For any weights it is 1-Lipschitz in the l2 norm.
 
-    With a `residual_scale`, `V` is that of the kernel `identity +
-    residual_scale * gamma * W`, with the free kernel `W`, a trained factor
-    `gamma` of each row, and the identity at the tap that meets the pixel
-    itself.
+    With a `residual_scale`, `V` is computed from the kernel `identity +
+    residual_scale * gamma * W`. Here `W` is the free kernel, `gamma` is a
+    trained factor for each row, and the identity is a kernel whose only nonzero
+    tap reads the pixel itself.
 
-    The free kernel has the size of the window; the convolution that it becomes
-    spreads over the whole image and depends on its size, which is fixed when
-    the layer is built. Its weights fit images of any size, and give a
-    convolution orthogonal at that size.
+    The free kernel has the size of the window. The resulting convolution
+    spreads over the whole image and depends on the image size, which is fixed
+    when the layer is built. The weights fit images of any size and give a
+    convolution that is orthogonal for that size.
 
-    Strides are taken by invertible downsampling: each block of pixels becomes
-    the channels of one pixel, and the window that of the blocks it meets.
+    Strides are implemented by invertible downsampling: each block of pixels
+    becomes the channels of one pixel, and the window covers the blocks that it
+    overlaps.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -54,7 +56,7 @@ class BROConv2D(FourierConv):
             window.
         strides: Positive integer, or a pair. Strides must divide the sides of
             the image. Defaults to `1`.
-        padding: `"same"`, the only one. Defaults to `"same"`.
+        padding: `"same"`, the only choice. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Activation function. Its Lipschitz constant must be known
@@ -65,19 +67,21 @@ class BROConv2D(FourierConv):
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the free kernel. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        padding_mode: `"circular"`, the only one. Defaults to `"circular"`.
-        rank_ratio: Float, greater than 0 and at most 1. Which share of the
-            channels is reflected: as many dimensions, rounded down, but at
-            least one, and one less than all. Defaults to `0.5`.
-        residual_scale: Float or `None`. Factor of the free kernel `W`, if it is
-            to be added to the identity; the paper has one over the root of the
-            number of layers. Defaults to `None`, for the free kernel itself.
+        padding_mode: `"circular"`, the only choice. Defaults to `"circular"`.
+        rank_ratio: Float, greater than 0 and at most 1. Fraction of the
+            dimensions that are reflected. The number of reflected dimensions is
+            rounded down, but it is at least one and at most one less than all.
+            Defaults to `0.5`.
+        residual_scale: Float or `None`. Factor of the free kernel `W` when it
+            is added to the identity. The paper uses one over the square root of
+            the number of layers. Defaults to `None`: the free kernel is used
+            directly.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is out of range, no bound of the activation
-            is known, the size of the images is not known when the layer is
-            built, or strides do not divide it.
+        ValueError: If an argument is out of range, the activation has no known
+            bound, the size of the images is not known when the layer is built,
+            or strides do not divide it.
 
     Input shape:
         `(batch_size, height, width, channels)`, or with `"channels_first"`
@@ -158,7 +162,7 @@ class BROConv2D(FourierConv):
         rank = reflected_rank(size, self.rank_ratio)
         if self._rows >= self.filters:
             return (*self.kernel_size, channels, rank)
-        # Outputs are no phases of an image: the window is one of blocks.
+        # Outputs are not phases of an image: the window covers blocks.
         blocks = (
             -(-taps // stride)
             for taps, stride in zip(self.kernel_size, self.strides, strict=True)

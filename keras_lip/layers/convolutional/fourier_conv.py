@@ -96,11 +96,11 @@ class FourierConv(BaseConv):
         )
 
     def _free_shape(self, channels: int) -> tuple[int, ...]:
-        """Returns the shape of the weight that the kernel comes from."""
+        """Returns the shape of the free kernel."""
         return (*self.kernel_size, channels, self.filters)
 
     def _block_kernel(self) -> Tensor:
-        """Returns the free kernel, on images whose blocks are channels."""
+        """Returns the free kernel for images whose blocks are channels."""
         kernel = ops.convert_to_tensor(self.free_kernel)
         return split_phases(kernel, self.strides)
 

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution of any norm, which is measured."""
+"""Two-dimensional convolution whose norm is measured, not constrained."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,17 +11,18 @@ from keras_lip.layers.convolutional.kernel_maps import Free
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class FreeConv2D(ExplicitConv):
-    """2D convolution of a norm that is measured, and not held.
+    """2D convolution whose norm is measured, not constrained.
 
-    The layer is a plain convolution, of the kernel as it is trained.
+    The layer is a plain convolution with its trained kernel.
 
-    **The layer is not 1-Lipschitz**: `lipschitz_bound` proves the norm of the
-    kernel that runs, in the l2 norm, for images of any size and either padding,
-    so that a model with such a layer is certified with the constant that it
-    has. A loss such as `keras_lip.losses.EMMA` trains with an estimate of the
-    norm, by 10 iterations of the power method in each training step, from the
-    image where the last one ended, which is a non-trainable weight. Without
-    such a loss nothing holds the norm. It is the first layer of a LiResNet.
+    **The layer is not 1-Lipschitz**: `lipschitz_bound` proves a bound on the l2
+    operator norm of the kernel in use, for images of any size and either
+    padding. Certificates of a model with such layers use this bound. A loss
+    such as `keras_lip.losses.EMMA` trains with an estimate of the norm: 10
+    iterations of the power method in each training step. They start from the
+    final image of the previous step, which is stored as a non-trainable weight.
+    Without such a loss, the norm is not controlled. A LiResNet starts with this
+    layer.
 
     Args:
         filters: Positive integer. Number of output channels.

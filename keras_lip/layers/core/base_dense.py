@@ -89,7 +89,7 @@ class BaseDense(LipschitzLayer):
         )
 
     def _free_shape(self, input_dim: int) -> tuple[int, ...]:
-        """Returns the shape of the weight that the kernel comes from."""
+        """Returns the shape of the free kernel."""
         return (input_dim, self.units)
 
     @property
@@ -112,7 +112,7 @@ class BaseDense(LipschitzLayer):
         return self.kernel
 
     def _estimate_norm(self, training: bool) -> Any:
-        """Returns what a loss takes for the norm of the kernel."""
+        """Returns the norm of the kernel that a loss uses."""
         return 1.0
 
     def _estimate_bound(self, training: bool) -> Any:

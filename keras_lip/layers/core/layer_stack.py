@@ -200,9 +200,9 @@ class LayerStack(LipschitzLayer):
             yield block
 
     def _get_block(self) -> keras.Sequential:
-        """Returns one block, of whatever weights it had last.
+        """Returns one block, with the weights that it last had.
 
-        Keras would save what a property returns.
+        This is not a property because Keras would save its value.
         """
         block: keras.Sequential = self._block.layers
         return block
@@ -216,7 +216,7 @@ class LayerStack(LipschitzLayer):
     def _set_fixed_weights(self, source: Any) -> None:
         blocks = []
         for block in source.blocks():
-            # As in `freeze`, nothing is held for the next one.
+            # As in `freeze`, held values are not kept for the next block.
             with holding_values({}):
                 fixed = map(fixed_weights, block.layers)
                 blocks.append(list(itertools.chain.from_iterable(fixed)))
@@ -251,7 +251,7 @@ class LayerStack(LipschitzLayer):
                 [scope.get_current_value(weight) for weight, _ in mapping]
             )
             if isinstance(bound, float):
-                # No block has another bound than this one.
+                # This bound holds for every block.
                 return bound**self.depth
         if training:
             for stacked, is_state, values in zip(
@@ -326,7 +326,7 @@ class LayerStack(LipschitzLayer):
             )
 
     def _constrain(self) -> tuple[Tensor, ...]:
-        """Returns what each block computes from its weights, stacked."""
+        """Returns the stacked values that each block computes from weights."""
         block = self._get_block()
         layers = find_constrained_layers(block.layers)
 
@@ -338,7 +338,7 @@ class LayerStack(LipschitzLayer):
                 values = [layer._constrain() for layer in layers]
             return carry, keras.tree.flatten(values)
 
-        # Those of one block say which shapes there are.
+        # The values of one block give the shapes.
         like = [layer._constrain() for layer in layers]
         self._held_structure = _Untracked(
             keras.tree.map_structure(lambda _: 0, like)
@@ -355,7 +355,7 @@ class LayerStack(LipschitzLayer):
         return tuple(stacked)
 
     def _unpack_held(self, slices: list[Tensor]) -> Slots:
-        """Returns what one block has held, by the identity of the layer."""
+        """Returns the held values of one block, by identity of the layer."""
         structure = self._held_structure.layers
         values = keras.tree.pack_sequence_as(structure, slices)
         layers = find_constrained_layers(self._get_block().layers)
@@ -394,7 +394,7 @@ class LayerStack(LipschitzLayer):
 
 
 def _estimate_part(layer: Any, training: bool) -> Any:
-    """Returns what a loss takes for the bound of a layer of a block."""
+    """Returns the bound of a layer of a block that a loss uses."""
     if isinstance(layer, LipschitzLayer):
         return layer._estimate_bound(training)
     if layer.weights:

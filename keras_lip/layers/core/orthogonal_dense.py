@@ -20,19 +20,19 @@ class OrthogonalDense(ParametrizedDense):
     the l2 norm. It preserves the norm of the gradient if `units` is at most the
     input dimension.
 
-    With a `residual_scale` the orthogonal kernel is that of the matrix
+    With a `residual_scale`, the parametrization is applied to the matrix
     `identity + residual_scale * gamma * W`, with the trained matrix `W` and a
-    trained factor `gamma` of each unit: a deep network of such layers starts
-    near the identity, as a residual network does, and stays orthogonal.
+    trained factor `gamma` for each unit. So a deep network of such layers
+    starts near the identity, as a residual network does, and stays orthogonal.
 
-    With `"block_reflector"` and as many units as inputs the free kernel has a
-    share of the columns alone, and the kernel is symmetric.
+    With `"block_reflector"` and as many units as inputs, the free kernel has
+    only a fraction of the columns, and the kernel is symmetric.
 
     With `"cayley"`, `"exponential"` and `"qr"` the kernel is orthogonal for
     every free kernel. With `"bjorck"` and `"cholesky"` the free kernel must
-    have full rank, because singular values of zero stay zero; with
-    `"block_reflector"` it must because small ones may create others. Without
-    full rank the layer is still 1-Lipschitz.
+    have full rank, because singular values of zero stay zero. With
+    `"block_reflector"` it must have full rank because tiny singular values may
+    create others. Without full rank the layer is still 1-Lipschitz.
 
     Args:
         units: Positive integer. Dimension of the output.
@@ -48,9 +48,10 @@ class OrthogonalDense(ParametrizedDense):
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
             `"cayley"`.
-        residual_scale: Float or `None`. Factor of the free kernel `W`, if it is
-            to be added to the identity; the paper has one over the root of the
-            number of layers. Defaults to `None`, for the free kernel itself.
+        residual_scale: Float or `None`. Factor of the free kernel `W` when it
+            is added to the identity. The paper uses one over the square root of
+            the number of layers. Defaults to `None`: the free kernel is used
+            directly.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -73,8 +74,8 @@ class OrthogonalDense(ParametrizedDense):
     Reference:
 
     - [Anil et al., 2019](https://arxiv.org/abs/1811.05381), section 4.2
-    - [Hu et al., 2024](https://arxiv.org/abs/2310.02513), for residual
-      parametrization, of `"cholesky"`
+    - [Hu et al., 2024](https://arxiv.org/abs/2310.02513), for the residual
+      parametrization, with `"cholesky"`
     """
 
     guarantee = "orthogonal"

@@ -33,7 +33,7 @@ class ParametrizedDense(BaseDense):
             `keras_lip.parametrizations.Parametrization`, which computes the
             kernel from the weight `free_kernel`.
         activation: As in `BaseDense`.
-        residual_scale: Float or `None`. Factor of the free kernel, if it is
+        residual_scale: Float or `None`. Factor of the free kernel when it is
             added to the identity.
         **kwargs: As in `BaseDense`.
     """
@@ -80,13 +80,13 @@ class ParametrizedDense(BaseDense):
         return self.parametrization.free_shape((input_dim, self.units))
 
     def _free_matrix(self) -> Tensor:
-        """Returns the matrix that is constrained, of the kernel's shape."""
+        """Returns the matrix to constrain, of the kernel's shape."""
         matrix = ops.convert_to_tensor(self.free_kernel)
         rows, columns = matrix.shape
         missing = self.units - columns
         if self.residual_scale is not None:
             gamma = ops.convert_to_tensor(self.gamma) * self.residual_scale
-            # A reflector is symmetric: its rows are those of the units.
+            # A reflector is symmetric: its rows correspond to the units.
             gamma = gamma[:, None] if missing else gamma
             identity = ops.eye(rows, columns, dtype=matrix.dtype)
             matrix = identity + matrix * gamma

@@ -12,7 +12,7 @@ from keras_lip.linalg import start_vector
 from keras_lip.operators import DenseOperator
 from keras_lip.types import Tensor
 
-# From one vector every time: a layer before the last is rarely this one.
+# Starts from the same vector every time: this layer is usually the last one.
 _NUM_ITERATIONS = 30
 
 

@@ -1,4 +1,4 @@
-"""Channels of images moved by a pixel, each group in a direction of its own."""
+"""Shift of groups of image channels in different directions."""
 
 import math
 from typing import Any
@@ -23,30 +23,31 @@ from keras_lip.validation import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class SpatialShift2D(LipschitzLayer):
-    """Moves groups of channels of images, up, down, left and right.
+    """Shifts groups of image channels up, down, left and right.
 
-    The first group of channels moves up by `shift` pixels, the next ones down,
-    left and right, and the channels that are left stay. With circular padding
-    this is a permutation of the entries: it preserves every l-p norm, that of
-    the gradient as well. A convolution of each channel on its own that does so
-    is a shift, up to its sign. With zeros the layer is 1-Lipschitz. It has no
-    weights: a matrix on the channels before it and one after it make it mix
+    The first group of channels moves up by `shift` pixels, and the next groups
+    move down, left and right. The remaining channels do not move. With circular
+    padding the layer permutes the entries, so it preserves every l-p norm, also
+    of the gradient. Every depthwise convolution with this property is a shift,
+    up to the sign. With zero padding the layer is 1-Lipschitz. The layer has no
+    weights. With a matrix on the channels before it and one after it, it mixes
     neighbouring pixels.
 
     Args:
-        ratio: Float, greater than 0 and at most 1 / 4. Share of the channels
-            that moves in each of the four directions: as many, rounded down,
-            but at least one. Defaults to `1 / 8`.
-        shift: Positive integer, less than the sides of the images. How many
-            pixels they move. Defaults to `1`.
+        ratio: Float, greater than 0 and at most 1 / 4. Fraction of the channels
+            that move in each of the four directions. The number of channels is
+            rounded down, but it is at least one. Defaults to `1 / 8`.
+        shift: Positive integer, less than the sides of the images. Number of
+            pixels that they move. Defaults to `1`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
-        padding_mode: `"circular"` or `"zeros"`. What comes into the image: what
-            leaves it on the opposite side, or zeros. Defaults to `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Values of the pixels that
+            become free: the pixels that leave the image on the opposite side,
+            or zeros. Defaults to `"circular"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is out of range, if there are less than four
+        ValueError: If an argument is out of range, if there are fewer than four
             channels, or if a side is not longer than `shift`.
 
     Input shape:
@@ -135,11 +136,11 @@ class SpatialShift2D(LipschitzLayer):
 def check_moves(
     layer: Any, sides: Any, channels: Any, shift: int, input_shape: Shape
 ) -> None:
-    """Refuses images whose channels cannot be moved in four directions.
+    """Checks that the channels can be shifted in four directions.
 
     Raises:
-        ValueError: If there are less than four channels, or their number is not
-            known; or if a side is not longer than the shift.
+        ValueError: If there are fewer than four channels, if their number is
+            not known, or if a side is not longer than the shift.
     """
     if channels is None or channels < 4:
         raise ValueError(
@@ -163,8 +164,8 @@ def list_moves(
 
     Args:
         channels: Integer, at least four.
-        ratio: Float. Share of the channels that moves in each direction.
-        shift: Integer. How many pixels they move.
+        ratio: Float. Fraction of the channels that move in each direction.
+        shift: Integer. Number of pixels that they move.
     """
     count = max(math.floor(ratio * channels), 1)
     return tuple(

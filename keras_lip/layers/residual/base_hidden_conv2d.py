@@ -97,7 +97,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         """
 
     def _constrain(self) -> tuple[Tensor, ...]:
-        """Returns both kernels, and what a subclass reads besides."""
+        """Returns both kernels and additional values that a subclass uses."""
         return self.compute_kernels()
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:

@@ -1,4 +1,4 @@
-"""The block of LipNeXt: a shift between orthogonal matrices."""
+"""Block of LipNeXt: a shift between orthogonal matrices."""
 
 from typing import Any
 
@@ -43,30 +43,31 @@ class LipNeXtBlock(LipschitzLayer):
     """Mixes channels and neighbouring pixels by matrices and shifts.
 
     The layer computes `abs_beta(M^T R^T shift((x + p) R) + bias)` at every
-    pixel, with orthogonal matrices `R` and `M` on the channels, trained numbers
-    `p` of each pixel, the shift of `keras_lip.layers.SpatialShift2D` and the
-    activation of `keras_lip.layers.BetaAbs`. The products `R^T M` run as one
-    matrix. Every part is orthogonal or an isometry wherever it is
-    differentiable, so that the block is 1-Lipschitz in the l2 norm and
-    preserves that of the gradient.
+    pixel, with orthogonal matrices `R` and `M` that act on the channels, a
+    trained number `p` for each pixel, the shift of
+    `keras_lip.layers.SpatialShift2D` and the activation of
+    `keras_lip.layers.BetaAbs`. The product `R^T M` is applied as one matrix.
+    Every part preserves the l2 norm of the gradient wherever it is
+    differentiable, so the block is 1-Lipschitz in the l2 norm and preserves the
+    l2 norm of the gradient.
 
     The published networks train `R` and `M` on the manifold of orthogonal
-    matrices. Here they come from free matrices by a parametrization, under
-    which any optimizer will do.
+    matrices. Here a parametrization computes them from free matrices, so that
+    any optimizer can be used.
 
     Args:
-        beta: Float between 0 and 1. Share of the channels that the activation
-            replaces by their moduli. Defaults to `0.5`.
-        ratio: Float, greater than 0 and at most 1 / 4. Share of the channels
+        beta: Float between 0 and 1. Fraction of the channels of which the
+            activation takes the absolute value. Defaults to `0.5`.
+        ratio: Float, greater than 0 and at most 1 / 4. Fraction of the channels
             that is shifted in each of the four directions. Defaults to `1 / 8`.
-        shift: Positive integer, less than the sides of the images. How many
-            pixels they move. Defaults to `1`.
+        shift: Positive integer, less than the sides of the images. Number of
+            pixels that they move. Defaults to `1`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         use_bias: Boolean. Whether the layer adds a bias. Defaults to `True`.
-        use_position: Boolean. Whether the layer adds the numbers `p`, for which
-            the sides of the images must be known. A circular shift knows of no
-            place in the image without them. Defaults to `True`.
+        use_position: Boolean. Whether the layer adds the numbers `p`. It needs
+            images of known sides for this. Without `p`, a block with circular
+            shifts treats all pixels alike. Defaults to `True`.
         kernel_initializer: Initializer of the free matrices. Defaults to
             `"orthogonal"`.
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
@@ -77,15 +78,15 @@ class LipNeXtBlock(LipschitzLayer):
         parametrization: Name, config or instance of an orthogonal
             `keras_lip.parametrizations.Parametrization`. Defaults to
             `"cayley"`.
-        padding_mode: `"circular"` or `"zeros"`, of the shift. With zeros the
-            layer is 1-Lipschitz, and preserves no norm. Defaults to
-            `"circular"`.
+        padding_mode: `"circular"` or `"zeros"`. Padding of the shift. With
+            zeros the layer is 1-Lipschitz, but does not preserve norms.
+            Defaults to `"circular"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is out of range; when it is built, if there
-            are less than four channels, if a side is not longer than `shift`,
-            or not known where it is needed.
+        ValueError: If an argument is out of range; when the layer is built, if
+            there are fewer than four channels, if a side is not longer than
+            `shift`, or if `use_position` is true and a side is not known.
 
     Input shape:
         `(batch_size, height, width, channels)`, or with `"channels_first"`
@@ -186,8 +187,8 @@ class LipNeXtBlock(LipschitzLayer):
         axis = 3 if self.data_format == "channels_last" else 1
         axes = {axis: channels}
         if self.use_position:
-            # A side of one would be repeated for the numbers of all pixels,
-            # which takes a norm with it.
+            # Fixes the sides: an image with a side of one would be broadcast
+            # against `position`, which increases the norm.
             axes = dict(enumerate(input_shape[1:], start=1))
         self.input_spec = keras.layers.InputSpec(ndim=4, axes=axes)
 
@@ -195,8 +196,8 @@ class LipNeXtBlock(LipschitzLayer):
         """Returns the matrices before and after the shift, `R` and `R^T M`.
 
         Args:
-            training: Boolean. Whether the states of the parametrization move.
-                Defaults to `False`.
+            training: Boolean. Whether to update the states of the
+                parametrization. Defaults to `False`.
         """
         matrices = []
         for free, variables in zip(self._free, self._states, strict=True):
@@ -262,7 +263,7 @@ class LipNeXtBlock(LipschitzLayer):
         return channels_back(images, self)
 
     def _split_shape(self, input_shape: Shape) -> tuple[list[Any], Any]:
-        """Returns the sides and the channels of a shape of images."""
+        """Returns the sides and the number of channels of an image shape."""
         if self.data_format == "channels_first":
             channels, *sides = input_shape[1:]
         else:

@@ -1,4 +1,4 @@
-"""Linear residual convolution, whose norm is measured."""
+"""Linear residual convolution whose norm is measured."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,47 +14,47 @@ from keras_lip.types import Config
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class LipschitzResidualConv2D(ExplicitConv):
-    """2D convolution added to its input, of a norm that is measured.
+    """2D convolution plus its input, whose norm is measured, not constrained.
 
     The layer computes `activation(x + scale * gamma * (W x) + bias)`, where `W`
-    is a convolution without strides, `gamma` a trained factor of each output
-    channel, and `scale` a fixed number (the linear residual block of LiResNet).
-    This is one convolution: its kernel is `scale * gamma * W`, plus the
-    identity at the tap that meets the pixel itself, and runs as one. Where
+    is a convolution without strides, `gamma` is a trained factor for each
+    output channel, and `scale` is a fixed number (the linear residual block of
+    LiResNet). The sum is computed as one convolution: its kernel is `scale *
+    gamma * W`, plus the identity at the tap that reads the pixel itself. If
     `filters` differs from the number of input channels, channels of zeros are
-    appended to `x`, or its last channels dropped.
+    appended to `x`, or its last channels are dropped.
 
-    **The layer is not 1-Lipschitz.** Its norm is not held at one:
-    `lipschitz_bound` proves that of the kernel that runs, in the l2 norm, for
-    images of any size and either padding, so that a model of such layers is
-    certified with the constant that it has. A loss such as
-    `keras_lip.losses.EMMA` trains with an estimate of the norm, by 10
-    iterations of the power method in each training step, from the image where
-    the last one ended, which is a non-trainable weight. Without such a loss
-    nothing holds the norm.
+    **The layer is not 1-Lipschitz.** Its norm is not constrained to one.
+    `lipschitz_bound` proves a bound on the l2 operator norm of the kernel in
+    use, for images of any size and either padding. Certificates of a model with
+    such layers use this bound. A loss such as `keras_lip.losses.EMMA` trains
+    with an estimate of the norm: 10 iterations of the power method in each
+    training step. They start from the final image of the previous step, which
+    is stored as a non-trainable weight. Without such a loss, the norm is not
+    controlled.
 
     Args:
-        filters: Positive integer. Number of output channels, mostly that of the
-            input.
+        filters: Positive integer. Number of output channels, usually equal to
+            the number of input channels.
         kernel_size: Positive integer, or a pair: height and width of the
             window.
-        padding: `"same"` or `"valid"`, which cuts the border of the input off
-            as well. Defaults to `"same"`.
+        padding: `"same"` or `"valid"`. `"valid"` also crops the border of the
+            added input. Defaults to `"same"`.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to
             `None`, for `keras.config.image_data_format()`.
         activation: Activation function. Its Lipschitz constant must be known
             and multiplies the layer's bound. Defaults to `None`.
         use_bias: Boolean. Whether the layer adds a bias. Defaults to `True`.
         kernel_initializer: Initializer of the kernel `W`. Defaults to `None`,
-            for a truncated normal distribution whose standard deviation is a
-            tenth of the inverse root of the fan-in: near the identity.
+            for a truncated normal distribution with standard deviation `0.1 /
+            sqrt(fan_in)`, so that the layer starts near the identity.
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the kernel `W`. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
         padding_mode: `"circular"` or `"zeros"`. What `"same"` pads with: the
             opposite side of the image, or zeros. Defaults to `"circular"`.
-        scale: Float. Factor of the convolution; the paper has one over the root
-            of the number of such layers. Defaults to `1.0`.
+        scale: Float. Factor of the convolution. The paper uses one over the
+            square root of the number of such layers. Defaults to `1.0`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -67,8 +67,8 @@ class LipschitzResidualConv2D(ExplicitConv):
 
     Output shape:
         `(batch_size, height, width, filters)`, or with `"channels_first"`
-        `(batch_size, filters, height, width)`. With `"valid"` the sides are
-        smaller by those of the window less one.
+        `(batch_size, filters, height, width)`. With `"valid"` each side is
+        smaller by the side of the window minus one.
 
     Example:
 
@@ -79,8 +79,8 @@ class LipschitzResidualConv2D(ExplicitConv):
     Reference:
 
     - [Hu et al., 2023](https://arxiv.org/abs/2301.12549), section 4
-    - [Leino et al., 2021](https://arxiv.org/abs/2102.08452), for losses of the
-      measured constant
+    - [Leino et al., 2021](https://arxiv.org/abs/2102.08452), for losses that
+      use the measured constant
     """
 
     guarantee = "norm measured, not held"
@@ -131,7 +131,7 @@ class LipschitzResidualConv2D(ExplicitConv):
 
     def get_config(self) -> Config:
         config = super().get_config()
-        # An identity has neither.
+        # A residual convolution has neither.
         return {
             name: value
             for name, value in config.items()

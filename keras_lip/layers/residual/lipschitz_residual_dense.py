@@ -1,4 +1,4 @@
-"""Linear residual dense layer, whose norm is measured."""
+"""Linear residual dense layer whose norm is measured."""
 
 from typing import Any
 
@@ -20,38 +20,37 @@ from keras_lip.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class LipschitzResidualDense(BaseDense):
-    """Dense layer added to its input, of a norm that is measured.
+    """Dense layer plus its input, whose norm is measured, not constrained.
 
     The layer computes `activation(x + scale * gamma * dot(x, W) + bias)`, where
-    `gamma` is a trained factor of each unit and `scale` a fixed number. This is
-    one product, with the kernel `identity + scale * gamma * W`, and runs as
-    one. Where `units` differs from the size of the input, zeros are appended to
-    `x`, or its last entries dropped.
+    `gamma` is a trained factor for each unit and `scale` is a fixed number. It
+    is computed as one product, with the kernel `identity + scale * gamma * W`.
+    If `units` differs from the size of the input, zeros are appended to `x`, or
+    its last entries are dropped.
 
-    **The layer is not 1-Lipschitz.** Its norm is not held at one:
-    `lipschitz_bound` proves that of the kernel that runs, in the l2 norm. A
-    loss such as `keras_lip.losses.EMMA` trains with an estimate of the norm, by
-    10 iterations of the power method in each training step, from the vector
-    where the last one ended, which is a non-trainable weight. Without such a
-    loss nothing holds the norm. For a layer of norm one near the identity take
-    `OrthogonalDense` with a `residual_scale`.
+    **The layer is not 1-Lipschitz.** Its norm is not constrained to one.
+    `lipschitz_bound` proves a bound on the spectral norm of the kernel in use.
+    A loss such as `keras_lip.losses.EMMA` trains with an estimate of the norm:
+    10 iterations of the power method in each training step. They start from the
+    final vector of the previous step, which is stored as a non-trainable
+    weight. Without such a loss, the norm is not controlled. For a layer of norm
+    one near the identity, use `OrthogonalDense` with a `residual_scale`.
 
     Args:
-        units: Positive integer. Dimension of the output, mostly that of the
-            input.
+        units: Positive integer. Dimension of the output, usually equal to the
+            dimension of the input.
         activation: Activation function. Its Lipschitz constant must be known
             and multiplies the layer's bound. Defaults to `None`.
         use_bias: Boolean. Whether the layer adds a bias. Defaults to `True`.
         kernel_initializer: Initializer of the kernel `W`. Defaults to `None`,
-            for a truncated normal distribution whose standard deviation is a
-            tenth of the inverse root of the size of the input: near the
-            identity.
+            for a truncated normal distribution with standard deviation `0.1 /
+            sqrt(input_dim)`, so that the layer starts near the identity.
         bias_initializer: Initializer of the bias. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the kernel `W`. Defaults to `None`.
         bias_regularizer: Regularizer of the bias. Defaults to `None`.
-        scale: Float. Factor of the product; one over the root of the number of
-            such layers keeps a deep network near the identity. Defaults to
-            `1.0`.
+        scale: Float. Factor of the product. One over the square root of the
+            number of such layers keeps a deep network near the identity.
+            Defaults to `1.0`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -73,8 +72,8 @@ class LipschitzResidualDense(BaseDense):
     Reference:
 
     - [Hu et al., 2023](https://arxiv.org/abs/2301.12549), section 4
-    - [Leino et al., 2021](https://arxiv.org/abs/2102.08452), for losses of the
-      measured constant
+    - [Leino et al., 2021](https://arxiv.org/abs/2102.08452), for losses that
+      use the measured constant
     """
 
     guarantee = "norm measured, not held"
@@ -118,7 +117,7 @@ class LipschitzResidualDense(BaseDense):
             initializer=start_vector,
             trainable=False,
             autocast=False,
-            # It is of weights alone: the same on every replica.
+            # It depends only on weights, so it is the same on every replica.
             aggregation="only_first_replica",
         )
 

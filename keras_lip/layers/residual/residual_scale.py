@@ -1,4 +1,4 @@
-"""What linear residual layers share."""
+"""Helpers of linear residual layers."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ _LARGEST = float(np.finfo("float32").max)
 
 
 def check_scale(scale: Any, name: str = "scale") -> float:
-    """Returns the factor of a residual, which is a float32 number."""
+    """Checks that the factor of a residual is in the range of float32."""
     return check_number(name, scale, -_LARGEST, _LARGEST)
 
 
 def small_initializer(initializer: Any) -> Any:
-    """Returns an initializer, or for `None` one that starts near zero."""
+    """Returns the initializer, or for `None` one of small values."""
     if initializer is not None:
         return initializer
     return keras.initializers.VarianceScaling(0.01)

@@ -73,7 +73,7 @@ def get_monotone_activation(identifier: Any) -> Any:
 
 
 def find_slope(activation: Any) -> float:
-    """Returns the largest slope of an activation function that is known."""
+    """Returns the largest slope of a known activation function."""
     if activation is None or activation is activations.linear:
         return 1.0
     check_activation(activation)

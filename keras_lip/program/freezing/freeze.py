@@ -130,17 +130,17 @@ def freeze_call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> list[Program]:
-    """Reads what a layer or operation of a graph computes at inference.
+    """Freezes the inference of a layer or operation of a graph.
 
     Args:
         operation: The layer, or the operation of `keras.ops`.
         outputs: Its symbolic outputs.
-        args: What it is called on, with symbolic tensors for inputs.
-        kwargs: What it is called on by name.
+        args: Positional arguments of its call, with symbolic tensors as inputs.
+        kwargs: Keyword arguments of its call.
 
     Returns:
-        A `Program` for each of its outputs, of as many inputs as there are
-        symbolic tensors in `args` and `kwargs`.
+        A list with a `Program` for each output. Each program has one input for
+        every symbolic tensor in `args` and `kwargs`.
     """
     with _lock, full_precision_scope(), reading_slots({}):
         tensors = [

@@ -136,8 +136,9 @@ class Residual(Composite):
         together = math.inf
         if steers and self.step == 1:
             together = residual_bound(self.up.kernel, back)
-            # No norm is less than its largest entry: where these bound no less,
-            # the norms are not needed, which take longer.
+            # A norm is at least the largest entry. If the product of the
+            # largest entries is already too large, the norms, which take longer
+            # to prove, are not needed.
             least = self.activation.constant(norm, None) * _largest_entry(back)
             if together - 1 <= least * _largest_entry(self.up.kernel):
                 return together

@@ -77,7 +77,7 @@ class Linear(Node):
     @functools.cached_property
     def frobenius(self) -> float:
         """A quick bound on the norm of the map of absolute values."""
-        # In the order in which they are stored, entries are not copied.
+        # Reading entries in their storage order avoids a copy.
         entries = self.kernel.ravel(order="K")
         norm = upward.sample_norms(entries[None])
         return float(upward.multiply(norm, math.sqrt(self.repeats))[0])

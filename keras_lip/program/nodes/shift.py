@@ -1,4 +1,4 @@
-"""Channels of images moved by whole pixels."""
+"""Shift of image channels by whole pixels."""
 
 import dataclasses
 import math
@@ -15,14 +15,14 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shift(Selection):
-    """Moves groups of channels along an axis of an image, channels last.
+    """Shifts groups of channels along an axis of an image, channels last.
 
     Attributes:
         moves: Tuples of the number of channels, the axis of a sample and the
-            number of pixels, one for each group from the first channel on. The
-            channels after them stay.
-        circular: Boolean. Whether what leaves the image comes in on the other
-            side, rather than zeros.
+            number of pixels. There is one tuple for each group of channels,
+            starting at the first channel. The remaining channels do not move.
+        circular: Boolean. Whether pixels that leave the image enter on the
+            opposite side. Otherwise zeros enter.
     """
 
     moves: tuple[tuple[int, int, int], ...]
@@ -34,7 +34,8 @@ class Shift(Selection):
 
     def restore(self, upstream: Array, shape: tuple[int, ...]) -> Array:
         size = math.prod(shape[1:])
-        # Which entry, counted from one on, each came from; zero is none.
+        # Number of the entry that each output comes from, counted from one;
+        # zero means no entry.
         numbers = np.arange(1, size + 1).reshape(1, *shape[1:])
         places = self.select(numbers).ravel()
         restored = np.zeros((len(upstream), size + 1))
@@ -54,11 +55,11 @@ def shift_channels(
     circular: bool,
     xp: Any,
 ) -> Any:
-    """Moves groups of channels along an axis of images, channels last.
+    """Shifts groups of channels along an axis of images, channels last.
 
     Args:
         images: Array or tensor of shape `(batch_size, height, width, channels)`
-            whose sides are at least as long as the moves.
+            whose sides are at least as long as the shifts.
         moves: As in `Shift`.
         circular: As in `Shift`.
         xp: `numpy` or `keras.ops`.
@@ -74,7 +75,7 @@ def shift_channels(
 
 def _move(images: Any, axis: int, step: int, circular: bool, xp: Any) -> Any:
     head = (slice(None),) * axis
-    # What leaves the image, and what stays.
+    # The pixels that leave the image, and the pixels that stay.
     gone, kept = slice(-step, None), slice(-step)
     if step < 0:
         gone, kept = kept, gone

@@ -1,4 +1,4 @@
-"""Kernels of any norm, which is estimated and not held."""
+"""Kernels of any norm, which is estimated and not constrained."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ from keras_lip.operators import pad_zeros
 from keras_lip.types import State
 from keras_lip.types import Tensor
 
-# Iterations of the power method in each step, as of Hu et al., 2023.
+# Iterations of the power method in each step, as in Hu et al., 2023.
 NUM_ITERATIONS = 10
 
 
 class Free(KernelMap):
-    """Takes the kernel as it is trained.
+    """Uses the trained kernel unchanged.
 
-    The norm of the convolution is estimated by the power method on an image of
-    the size that the layer is built for, which is the state.
+    The power method estimates the norm of the convolution. Its state is an
+    image of the size that the layer is built for.
 
     Reference:
 
@@ -39,7 +39,7 @@ class Free(KernelMap):
         state: dict[str, Any],
         training: bool,
     ) -> tuple[Tensor, State]:
-        # The state moves where the norm is asked for, and not in every step.
+        # Only `estimate_norm` updates the state, not every step.
         return weights["free_kernel"], {}
 
     def estimate_norm(
@@ -61,8 +61,8 @@ class Free(KernelMap):
 class Residual(Free):
     """Adds the identity to a multiple of the kernel.
 
-    The identity is a kernel of one tap: of the one that meets the pixel whose
-    place the output has.
+    The identity is a kernel with one nonzero tap: the tap that reads the pixel
+    at the position of the output.
 
     Args:
         scale: Float. Factor of the kernel.
@@ -108,9 +108,9 @@ class Residual(Free):
 
 
 def _center(geometry: KernelGeometry) -> list[int]:
-    """Returns the tap that meets the pixel of the same place.
+    """Returns the index of the tap at the position of the output.
 
-    Without strides `"same"` adds half of what the window spans before, rounded
-    down. `"valid"` cuts off as much.
+    Without strides, `"same"` pads `(taps - 1) // 2` pixels before the image.
+    `"valid"` removes as many pixels.
     """
     return [(taps - 1) // 2 for taps in geometry.shape[: geometry.rank]]

@@ -60,9 +60,9 @@ class KernelMap(abc.ABC):
         return {"free_kernel": geometry.shape}
 
     def initializers(self) -> dict[str, Any]:
-        """Returns initializers of weights that do not take their layer's.
+        """Returns the initializers of weights that do not use the layer's.
 
-        These weights take no regularizer either.
+        These weights have no regularizer either.
         """
         return {}
 
@@ -86,8 +86,9 @@ class KernelMap(abc.ABC):
             training: Boolean. Whether this is a training step.
 
         Returns:
-            The norm that is promised, one, or a scalar tensor that is
-            differentiable by the kernel; and the next state.
+            Tuple of the norm and the next state. The norm is one, if the map
+            guarantees it, or a scalar tensor that is differentiable with
+            respect to the kernel.
         """
         return 1.0, {}
 
