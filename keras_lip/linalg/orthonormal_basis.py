@@ -18,10 +18,10 @@ def orthonormal_basis(matrix: Tensor) -> Tensor:
         matrix: Tensor of shape `(..., rows, columns)` with `rows >= columns`.
 
     Returns:
-        Tensor of the same shape. It has the singular vectors of `matrix`, with
-        singular values of at most one: a singular value above a thousandth of
-        the largest becomes one up to 1e-6, and a singular value of zero stays
-        zero.
+        Tensor of the same shape. It has the left singular vectors of `matrix`,
+        with singular values of at most one: a singular value above a thousandth
+        of the largest becomes one up to 1e-6, and a singular value of zero
+        stays zero.
     """
     matrix = scale_to_one(matrix, axis=(-2, -1))
     return _orthogonalize(_orthogonalize(matrix))

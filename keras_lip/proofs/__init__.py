@@ -1,1 +1,1 @@
-"""Norms of kernels that are bounded from above, in float64 on the host."""
+"""Proven upper bounds on the norms of kernels, in float64 on the host."""

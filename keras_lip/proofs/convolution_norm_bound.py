@@ -1,4 +1,4 @@
-"""Proven upper bound on the norm of a convolution, whatever the image size."""
+"""Proven upper bound on the norm of a convolution, for any image size."""
 
 import math
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ from keras_lip.proofs.rounding import sqrt_up
 
 
 def tap_norm_bound(kernel: npt.ArrayLike) -> float:
-    """Bounds the l2 operator norm of a convolution, quickly and from above.
+    """Computes a fast upper bound on the l2 operator norm of a convolution.
 
-    With taps `F_t` and any positive `q_t`, the norm is at most
-    `sqrt(sum q_t^2) |stack(F_t / q_t)|`, by the inequality of Cauchy and
-    Schwarz at every frequency. This is what `limit_norm` holds a kernel by. The
-    bound is up to twice that of `convolution_norm_bound` for 3x3 kernels, and
-    takes milliseconds where that one takes seconds.
+    With taps `F_t` and any positive `q_t`, the norm is at most `sqrt(sum q_t^2)
+    |stack(F_t / q_t)|`, by the Cauchy-Schwarz inequality at every frequency.
+    `limit_norm` uses the same bound to limit a kernel. For 3x3 kernels, the
+    bound is up to twice the bound of `convolution_norm_bound`, but it takes
+    milliseconds instead of seconds.
 
     Args:
         kernel: Real array of shape `(*window, in_channels, out_channels)`, of a
-            convolution without strides and groups.
+            convolution without strides and without groups.
 
     Returns:
         Float. The bound, `inf` if an entry of the kernel is not finite.
@@ -42,7 +42,7 @@ def tap_norm_bound(kernel: npt.ArrayLike) -> float:
     if not np.all(np.isfinite(kernel)):
         return math.inf
     taps = kernel.reshape(-1, *kernel.shape[-2:])
-    # In two steps, so that no square leaves the range of floats.
+    # In two steps, so that the squares stay in the range of floats.
     largest = np.max(np.abs(taps), axis=(1, 2), keepdims=True)
     taps, largest = taps[largest[:, 0, 0] > 0], largest[largest > 0]
     largest = largest[:, None, None]
@@ -50,13 +50,14 @@ def tap_norm_bound(kernel: npt.ArrayLike) -> float:
     sizes = np.sqrt(norms)
     columns = kernel.shape[-1]
     stacked = (taps / sizes).reshape(-1, columns)
-    # A quotient is off by 2**-53 of it, all of them by `sqrt(columns)` times
-    # that of their norm, or where they underflow by less than `UNDERFLOW`.
+    # A quotient has a relative error of at most 2**-53. So all quotients
+    # together have an error of at most `sqrt(columns) * 2**-53` times their
+    # norm. The error of quotients that underflow is less than `UNDERFLOW`.
     norm = inflate_up(spectral_norm_bound(stacked), columns)
     return multiply_up(hypot_up(*sizes.ravel()), add_up(norm, UNDERFLOW))
 
 
-# Relative excess over the norm on an infinite image that is aimed at.
+# Targeted relative excess over the norm on an infinite image.
 _SLACK = 1e-3
 
 
@@ -65,20 +66,19 @@ def convolution_norm_bound(
     strides: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> float:
-    """Bounds the l2 operator norm of a convolution, from above.
+    """Computes an upper bound on the l2 operator norm of a convolution.
 
-    The bound is a theorem about the numbers that are passed, rounding errors
-    included. It holds for zero padding of any kind ("same", "valid", "full",
-    "causal") and for circular padding, for any image size, for the transposed
-    convolution, and for any dilation of a convolution without strides. Two
-    cases need care:
+    The bound is proven for the given numbers, including all rounding errors. It
+    holds for zero padding of any kind ("same", "valid", "full", "causal") and
+    for circular padding, for any image size, for the transposed convolution,
+    and for any dilation of a convolution without strides. Two cases need care:
 
     - circular padding with strides: the image size must be a multiple of the
-      strides; bound the convolution without strides otherwise;
+      strides. Otherwise, bound the convolution without strides;
     - dilation with strides: pass `strides // gcd(strides, dilation)`.
 
-    It exceeds the norm on a large image by about 1e-6 of it if the kernel is
-    close to orthogonal, and by about 1e-3 otherwise.
+    It exceeds the norm on a large image by a relative error of about 1e-6 if
+    the kernel is close to orthogonal, and of about 1e-3 otherwise.
 
     Args:
         kernel: Real array of shape `(*window, in_channels // groups,
@@ -108,9 +108,10 @@ def convolution_norm_bound(
         return math.inf
     if not np.any(kernel):
         return 0.0
-    # The convolution with zero padding is a crop of that on an infinite image,
-    # and with circular padding it samples its frequencies. Both have at most
-    # the norm of the latter, the largest of `K(w)` at any frequency `w`.
+    # The convolution with zero padding is a crop of the convolution on an
+    # infinite image. With circular padding it samples the frequencies of the
+    # latter. So both norms are at most the norm on an infinite image, which is
+    # the largest norm of `K(w)` over all frequencies `w`.
     if math.prod(kernel.shape[1:-2]) == 1:
         return spectral_norm_bound(kernel)
     kernel, scale = scale_to_unit(kernel)
@@ -121,7 +122,7 @@ def convolution_norm_bound(
 
 def _bound_squared_norm(kernel: npt.NDArray[Any]) -> float:
     lower, upper = kernel_gram_bound(kernel)
-    # The grid can only shave off the distance between the two.
+    # Frequencies can improve the bound by at most the gap between the two.
     spread = 1 - lower / upper
     if spread <= 2 * _SLACK:
         note_method("kernel Gram")
@@ -134,7 +135,7 @@ def _bound_squared_norm(kernel: npt.NDArray[Any]) -> float:
 
 
 def _split_groups(kernel: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
-    """Moves the groups to a first axis; the norm is the largest of theirs."""
+    """Moves the groups to the first axis. The largest norm counts."""
     *window, channels, filters = kernel.shape
     if groups < 1 or filters % groups:
         raise ValueError(
@@ -148,11 +149,11 @@ def _split_groups(kernel: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
 def _split_phases(
     kernel: npt.NDArray[Any], strides: int | Sequence[int]
 ) -> npt.NDArray[Any]:
-    """Turns strides into channels.
+    """Rewrites strides as channels.
 
-    With stride `s`, tap `s * q + r` meets the pixels of phase `r` only. It is
-    tap `q` of a convolution without strides on the image whose channels are the
-    phases, a permutation of its pixels.
+    With stride `s`, tap `s * q + r` only reads the pixels of phase `r`. It is
+    tap `q` of a convolution without strides on an image whose channels are the
+    phases. This image is a permutation of the original pixels.
     """
     groups, *window, channels, filters = kernel.shape
     if isinstance(strides, int):

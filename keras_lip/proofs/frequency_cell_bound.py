@@ -1,4 +1,4 @@
-"""Bound on the squared norm of a convolution, from cells of frequencies."""
+"""Upper bound on the squared norm of a convolution, by frequency cells."""
 
 import math
 from typing import Any
@@ -16,46 +16,49 @@ from keras_lip.proofs.rounding import divide_up
 from keras_lip.proofs.rounding import multiply_up
 
 _MAX_FREQUENCIES = 2**16
-# Steps of the coarsest cells in a quarter of a period of the polynomials.
+# Number of steps of the coarsest cells in a quarter of a period of the
+# polynomials.
 _FEWEST_STEPS = 6
-# Part of the slack that is kept for an estimate that is too low.
+# Fraction of the slack that is reserved for an estimate that is too low.
 _RESERVE = 0.1
 
 
 def frequency_cell_bound(
     kernel: npt.NDArray[Any], lower: float, slack: float
 ) -> float:
-    """Bounds the eigenvalues of `K(w)^H K(w)` at all frequencies, from above.
+    """Bounds the eigenvalues of `K(w)^H K(w)` from above, for all frequencies.
 
     For a fixed vector `u` of norm one, `p(w) = |K(w) u|^2` is a trigonometric
-    polynomial of degree `d_j = size_j - 1` along axis `j`. Let it reach, at
-    `w`, the largest eigenvalue `M` of all, and let `m` be a bound on all
-    eigenvalues from below, so that `m <= p <= M`. Along a straight line from
-    `w`, `p` is a sum of waves of frequencies between `-r` and `r`, with
-    `r |t| = sum_j d_j |t_j|` for a step `t`. If the slopes of the line are
-    rational it is, on some scale of the line, a trigonometric polynomial of
-    degree `r`. By a lemma of M. Riesz it is hence, where `r |t|` is at most
-    `pi`, nowhere below the cosine of that degree between `m` and `M`:
-    `p(w + t) >= m + (M - m) cos(r |t| / 2)^2`. (Otherwise their difference,
-    which has a double zero at `w`, had more than `2 r` zeros in a period.)
-    Other lines are limits of such, so that this holds for every `t`.
+    polynomial of degree `d_j = size_j - 1` along axis `j`. Let `M` be the
+    largest eigenvalue over all frequencies, choose `u` so that `p` reaches `M`
+    at some `w`, and let `m` be a lower bound on all eigenvalues, so that `m <=
+    p <= M`. Along a straight line through `w`, `p` is a sum of waves with
+    frequencies between `-r` and `r`, where `r |t| = sum_j d_j |t_j|` for a step
+    `t`. If the slopes of the line are rational, `p` is a trigonometric
+    polynomial of degree `r` after a suitable scaling of the line. Then a lemma
+    of M. Riesz applies: as long as `r |t|` is at most `pi`, `p` is nowhere
+    below the cosine of this degree between `m` and `M`, `p(w + t) >= m + (M -
+    m) cos(r |t| / 2)^2`. (Otherwise the difference of the two, which has a
+    double zero at `w`, would have more than `2 r` zeros in a period.) Every
+    other line is a limit of such lines, so the inequality holds for every `t`.
 
-    Let the frequencies be covered by cells, each the points with `r |t|` at
-    most `s <= pi` from a center. If the eigenvalues at each center are at most
-    `m + (T - m) cos(s / 2)^2`, then `M <= T`: otherwise the cell that holds `w`
-    would contradict the above. One factorization proves that of a cell, or it
-    is split. Most cells are done while they are large.
+    Cover the frequencies by cells. A cell consists of the points whose step `t`
+    from the center of the cell has `r |t| <= s`, with `s <= pi`. If the
+    eigenvalues at each center are at most `m + (T - m) cos(s / 2)^2`, then `M
+    <= T`. Otherwise the cell that contains `w` would contradict the inequality
+    above. For each cell, one factorization proves this condition. If it fails,
+    the cell is split. Most cells are proven while they are still large.
 
     Args:
         kernel: Float64 array of shape `(groups, *window, rows, columns)`,
-            scaled to the order of one, with more than one tap along one axis
-            or two.
-        lower: Float. Bound on all eigenvalues from below, at least zero.
-        slack: Float. Targeted relative excess of the bound, on the norm, for
-            `lower=0`. It is missed if it took too many frequencies.
+            scaled to the order of one, with more than one tap along one or two
+            axes.
+        lower: Float. Lower bound on all eigenvalues, at least zero.
+        slack: Float. Targeted relative excess of the bound on the norm, for
+            `lower=0`. The target is missed if it needs too many frequencies.
 
     Returns:
-        Float. The bound, the largest of the groups.
+        Float. The largest bound over all groups.
 
     Reference:
 
@@ -66,13 +69,14 @@ def frequency_cell_bound(
     window = [size for size in window if size > 1]
     if not 1 <= len(window) <= 2:
         raise ValueError(
-            "`kernel` must have more than one tap along one axis or two. "
+            "`kernel` must have more than one tap along one or two axes. "
             f"Received: kernel.shape={kernel.shape}"
         )
     degrees = np.array(window) - 1
     grams = FrequencyGrams(kernel.reshape(groups, *window, rows, columns))
     steps, levels = _plan(slack)
-    # Of the grid of `2 * steps * degrees` points, one in four is a center.
+    # In the grid of `2 * steps * degrees` points, one point in four is a
+    # center.
     affordable = 4 * _MAX_FREQUENCIES / math.prod(degrees.tolist())
     affordable = math.floor(affordable ** (1 / len(window)) / 2)
     steps = min(steps, max(4, affordable))
@@ -81,7 +85,7 @@ def frequency_cell_bound(
         estimate = _estimate_largest(grams, cells, 2 * steps * degrees)
     except np.linalg.LinAlgError:
         estimate = 0.0
-    # Any target is sound.
+    # The proof is sound for any target.
     excess = max(estimate - lower, 2.0**-20 * estimate) * (1 + 2 * slack)
     bound = add_up(lower, excess)
     for level in range(levels + 1):
@@ -112,24 +116,25 @@ def frequency_cell_bound(
 
 
 def _plan(slack: float) -> tuple[int, int]:
-    """Returns the steps of the coarsest cells, and how often to halve them."""
-    # At the finest, `1 / cos(pi / (2 steps))^2` is about `1 + 2 * slack`.
+    """Returns the steps of the coarsest cells and the number of halvings."""
+    # For the finest cells, `1 / cos(pi / (2 steps))^2` is about `1 + 2 *
+    # slack`.
     finest = math.pi / 2 / math.sqrt(2 * slack * (1 - _RESERVE))
     levels = max(0, math.floor(math.log2(finest / _FEWEST_STEPS)))
     return max(2, math.ceil(finest / 2**levels)), levels
 
 
-# The points of a cell are within one step of its center, in the sum of their
-# distances along the axes. At first the sum of the coordinates of a center is
-# even: cells are intervals or diamonds side by side, that cover all points. A
-# cell is covered by `2 * axes` cells of half the size, whose centers are half a
-# step from its own along an axis.
+# The points of a cell are within one step of its center, measured by the sum of
+# the distances along the axes. For the coarsest cells, the sum of the
+# coordinates of each center is even: adjacent intervals or diamonds that cover
+# all points. A cell is covered by `2 * axes` cells of half the size. Their
+# centers are half a step from its own center along an axis.
 
 
 def _coarsest_cells(points: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns the centers, one of each pair `w`, `-w`.
+    """Returns the centers, one for each pair `w`, `-w`.
 
-    The kernel is real, hence its Gram matrices at `w` and `-w` are conjugate.
+    The kernel is real, so its Gram matrices at `w` and `-w` are conjugate.
     """
     centers = np.indices(tuple(points)).reshape(len(points), -1)
     centers = centers[:, np.sum(centers, axis=0) % 2 == 0]
@@ -153,7 +158,7 @@ _SMALL = 64
 def _estimate_largest(
     grams: FrequencyGrams, cells: npt.NDArray[Any], points: npt.NDArray[Any]
 ) -> float:
-    """Estimates the largest eigenvalue, as near to it as is easy."""
+    """Computes a cheap estimate of the largest eigenvalue."""
     start = np.random.default_rng(0).standard_normal((grams.columns,))
     parts = [
         _estimate_each(part, start) for part in grams.in_chunks(cells, points)

@@ -19,7 +19,7 @@ ENTRIES_PER_CHUNK = 2**20
 
 
 class FrequencyGrams:
-    """The matrices `K(w)^H K(w)` of the Fourier series `K` of a kernel.
+    """The matrices `K(w)^H K(w)` for the Fourier series `K` of a kernel.
 
     Args:
         kernel: Float64 array of shape `(groups, *window, rows, columns)`,
@@ -38,17 +38,18 @@ class FrequencyGrams:
     def at(
         self, frequencies: npt.NDArray[Any], points: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:
-        """Returns the matrices, off by at most `error` in the Frobenius norm.
+        """Returns the matrices, with a Frobenius error of at most `error`.
 
         Args:
-            frequencies: Integer array of shape `(n, axes)`, that counts the
-                frequencies `2 pi / points` of each axis.
+            frequencies: Integer array of shape `(n, axes)`. Multiples of `2 pi
+                / points` along each axis.
             points: Integer array of shape `(axes,)`.
 
         Returns:
             Complex array of shape `(groups, n, columns, columns)`.
         """
-        # Exact multiples of a turn, in range, so that `angles` is accurate.
+        # Exact multiples of a fraction of a turn, less than a turn, so that
+        # `angles` is accurate.
         turn = math.lcm(*points.tolist())
         phases = frequencies * (turn // points) @ self._offsets % turn
         steps, places = np.arange(turn), phases
@@ -67,15 +68,15 @@ class FrequencyGrams:
     def in_chunks(
         self, frequencies: npt.NDArray[Any], points: npt.NDArray[Any]
     ) -> Iterator[npt.NDArray[Any]]:
-        """Yields what `at` returns, of a part of the frequencies at a time."""
-        # Of a frequency, in its matrices or in its angles.
+        """Yields the result of `at` for one chunk of frequencies at a time."""
+        # Number of entries per frequency, in the matrices or in the angles.
         entries = max(self.groups * self.columns**2, self._offsets.shape[1])
         chunk = max(1, ENTRIES_PER_CHUNK // entries)
         for start in range(0, len(frequencies), chunk):
             yield self.at(frequencies[start : start + chunk], points)
 
     def near(self, group: int, frequency: npt.NDArray[Any]) -> Any:
-        """Returns the matrix of a group at any frequency, about."""
+        """Returns the approximate matrix of a group at any frequency."""
         waves = np.exp(1j * (frequency @ self._offsets))
         return (waves @ self._taps[group]).reshape(self.columns, self.columns)
 
@@ -86,7 +87,7 @@ class FrequencyGrams:
         frequency: npt.NDArray[Any],
         step: npt.NDArray[Any],
     ) -> Any:
-        """Returns a frequency nearby where `|K(w) vector|` is larger."""
+        """Returns a nearby frequency at which `|K(w) vector|` is larger."""
         taps = self._taps[group].reshape(-1, self.columns, self.columns)
         weights = np.einsum("i,bi->b", vector.conj(), taps @ vector)
         axes = len(frequency)
@@ -100,15 +101,15 @@ class FrequencyGrams:
 
 
 def _gram_error_up(kernel: npt.NDArray[Any], lags: int) -> float:
-    """Bounds the error of the Gram matrices, in the Frobenius norm."""
+    """Bounds the error of the Gram matrices in the Frobenius norm."""
     _, *window, rows, _ = kernel.shape
     taps = math.prod(window)
     moduli = np.sum(np.abs(kernel), axis=tuple(range(1, kernel.ndim - 2)))
     norm = inflate_up(frobenius_norm_up(moduli), taps)
-    # All errors are relative to `moduli^T moduli`, entry by entry:
-    # `gamma(taps * rows)` for the autocorrelation; 32 u for the cosines, 20 u
-    # of which are the angle's; `gamma(lags)` for the sum. The last two add up
-    # to at most `gamma(lags + 32)`, in the real and the imaginary part, so to
-    # `2 * gamma(lags + 32)` in modulus.
+    # All errors are relative to `moduli^T moduli`, for each entry. The
+    # autocorrelation has an error of `gamma(taps * rows)`, the cosines of 32 u,
+    # of which 20 u come from the angle, and the sum of `gamma(lags)`. The last
+    # two add up to at most `gamma(lags + 32)` in each of the real and the
+    # imaginary part, so to at most `2 * gamma(lags + 32)` in modulus.
     error = gamma(taps * rows + 2 * lags + 64)
     return add_up(multiply_up(error, norm, norm), UNDERFLOW)

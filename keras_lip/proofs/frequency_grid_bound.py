@@ -1,4 +1,4 @@
-"""Bound on the squared norm of a convolution, from a grid of frequencies."""
+"""Upper bound on the squared norm of a convolution, by a frequency grid."""
 
 import math
 from collections.abc import Sequence
@@ -19,26 +19,27 @@ _MAX_FREQUENCIES = 2**16
 def frequency_grid_bound(
     kernel: npt.NDArray[Any], lower: float, points: int
 ) -> float:
-    """Bounds the eigenvalues of `K(w)^H K(w)` at all frequencies, from above.
+    """Bounds the eigenvalues of `K(w)^H K(w)` from above, for all frequencies.
 
-    For a fixed vector `u`, `p(w) = |K(w) u|^2` is a trigonometric polynomial
-    of degree `size - 1` along each axis. Let it reach the largest eigenvalue
-    `M`, and let `m` be a bound on all eigenvalues from below. By a lemma of M.
-    Riesz, a polynomial of degree `d` with values in `[m, M]` stays, within `t`
-    of where it reaches `M`, above `m + (M - m) cos(d t / 2)^2`. The nearest of
-    `N` equidistant points is within `pi / N`. One axis at a time, the largest
-    eigenvalue `g` on the grid thus obeys
-    `g - m >= (M - m) prod_axes cos(pi (size - 1) / (2 N))^2`.
+    For a fixed vector `u`, `p(w) = |K(w) u|^2` is a trigonometric polynomial of
+    degree `size - 1` along each axis. Choose `u` so that `p` reaches the
+    largest eigenvalue `M`, and let `m` be a lower bound on all eigenvalues.
+    Consider a trigonometric polynomial of degree `d` with values in `[m, M]`.
+    By a lemma of M. Riesz, within a distance `t` of a point where it reaches
+    `M`, it is at least `m + (M - m) cos(d t / 2)^2`. The nearest of `N`
+    equidistant points is within `pi / N`. Applied to one axis after another,
+    this shows that the largest eigenvalue `g` on the grid satisfies `g - m >=
+    (M - m) prod_axes cos(pi (size - 1) / (2 N))^2`.
 
     Args:
         kernel: Float64 array of shape `(groups, *window, rows, columns)`,
             scaled to the order of one.
-        lower: Float. Bound on all eigenvalues from below, at least zero.
-        points: Integer. Number of frequencies along an axis, at least the
-            size of the window.
+        lower: Float. Lower bound on all eigenvalues, at least zero.
+        points: Integer. Number of frequencies along an axis. It must be at
+            least the size of the window.
 
     Returns:
-        Float. The bound, the largest of the groups.
+        Float. The largest bound over all groups.
 
     Reference:
 
@@ -63,12 +64,13 @@ def frequency_grid_bound(
 
 
 def num_grid_points(window: Sequence[int], slack: float) -> int:
-    """Returns how many frequencies per axis bound a norm up to `slack`.
+    """Returns the number of frequencies per axis for a relative `slack`.
 
     Args:
         window: Integers. Spatial shape of the kernel.
-        slack: Float. Targeted relative excess of `frequency_grid_bound`, on the
-            norm, for `lower=0`. It is missed if it took too many frequencies.
+        slack: Float. Targeted relative excess of the norm bound by
+            `frequency_grid_bound`, for `lower=0`. The target is missed if it
+            needs too many frequencies.
     """
     # 1 / cos(x) is about 1 + x**2 / 2.
     degrees = [size - 1 for size in window if size > 1]
@@ -84,8 +86,8 @@ def _bound_on_grid(kernel: npt.NDArray[Any], points: int) -> float:
     frequencies = _half_grid(window, points)
     bound = 0.0
     for part in grams.in_chunks(frequencies, np.full(len(window), points)):
-        # With the bound so far for a guess, it is rarely raised, and then the
-        # eigenvalues of the chunk are computed to raise it.
+        # The current bound is the guess. It rarely increases. If it does, the
+        # eigenvalues of the chunk are computed.
         bound = largest_eigenvalue_bound(part, guess=bound)
         if bound == math.inf:
             break
@@ -93,9 +95,9 @@ def _bound_on_grid(kernel: npt.NDArray[Any], points: int) -> float:
 
 
 def _half_grid(window: Sequence[int], points: int) -> npt.NDArray[Any]:
-    """Returns frequencies, one of each pair `w`, `-w`, in mixed order.
+    """Returns one frequency of each pair `w`, `-w`, in random order.
 
-    The kernel is real, hence its Gram matrices at `w` and `-w` are conjugate.
+    The kernel is real, so its Gram matrices at `w` and `-w` are conjugate.
     """
     shape = [points if size > 1 else 1 for size in window]
     frequencies = np.indices(shape).reshape(len(shape), -1)
@@ -103,5 +105,5 @@ def _half_grid(window: Sequence[int], points: int) -> npt.NDArray[Any]:
     index = np.ravel_multi_index(tuple(frequencies), shape)
     mirror = np.ravel_multi_index(tuple(opposite), shape)
     half = frequencies.T[index <= mirror]
-    # Mixed, so that a guess made from the first frequencies is a good one.
+    # In random order, a guess from the first frequencies is a good one.
     return np.random.default_rng(0).permutation(half)

@@ -1,4 +1,4 @@
-"""Enclosure of the squared singular values of a convolution, from its taps."""
+"""Bounds on the squared singular values of a convolution, from its taps."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from keras_lip.proofs.rounding import inflate_up
 
 
 def kernel_autocorrelation(kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Correlates kernels with themselves.
+    """Computes the autocorrelation of kernels.
 
     The Fourier series of the result is the Gram matrix `K(w)^H K(w)` of the
     Fourier series `K(w) = sum_a kernel[a] exp(i a w)` of the kernel.
@@ -23,9 +23,9 @@ def kernel_autocorrelation(kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
     Returns:
         Array of shape `(groups, *lags, columns, columns)`, with `2 * size - 1`
-        lags along an axis of the window. At lag `b`, counted from the middle,
-        is `sum_a kernel[a]^T kernel[a + b]`, a sum of at most `taps * rows`
-        products.
+        lags along an axis of the window. The entry at lag `b`, counted from the
+        middle, is `sum_a kernel[a]^T kernel[a + b]`. It is a sum of at most
+        `taps * rows` products.
     """
     groups, *window, _, columns = kernel.shape
     lags = [2 * size - 1 for size in window]
@@ -46,25 +46,27 @@ _POWER_STEPS = 30
 
 
 def kernel_gram_bound(kernel: npt.NDArray[Any]) -> tuple[float, float]:
-    """Encloses the eigenvalues of `K(w)^H K(w)`, at all frequencies `w`.
+    """Bounds the eigenvalues of `K(w)^H K(w)` from both sides, for all `w`.
 
-    The entries of this matrix are, at every frequency, at most those of the
-    sum `B` of the moduli of the taps of the autocorrelation. Its eigenvalues
-    are hence within the largest `(B v)_i / v_i`, for any positive `v`
-    (Collatz-Wielandt), and above the smallest `2 d_i - (B v)_i / v_i`, where
-    `d_i` are the diagonal entries of the tap at lag zero (Gershgorin).
+    Let `B` be the sum of the moduli of the taps of the autocorrelation. At
+    every frequency, the modulus of each entry of `K(w)^H K(w)` is at most the
+    entry of `B`. So, for any positive `v`, the eigenvalues are at most the
+    largest `(B v)_i / v_i` (Collatz-Wielandt) and at least the smallest `2 d_i
+    - (B v)_i / v_i`, where `d_i` are the diagonal entries of the tap at lag
+    zero (Gershgorin).
 
-    The enclosure costs little and is tight if the kernel is close to
-    orthogonal; it is exact for almost-orthogonal layers, which are rescaled by
-    this very bound. Squaring the autocorrelation would tighten it, but slower
-    than a grid of frequencies does, and not at all near an orthogonal kernel.
+    The bounds are cheap, and they are tight if the kernel is close to
+    orthogonal. They are exact for almost-orthogonal layers, which are rescaled
+    by the same bound. Squaring the autocorrelation would tighten the bounds,
+    but more slowly than a grid of frequencies, and not at all near an
+    orthogonal kernel.
 
     Args:
         kernel: Float64 array of shape `(groups, *window, rows, columns)`,
             scaled to the order of one.
 
     Returns:
-        Two floats. A bound from below, at least zero, and one from above.
+        Two floats: a lower bound, at least zero, and an upper bound.
 
     Reference:
 
@@ -79,27 +81,30 @@ def kernel_gram_bound(kernel: npt.NDArray[Any]) -> tuple[float, float]:
     moduli = np.sum(np.abs(correlation), axis=window_axes)
     kernel_moduli = np.sum(np.abs(kernel), axis=window_axes)
     vector = _dominant_vector(moduli)
-    # The autocorrelation is off by `gamma(taps * rows)` times that of the
-    # moduli, whose taps add up to `kernel_moduli^T kernel_moduli`.
+    # The error of the autocorrelation is at most `gamma(taps * rows)` times the
+    # autocorrelation of the moduli, whose taps add up to `kernel_moduli^T
+    # kernel_moduli`.
     error = gamma(taps * rows) * (
         np.swapaxes(kernel_moduli, -2, -1) @ (kernel_moduli @ vector)
     )
-    # All that follows are sums of positive terms: of `lags` and of `columns`
-    # of them, or `taps`, `taps`, `rows` and `columns`, and a few operations.
+    # The computations below are sums of positive terms and a few more
+    # operations. The sums have `lags` and `columns` terms, or `taps`, `taps`,
+    # `rows` and `columns` terms.
     roundings = lags + 2 * taps + rows + columns + 8
     ratios = (moduli @ vector + error) / vector
     upper = inflate_up(float(np.max(ratios)), roundings)
     middle = tuple(size - 1 for size in kernel.shape[1:-2])
     diagonal = np.einsum("...ii->...i", correlation[:, *middle])
-    # `d_i` is itself off by at most `error / vector`. The terms add up to at
-    # most `3 * upper`, and are off by `gamma(2 * roundings)` times that.
+    # The error of `d_i` is at most `error / vector`. The terms add up to at
+    # most `3 * upper`, and their error is at most `gamma(2 * roundings)` times
+    # this sum.
     lower = float(np.min(2 * (diagonal[..., None] - error / vector) - ratios))
     lower -= 8 * upper * gamma(roundings)
     return max(0.0, lower), add_up(upper, UNDERFLOW)
 
 
 def _dominant_vector(matrices: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # Any positive vector is sound, and the bound decreases along the iteration.
+    # The bound holds for any positive vector, and the iteration decreases it.
     vector = np.ones((*matrices.shape[:-1], 1))
     for _ in range(_POWER_STEPS):
         vector = matrices @ vector

@@ -26,15 +26,15 @@ def row_sum_bound(
 ) -> float:
     """Bounds the operator norm of a linear map in the l-infinity norm.
 
-    That is the largest sum, over the outputs, of the magnitudes of what an
-    output weighs its inputs by. Padding with zeros leaves some of them out, and
-    circular padding none.
+    This norm is the largest sum of the absolute weights of one output. Zero
+    padding omits some of these weights at the border, and circular padding
+    omits none.
 
     Args:
         kernel: Real array, converted to float64.
-        axes: Integer, or several. The axes of the inputs of one output: `0` for
-            the kernel of a dense layer of shape `(inputs, outputs)`, all but
-            the last for that of a convolution.
+        axes: Integer, or several. The axes over which the inputs of one output
+            run: `0` for the kernel of a dense layer of shape `(inputs,
+            outputs)`, all axes but the last for the kernel of a convolution.
 
     Returns:
         Float. The bound, rounded up; `inf` if an entry is not finite.
@@ -60,27 +60,28 @@ def largest_eigenvalue_bound(
 ) -> float:
     """Bounds the largest eigenvalue of Gram matrices, from above.
 
-    A Cholesky factorization of `shift * I - gram` that runs to completion
-    proves that no eigenvalue exceeds `shift` by more than the backward error of
-    the factorization. The guess of the shift need not be trusted.
+    If a Cholesky factorization of `shift * I - gram` runs to completion, no
+    eigenvalue exceeds `shift` by more than the backward error of the
+    factorization. The proof does not depend on how the shift was guessed.
 
-    What is assumed of LAPACK is that its factorization sums products and solves
-    triangular systems by substitution, in IEEE arithmetic and any order, in
-    blocks or not. Strassen's products or inverted blocks would not do.
+    The proof assumes that the factorization of LAPACK sums products and solves
+    triangular systems by substitution in IEEE arithmetic. The order is
+    arbitrary, and blocks are allowed. Strassen's products and inverted blocks
+    are not covered.
 
     Args:
         grams: Float64 or complex128 array of shape `(..., n, n)`, with entries
-            scaled to the order of one. Hermitian, up to rounding: the bound
-            is that of the Hermitian matrix that has its lower triangle and the
-            real part of its diagonal.
-        guess: Float. Guess of the largest eigenvalue of all, that may save
-            computing it. A guess from above costs tightness, a guess from
-            below only time.
+            scaled to the order of one. It must be Hermitian up to rounding: the
+            bound holds for the Hermitian matrix with the same lower triangle
+            and the real part of the diagonal.
+        guess: Float. Guess of the largest of all eigenvalues, which may save
+            its computation. A guess that is too large makes the bound less
+            tight; a guess that is too small only costs time.
 
     Returns:
-        Float. At least every eigenvalue of every matrix, by about
-        `n^2 * 1e-16` of the largest if `guess` is zero. `inf` if the
-        factorization fails.
+        Float. It is at least every eigenvalue of every matrix. If `guess` is
+        zero, it exceeds the largest eigenvalue by a relative error of about
+        `n^2 * 1e-16`. `inf` if the factorization fails.
 
     Reference:
 
@@ -96,7 +97,7 @@ def largest_eigenvalue_bound(
             estimate = estimate_largest(grams)
         except np.linalg.LinAlgError:
             continue
-        # The factorization needs a definite matrix by about `n u shift`.
+        # The factorization needs all eigenvalues above about `n u shift`.
         for margin in (32, 32**2, 32**3):
             inflation = 1 + margin * grams.shape[-1] * UNIT_ROUNDOFF
             bound = _bound_by_shifting(grams, estimate * inflation)
@@ -106,18 +107,19 @@ def largest_eigenvalue_bound(
 
 
 def are_bounded(grams: npt.NDArray[Any], bound: float) -> npt.NDArray[np.bool_]:
-    """Proves of Gram matrices that no eigenvalue exceeds a bound, if it can.
+    """Tries to prove that no eigenvalue of Gram matrices exceeds a bound.
 
     Args:
         grams: As for `largest_eigenvalue_bound`.
         bound: Float.
 
     Returns:
-        Boolean array of shape `(...)`. Where it is true the bound is proven.
+        Boolean array of shape `(...)`. The bound is proven for each matrix
+        whose entry is true.
     """
     size = grams.shape[-1]
     flat = grams.reshape(-1, size, size)
-    # Twice the error, as `trace(shift * I - gram)` is at most `size * shift`.
+    # Twice the error, because `trace(shift * I - gram) <= size * shift`.
     error = 2 * size * _factorization_error(size, np.iscomplexobj(grams))
     shift = bound * (1 - error - 4 * UNIT_ROUNDOFF)
     proven = np.zeros(len(flat), bool)
@@ -125,7 +127,8 @@ def are_bounded(grams: npt.NDArray[Any], bound: float) -> npt.NDArray[np.bool_]:
         return proven.reshape(grams.shape[:-2])
     likely = np.arange(len(flat))
     if size <= _SMALL:
-        # All at once, of those that will do: one that fails fails them all.
+        # Factors all likely matrices at once: if one fails, the whole call
+        # fails.
         likely = np.flatnonzero(_largest_of_each(flat) < shift * (1 - error))
         if len(likely) and _bound_by_shifting(flat[likely], shift) <= bound:
             proven[likely] = True
@@ -145,18 +148,17 @@ def _largest_of_each(grams: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.full(grams.shape[:-2], math.inf)
 
 
-# A wrong shift or factor may overflow: the bound is then infinite.
+# A wrong shift or factor may overflow. Then the bound is infinite.
 @np.errstate(over="ignore", invalid="ignore")
 def _bound_by_shifting(grams: npt.NDArray[Any], shift: float) -> float:
-    """Bounds the eigenvalues by a shift and the errors of the proof.
+    """Bounds the eigenvalues by a shift plus the errors of the proof.
 
     Let `A` be the matrix that is factored. If the factorization runs to
-    completion, its factor `L` fulfils `L L^H = A + E` with
-    `|E_ij| <= c |L_i| |L_j|` (Higham, Theorem 10.3), where `L_i` are the rows
-    of `L`. On the diagonal that is `|L_i|^2 <= A_ii / (1 - c)`, so that
-    `|E| <= trace(|L| |L|^T) c <= c / (1 - c) trace(A)`. As `L L^H` has no
-    negative eigenvalue, those of `A` are at least `-c / (1 - c) trace(A)`
-    (Rump, Theorem 2.3).
+    completion, its factor `L` satisfies `L L^H = A + E` with `|E_ij| <= c |L_i|
+    |L_j|` (Higham, Theorem 10.3), where `L_i` are the rows of `L`. The diagonal
+    entries give `|L_i|^2 <= A_ii / (1 - c)`. So `|E| <= trace(|L| |L|^T) c <= c
+    / (1 - c) trace(A)`. `L L^H` has no negative eigenvalue, so the eigenvalues
+    of `A` are at least `-c / (1 - c) trace(A)` (Rump, Theorem 2.3).
     """
     size = grams.shape[-1]
     shifted = -grams
@@ -166,7 +168,7 @@ def _bound_by_shifting(grams: npt.NDArray[Any], shift: float) -> float:
         factor = np.linalg.cholesky(shifted)
     except np.linalg.LinAlgError:
         return math.inf
-    # A number that is none may pass through LAPACK, but not unseen.
+    # LAPACK may not detect NaN. It is detected here.
     roots = np.einsum("...ii->...i", factor).real
     if not np.all((roots > 0) & (roots < math.inf)):
         return math.inf
@@ -175,8 +177,8 @@ def _bound_by_shifting(grams: npt.NDArray[Any], shift: float) -> float:
     diagonal = diagonal.real
     trace = inflate_up(float(np.max(np.sum(diagonal, axis=-1))), size)
     error = _factorization_error(size, np.iscomplexobj(grams))
-    # An addition is off by at most `u` times its result, and the norm of a
-    # diagonal matrix is its largest entry.
+    # The error of an addition is at most `u` times its result, and the norm of
+    # a diagonal matrix is its largest entry.
     return add_up(
         shift,
         multiply_up(error, trace),
@@ -187,14 +189,14 @@ def _bound_by_shifting(grams: npt.NDArray[Any], shift: float) -> float:
 
 def _factorization_error(size: int, is_complex: bool) -> float:
     """Returns `c / (1 - c)` of `_bound_by_shifting`, rounded up."""
-    # An entry of the factor takes at most `size` products, the entry of the
-    # matrix, and a square root or a division, which may be a product with the
-    # reciprocal: `gamma(size + 3)`. Of complex numbers, the real and the
-    # imaginary part each sum twice as many products, of moduli that add up to
-    # at most `|L_i| |L_j|`, so that the modulus is off by `sqrt(2)` times
-    # `gamma(2 * size + 3)`; with three real products instead of four, by
-    # `sqrt(10)` times `gamma(size + 8)`. Twice `gamma(2 * size + 16)` covers
-    # both, as in `product_error_up`.
+    # The computation of an entry of the factor uses at most `size` products,
+    # the entry of the matrix, and a square root or a division, which may be a
+    # product with the reciprocal. Its error is `gamma(size + 3)`. For complex
+    # numbers, the real and the imaginary part each sum twice as many products,
+    # whose moduli add up to at most `|L_i| |L_j|`. So the error of the modulus
+    # is `sqrt(2)` times `gamma(2 * size + 3)`. With three real products instead
+    # of four, it is `sqrt(10)` times `gamma(size + 8)`. Twice `gamma(2 * size +
+    # 16)` covers both, as in `product_error_up`.
     error = gamma(size + 4)
     if is_complex:
         error = multiply_up(2.0, gamma(2 * size + 16))
@@ -202,14 +204,15 @@ def _factorization_error(size: int, is_complex: bool) -> float:
 
 
 def _is_factor(factors: npt.NDArray[Any], matrices: npt.NDArray[Any]) -> bool:
-    """Looks, at one vector, whether a library is broken altogether.
+    """Checks with one vector that the library is not grossly broken.
 
-    No part of the proof, which takes LAPACK's backward stability for granted.
+    This is not part of the proof, which assumes that LAPACK is backward stable.
     """
     size = matrices.shape[-1]
     vector = np.cos(np.arange(1.0, size + 1))[:, None]
-    # The Hermitian matrix that LAPACK reads. The other triangle differs by
-    # roundings of the Gram matrix, which may exceed those of what is factored.
+    # Uses the Hermitian matrix that LAPACK reads. The other triangle differs by
+    # rounding errors of the Gram matrix, which may exceed the rounding errors
+    # of the shifted matrix.
     diagonal = np.einsum("...ii->...i", matrices).real
     below = np.tril(matrices, -1)
     above = np.swapaxes(below, -2, -1).conj()
@@ -242,16 +245,16 @@ def leading_pair(
     start: npt.NDArray[Any],
     steps: int = _LANCZOS_STEPS,
 ) -> tuple[float, npt.NDArray[Any]]:
-    """Estimates the largest eigenvalue and its vector, by Lanczos's method.
+    """Estimates the largest eigenvalue and its vector by the Lanczos method.
 
     Args:
         gram: Hermitian array of shape `(n, n)`.
         start: Array of shape `(n,)`, not zero.
-        steps: Integer. The most products with the matrix.
+        steps: Integer. Maximum number of products with the matrix.
 
     Returns:
-        A float, which is no bound and at best nearly the largest eigenvalue,
-        and an array of shape `(n,)`, of norm one.
+        Tuple of a float and an array of shape `(n,)` with norm one. The float
+        approximates the largest eigenvalue, but is not a bound.
     """
     size = len(gram)
     steps = min(steps, size)
@@ -262,7 +265,7 @@ def leading_pair(
     for step in range(steps):
         image = gram @ basis[step]
         tridiagonal[step, step] = np.vdot(basis[step], image).real
-        # Twice is enough (Parlett, 1980).
+        # Orthogonalizing twice is enough (Parlett, 1980).
         for _ in range(2):
             known = basis[: step + 1]
             image = image - (known.conj() @ image) @ known
@@ -287,19 +290,19 @@ def leading_pair(
 
 
 def spectral_norm_bound(matrix: npt.ArrayLike) -> float:
-    """Bounds the largest singular value of matrices, from above.
+    """Computes an upper bound on the largest singular value of matrices.
 
-    The bound is a theorem about the numbers that are passed, rounding errors
-    included. It exceeds the singular value by at most about
-    `rows * columns * 1e-16` of it.
+    The bound is proven for the given numbers, including all rounding errors. It
+    exceeds the singular value by a relative error of at most about `rows *
+    columns * 1e-16`.
 
     Args:
         matrix: Real or complex array of shape `(..., rows, columns)`,
             converted to double precision.
 
     Returns:
-        Float. The bound, the largest of the batch. `inf` if an entry is not
-        finite, and zero if there is none.
+        Float. The largest bound of the batch. `inf` if an entry is not finite,
+        and zero if there are no entries.
 
     Example:
 
@@ -321,9 +324,9 @@ def spectral_norm_bound(matrix: npt.ArrayLike) -> float:
         return math.inf
     if not np.any(matrix):
         return 0.0
-    # Powers of two keep the products within range and cost nothing.
+    # Scaling by a power of two keeps products in range, at no cost in accuracy.
     matrix, scale = scale_to_unit(matrix)
-    # The Gram matrix of the smaller side, of the same singular values.
+    # Uses the smaller Gram matrix: the transpose has the same singular values.
     if matrix.shape[-2] < matrix.shape[-1]:
         matrix = np.swapaxes(matrix, -2, -1)
     norm = frobenius_norm_up(matrix)

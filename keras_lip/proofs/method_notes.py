@@ -1,4 +1,4 @@
-"""By which methods a bound was proven, written down as it is computed."""
+"""Records the methods that prove a bound while it is computed."""
 
 import contextlib
 import contextvars
@@ -10,7 +10,7 @@ _methods: contextvars.ContextVar[dict[str, None] | None] = (
 
 
 def note_method(method: str) -> None:
-    """Writes a method down, where someone collects them."""
+    """Records a method, inside a `collect_methods` context."""
     methods = _methods.get()
     if methods is not None:
         methods[method] = None
@@ -18,7 +18,7 @@ def note_method(method: str) -> None:
 
 @contextlib.contextmanager
 def collect_methods() -> Iterator[dict[str, None]]:
-    """Makes a context that collects the methods of the bounds computed in it.
+    """Returns a context that collects the methods of bounds computed in it.
 
     Yields:
         A dict whose keys are the methods, each once and in order.

@@ -1,10 +1,10 @@
-"""Float64 arithmetic rounded outward, so that a bound stays a bound.
+"""Float64 arithmetic with outward rounding, so that bounds stay valid.
 
-The functions that end in `_up` never return less than the exact result, those
-that end in `_down` never more; both return the exact result whenever it is a
-float. What is not finite is not known: a bound from above is then `inf`, even
-in `0 * inf`, because an infinite bound may stand for a weight that is not a
-number.
+Functions whose names end in `_up` never return less than the exact result.
+Functions whose names end in `_down` never return more. Both return the exact
+result if it is a float. A number that is not finite counts as unknown: the
+upper bound is then `inf`, even for `0 * inf`, because an infinite bound may
+stand for a NaN weight.
 """
 
 import math
@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 UNIT_ROUNDOFF = 2.0**-53
 
-# Arrays scaled by `scale_to_unit` lose at most the smallest normal number
-# 2**-1022 per operation to underflow, even where subnormals are flushed to
-# zero. This is more than all that they can lose together.
+# Computations on arrays scaled by `scale_to_unit` lose at most the smallest
+# normal number 2**-1022 per operation to underflow, even if subnormals are
+# flushed to zero. `UNDERFLOW` is more than the sum of all such losses.
 UNDERFLOW = 2.0**-600
 
 
@@ -33,31 +33,31 @@ def down(x: float) -> float:
 
 
 def add_up(*terms: float) -> float:
-    """Sums from above; `inf` if a term is not finite."""
+    """Returns the sum rounded up; `inf` if a term is not finite."""
     if not _all_finite(terms):
         return math.inf
     return _round_up(sum(map(_exact, terms), Fraction(0)))
 
 
 def multiply_up(*factors: float) -> float:
-    """Multiplies from above; `inf` if a factor is not finite, even by zero."""
+    """Returns the product rounded up; `inf` if any factor is not finite."""
     if not _all_finite(factors):
         return math.inf
     return _round_up(math.prod(map(_exact, factors), start=Fraction(1)))
 
 
 def divide_up(numerator: float, denominator: float) -> float:
-    """Divides from above; `inf` if not finite or by zero."""
+    """Returns the quotient rounded up; `inf` if not finite or by zero."""
     if not _all_finite((numerator, denominator)) or denominator == 0:
         return math.inf
     return _round_up(_exact(numerator) / _exact(denominator))
 
 
 def divide_down(numerator: float, denominator: float) -> float:
-    """Divides from below; `-inf` if not finite or by zero.
+    """Returns the quotient rounded down; `-inf` if not finite or by zero.
 
-    There is one exception: a non-negative number over an infinite bound is
-    zero, which is how a margin over an unknown Lipschitz constant reads.
+    There is one exception: a non-negative number divided by an infinite bound
+    is zero. So a margin divided by an unknown Lipschitz constant is zero.
     """
     if denominator == math.inf and 0 <= numerator < math.inf:
         return 0.0
@@ -65,14 +65,14 @@ def divide_down(numerator: float, denominator: float) -> float:
 
 
 def sqrt_up(x: float) -> float:
-    """Takes the square root from above; `inf` if `x` is not finite."""
+    """Returns the square root rounded up; `inf` if `x` is not finite."""
     if not math.isfinite(x):
         return math.inf
     return _raise_to_root(math.sqrt(x), _exact(x))
 
 
 def hypot_up(*terms: float) -> float:
-    """Takes the Euclidean norm from above; `inf` if a term is not finite."""
+    """Returns the Euclidean norm rounded up; `inf` if not finite."""
     if not _all_finite(terms):
         return math.inf
     squares = sum((_exact(term) ** 2 for term in terms), Fraction(0))
@@ -80,10 +80,11 @@ def hypot_up(*terms: float) -> float:
 
 
 def gamma(n: int) -> float:
-    """Bounds the relative error of `n` roundings, from above.
+    """Returns an upper bound on the relative error of `n` roundings.
 
-    A sum of `n` products is within `gamma(n)` times the sum of their absolute
-    values, in any order of summation, with or without fused operations.
+    The error of a sum of `n` products is at most `gamma(n)` times the sum of
+    their absolute values, for any order of summation, with or without fused
+    operations.
 
     Args:
         n: Integer. Number of roundings, such that `n * 2**-53 < 1`.
@@ -104,22 +105,22 @@ def gamma(n: int) -> float:
 
 
 def inflate_up(x: float, n: int) -> float:
-    """Bounds a non-negative quantity that was computed in `n` roundings.
+    """Bounds a non-negative quantity that was computed with `n` roundings.
 
     Args:
-        x: Float. The computed value, at least `1 - gamma(n)` times the exact
-            one, as a sum of non-negative terms is.
+        x: Float. The computed value. It must be at least `1 - gamma(n)` times
+            the exact value, as for a sum of non-negative terms.
         n: Integer. Number of roundings.
 
     Returns:
-        Float. At least the exact value.
+        Float. An upper bound on the exact value.
     """
     # 1 / (1 - gamma(n)) = 1 + n u / (1 - 2 n u) <= 1 + gamma(2 n).
     return multiply_up(x, add_up(1.0, gamma(2 * n)))
 
 
 def frobenius_norm_up(matrices: npt.NDArray[Any]) -> float:
-    """Bounds the largest Frobenius norm of a batch, from above.
+    """Computes an upper bound on the largest Frobenius norm of a batch.
 
     Args:
         matrices: Real or complex array of shape `(..., rows, columns)`, scaled
@@ -136,10 +137,10 @@ def frobenius_norm_up(matrices: npt.NDArray[Any]) -> float:
 def product_error_up(
     left_norm: float, right_norm: float, terms: int, is_complex: bool
 ) -> float:
-    """Bounds the rounding error of a matrix product, from above.
+    """Computes an upper bound on the rounding error of a matrix product.
 
-    Holds for any order of summation. It would not for Strassen's algorithm,
-    which BLAS libraries do not use.
+    The bound holds for any order of summation. It does not hold for Strassen's
+    algorithm, which BLAS libraries do not use.
 
     Args:
         left_norm: Float. Frobenius norm of the left matrix.
@@ -148,19 +149,19 @@ def product_error_up(
         is_complex: Boolean. Whether the matrices are complex.
 
     Returns:
-        Float. At least the Frobenius norm of the computed product minus the
-        exact one.
+        Float. An upper bound on the Frobenius norm of the computed product
+        minus the exact product.
 
     Reference:
 
     - [Higham, 2002](https://doi.org/10.1137/1.9780898718027), equation (3.13).
     """
-    # An entry is off by at most `gamma(terms) * sum |a| |b|`, and the norm of
-    # the product of moduli is at most the product of the norms. In complex
-    # arithmetic the real and the imaginary part each sum `2 * terms` products,
-    # so that the modulus is off by `sqrt(2) * gamma(2 * terms)`; with three
-    # real products instead of four, by `sqrt(10) * gamma(terms + 5)`. Twice
-    # `gamma(2 * terms + 10)` covers both.
+    # The error of an entry is at most `gamma(terms) * sum |a| |b|`, and the
+    # norm of the product of the moduli is at most the product of the norms. In
+    # complex arithmetic, the real and the imaginary part each sum `2 * terms`
+    # products, so the error of the modulus is `sqrt(2) * gamma(2 * terms)`.
+    # With three real products instead of four, it is `sqrt(10) * gamma(terms +
+    # 5)`. Twice `gamma(2 * terms + 10)` covers both.
     error = gamma(terms)
     if is_complex:
         error = multiply_up(2.0, gamma(2 * terms + 10))
@@ -170,9 +171,9 @@ def product_error_up(
 def scale_to_unit(
     array: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[Any], float]:
-    """Divides by the power of two that brings the largest part to `[1, 2)`.
+    """Divides by the power of two that moves the largest part to `[1, 2)`.
 
-    The division is exact, but for what underflows.
+    The division is exact, except for entries that underflow.
 
     Args:
         array: Float64 or complex128 array of finite numbers, not all zero.
@@ -183,7 +184,7 @@ def scale_to_unit(
     parts = [array.real, array.imag] if np.iscomplexobj(array) else [array]
     largest = max(max(np.max(part), -np.min(part)) for part in parts)
     exponent = math.frexp(largest)[1] - 1
-    # In two steps, as 2**1074 is not a float.
+    # In two steps, because 2**1074 is not a float.
     half = exponent // 2
     scaled = array * 2.0**-half
     scaled *= 2.0 ** (half - exponent)

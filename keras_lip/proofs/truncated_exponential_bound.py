@@ -8,33 +8,33 @@ from keras_lip.proofs.rounding import sqrt_up
 from keras_lip.proofs.rounding import up
 from keras_lip.validation import check_positive_integer
 
-# Halvings of the interval on which the maximum is sought. Each divides the gap
-# between what is reached and the bound by four.
+# Number of halvings of the interval that is searched for the maximum. Each one
+# divides the gap between the largest known value and the bound by four.
 _HALVINGS = 14
 
 
 def truncated_exponential_bound(terms: int, radius: float) -> float:
     """Bounds the norm of the Taylor polynomial `S` of a skew exponential.
 
-    A skew-symmetric operator `A` is normal, with a spectrum of `i t` for real
-    `t` of at most `|A|`. The norm of `S(A)` is therefore at most the largest
-    `|S(i t)|` for `t` up to `radius`, and no more can be said without knowing
-    the spectrum. It is one up to a radius of 1.732 for 3 terms, 2.828 for 4,
-    1.764 for 7, 3.395 for 8, 1.701 for 11, 3.379 for 12 and 3.324 for 16, and
-    more than one at any radius for 1, 2, 5, 6, 9, 10, 13, 14 terms.
+    A skew-symmetric operator `A` is normal. Its spectrum consists of numbers `i
+    t` with real `t` and `|t| <= |A|`. So the norm of `S(A)` is at most the
+    largest `|S(i t)|` for `t` up to `radius`. This bound is optimal if the
+    spectrum is not known. It is one up to a radius of 1.732 for 3 terms, 2.828
+    for 4, 1.764 for 7, 3.395 for 8, 1.701 for 11, 3.379 for 12 and 3.324 for
+    16, and more than one at any radius for 1, 2, 5, 6, 9, 10, 13, 14 terms.
 
-    `|S(i t)|^2` is a polynomial in `t^2`, which lies below the largest of its
-    coefficients in Bernstein's basis; these are computed as exact fractions, on
-    ever smaller intervals.
+    `|S(i t)|^2` is a polynomial in `t^2`. It is at most the largest of its
+    coefficients in the Bernstein basis. These coefficients are computed as
+    exact fractions, on smaller and smaller intervals.
 
     Args:
-        terms: Positive integer. Degree of the polynomial, which is the number
-            of its terms after the first.
-        radius: Float. A bound on the norm of `A`, from above.
+        terms: Positive integer. Degree of the polynomial, which equals the
+            number of its terms after the first.
+        radius: Float. An upper bound on the norm of `A`.
 
     Returns:
-        Float. The bound, at least one. It exceeds the exact maximum by some
-        1e-8 of it; `inf` if the radius is not finite.
+        Float. The bound, at least one. It exceeds the exact maximum by a
+        relative error of about 1e-8. It is `inf` if the radius is not finite.
 
     Example:
 
@@ -60,10 +60,10 @@ def truncated_exponential_bound(terms: int, radius: float) -> float:
 
 
 def _bernstein_coefficients(terms: int, end: Fraction) -> list[Fraction]:
-    """Returns those of `|S(i sqrt(x))|^2`, for `x` from zero to `end`."""
+    """Returns the coefficients of `|S(i sqrt(x))|^2` for `0 <= x <= end`."""
     powers = []
     for degree in range(terms + 1):
-        # `S(i t) S(-i t)` at `t^(2 degree)`.
+        # The coefficient of `S(i t) S(-i t)` at `t^(2 degree)`.
         first = max(0, 2 * degree - terms)
         pairs = range(first, 2 * degree - first + 1)
         powers.append(
@@ -89,7 +89,7 @@ def _bernstein_coefficients(terms: int, end: Fraction) -> list[Fraction]:
 
 
 def _bound_maximum(coefficients: list[Fraction]) -> Fraction:
-    """Bounds a polynomial by its coefficients in Bernstein's basis."""
+    """Bounds a polynomial by its coefficients in the Bernstein basis."""
     # The first and the last coefficient are the values at the ends.
     reached = max(coefficients[0], coefficients[-1])
     pieces = [coefficients]
