@@ -1,17 +1,18 @@
-"""What this library costs on a GPU, in ten minutes, with JAX.
+"""Measures the cost of this library on a GPU with JAX, in ten minutes.
 
     python benchmarks/gpu_report.py --output gpu_report.json
 
-measures convolutions beside the plain one at 32 x 32 x 64, 16 x 16 x 256 and
-8 x 8 x 512, compilation and steps of the applications, a network of 100, 300
-and 1000 blocks, and what proofs take on the host and estimates on the device.
-`benchmarks/gpu_rows.py` says how. Nothing but Keras and JAX is needed.
+measures four things: convolutions compared with the plain convolution at 32 x
+32 x 64, 16 x 16 x 256 and 8 x 8 x 512; the compilation and the steps of the
+applications; a network of 100, 300 and 1000 blocks; and the time of proofs on
+the host and of estimates on the device. `benchmarks/gpu_rows.py` describes the
+measurements. Only Keras and JAX are needed.
 
-Each row is printed, and the JSON replaced as a whole, as soon as the row is
-known. `--minutes` limits all of it: the sections take turns, so that what is
-cut off is the end of each. A row that fails, or takes longer than
-`--row-seconds`, says so, and the next one starts. Run again with the same
-output, only the missing rows are measured.
+As soon as a row is measured, it is printed and the whole JSON file is replaced.
+`--minutes` limits the total time. The sections take turns, so that the limit
+cuts off the end of each section. A row that fails, or takes longer than
+`--row-seconds`, reports this, and the next row starts. If the script is run
+again with the same output, it measures only the missing rows.
 """
 
 import argparse
@@ -30,10 +31,10 @@ SECTIONS = ("layers", "applications", "depth", "audits")
 
 
 class Report:
-    """What is known so far, in a file.
+    """The rows measured so far, in a file.
 
     Args:
-        path: Where the JSON is, or `None`.
+        path: Path of the JSON file, or `None`.
     """
 
     def __init__(self, path):
@@ -49,7 +50,7 @@ class Report:
         return [key for key, row in self.rows.items() if "failed" not in row]
 
     def check(self, head):
-        """Refuses rows of another device, or of other versions."""
+        """Rejects rows from another device or other versions."""
         if self.head not in (None, head):
             raise SystemExit(
                 f"{self.path} holds a run on {self.head}, and this one is on "
@@ -58,7 +59,7 @@ class Report:
         self.head = head
 
     def add(self, key, row):
-        """Keeps a row, prints it, and replaces the file."""
+        """Adds a row, prints it and replaces the file."""
         self.rows[key] = row
         print(f"{row['section']}: {key}: {format_values(row)}", flush=True)
         if self.path is None:
@@ -72,16 +73,16 @@ class Report:
 
 
 class Child:
-    """The process that measures.
+    """The process that runs the measurements.
 
     Args:
-        arguments: List of its arguments.
+        arguments: List of the arguments of the process.
     """
 
     def __init__(self, arguments):
         environment = {**os.environ, "KERAS_BACKEND": "jax"}
         if arguments[0] == "smoke":
-            # Compilation takes most of the time of small rows.
+            # For small rows, compilation takes most of the time.
             flags = "--xla_backend_optimization_level=0"
             environment.setdefault("XLA_FLAGS", flags)
         self.process = subprocess.Popen(
@@ -103,7 +104,7 @@ class Child:
         """Returns the next message, `None` at the end.
 
         Raises:
-            queue.Empty: If none comes in time.
+            queue.Empty: If no message arrives in time.
         """
         return self.messages.get(timeout=max(seconds, 0.01))
 
@@ -116,16 +117,16 @@ class Child:
 
 
 def run(report, smoke, deadline, row_seconds):
-    """Measures until all rows are known, or there is no time left.
+    """Measures until all rows are done or no time is left.
 
     Args:
         report: A `Report`.
-        smoke: Boolean. Whether sizes are small.
-        deadline: Number of `time.monotonic`.
-        row_seconds: Number. What a row may take.
+        smoke: Boolean. Whether to use small sizes.
+        deadline: Number. The end of the run, in the time of `time.monotonic`.
+        row_seconds: Number. Time limit of a row in seconds.
 
     Returns:
-        Boolean. Whether no row is left.
+        Boolean. Whether all rows are done.
     """
     skipped = set(report.done)
     while True:
@@ -145,11 +146,11 @@ def run(report, smoke, deadline, row_seconds):
 
 
 def follow(child, report, deadline, row_seconds):
-    """Keeps what a child measures.
+    """Stores the rows that a child process measures.
 
     Returns:
-        The key and the section of the row that stopped it, if one did, and the
-        reason; both `None` when it is done.
+        The key and the section of the row that stopped the process, if there is
+        one, and the reason. Both are `None` if all rows are done.
     """
     current = None
     while True:
@@ -174,7 +175,7 @@ def follow(child, report, deadline, row_seconds):
 
 
 def format_values(row):
-    """Returns what a row holds, on one line."""
+    """Returns the values of a row as one line."""
     return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in row.items()
@@ -212,7 +213,7 @@ def _format_cell(value):
 
 
 def main(arguments=None):
-    """Measures what is missing, and prints the tables."""
+    """Measures the missing rows and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--row-seconds", type=float, default=90.0)

@@ -1,12 +1,12 @@
-"""What `benchmarks/gpu_report.py` measures, a row at a time, on JAX.
+"""The measurements of `benchmarks/gpu_report.py`, one row each, with JAX.
 
-It runs in a process of its own, which is told by its arguments which rows are
-done, and writes a line of JSON as it begins and ends each of the others.
+The script runs in its own process. Its arguments list the rows that are done.
+It writes a line of JSON at the start and at the end of each other row.
 
-Precisions are those of training. In `tf32` products are of TensorFloat-32, in
-those that constrain kernels as well; in `bf16` layers compute in bfloat16, and
-kernels are constrained in float32. Neither touches what is proven: bounds are
-of the kernels that run when a model is certified, which is in full precision.
+The precisions apply to training. With `tf32`, products use TensorFloat-32,
+including the products that constrain kernels. With `bf16`, layers compute in
+bfloat16, and kernels are constrained in float32. Neither affects the proofs:
+they bound the kernels that run when a model is certified, in full precision.
 """
 
 import contextlib
@@ -36,11 +36,11 @@ CLASSES = 10
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """How a training step computes.
+    """The precision of a training step.
 
     Attributes:
         policy: Name of the dtype policy of the layers.
-        products: Name of JAX's precision of products in float32.
+        products: Name of JAX's precision for products in float32.
     """
 
     policy: str
@@ -48,7 +48,7 @@ class Precision:
 
     @contextlib.contextmanager
     def hold(self):
-        """Makes a context in which layers are made and steps are compiled."""
+        """Returns a context for creating layers and compiling steps."""
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.policy)
         try:
@@ -67,12 +67,12 @@ PRECISIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Something to measure.
+    """A measurement.
 
     Attributes:
         section: Name of the table.
-        key: Name of the row, which no other has.
-        run: Function that returns a dict of what was found.
+        key: Unique name of the row.
+        run: Function that returns a dict of the results.
     """
 
     section: str
@@ -82,13 +82,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How large everything is.
+    """The sizes of the measurements.
 
     Attributes:
         shapes: Pairs of the side of an image and its channels.
-        batch_size: Number of images of a step.
-        steps: Number of steps that are timed as one.
-        rounds: How often they are.
+        batch_size: Number of images in a step.
+        steps: Number of steps that are timed together.
+        rounds: Number of times that they are timed.
         depths: Numbers of blocks of one network.
         samples: Number of images that are certified.
         estimate_steps: Number of steps of an estimate.
@@ -123,7 +123,7 @@ def make_images(*shape):
 
 
 def make_layer(method, channels):
-    """Makes a 3 x 3 convolution, or the plain one of Keras."""
+    """Returns a 3 x 3 convolution of a method, or the plain one of Keras."""
     if method == "plain":
         return keras.layers.Conv2D(channels, 3, padding="same")
     layer_cls = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}[method]
@@ -143,7 +143,7 @@ def compile_layer(method, side, channels, batch_size, precision):
 
 
 def measure_layer(method, side, channels, precision, sizes):
-    """Times a layer beside the plain convolution, in turns."""
+    """Times a layer and the plain convolution in turns."""
     names = ("plain",) if method == "plain" else ("plain", method)
     steps = {
         name: compile_layer(name, side, channels, sizes.batch_size, precision)
@@ -168,7 +168,7 @@ def measure_layer(method, side, channels, precision, sizes):
 
 
 def list_applications(smoke):
-    """Returns functions that make the networks, by name."""
+    """Returns a dict from names to functions that create the networks."""
     networks = kl.applications
     if smoke:
         return {
@@ -222,18 +222,18 @@ def measure_network(make, precision, sizes):
 
 
 def clock(action):
-    """Returns what an action returns, and the seconds it takes."""
+    """Returns the result of an action and the seconds that it takes."""
     began = time.perf_counter()
     result = action()
     return result, time.perf_counter() - began
 
 
 def measure_audit(make, sizes):
-    """Times what is proven on the host, and what is estimated on the device."""
+    """Times the proofs on the host and the estimates on the device."""
     model = make()
     x = make_images(sizes.samples, *model.input_shape[1:])
     y = np.arange(sizes.samples) % CLASSES
-    # The first one has JAX compile what constrains the kernels.
+    # The first call includes the compilation of the constraints of kernels.
     _, first = clock(lambda: kl.bounds.lipschitz_bound(model))
     bound, prove = clock(lambda: kl.bounds.lipschitz_bound(model))
     report, audit = clock(lambda: kl.certificates.audit(model))
@@ -256,7 +256,7 @@ def measure_audit(make, sizes):
 
 
 def list_rows(smoke):
-    """Returns the rows, those of all sections in turns."""
+    """Returns the rows, with the sections in turns."""
     sizes = SMOKE if smoke else Sizes()
     applications = list_applications(smoke)
     methods = ["plain", *CONVOLUTIONS, *RESIDUAL_BLOCKS]
@@ -300,7 +300,7 @@ def list_rows(smoke):
         Row("audits", name, functools.partial(measure_audit, make, sizes))
         for name, make in itertools.islice(applications.items(), 4)
     ]
-    # Of layers there are most, and each takes least.
+    # The rows of layers are the most numerous and the fastest.
     share = -(-len(layers) // max(len(networks), 1))
     chunks = [layers[i : i + share] for i in range(0, len(layers), share)]
     turns = itertools.zip_longest(chunks, depths, networks, audits)
@@ -316,8 +316,8 @@ def main(arguments):
     """Measures the rows that are not done.
 
     Args:
-        arguments: List of the word `smoke` or `full`, and of the keys of rows
-            to leave out.
+        arguments: List: the word `smoke` or `full`, then the keys of the rows
+            to skip.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""A training step of JAX that is compiled ahead."""
+"""A training step for JAX that is compiled ahead of time."""
 
 import time
 
@@ -7,15 +7,15 @@ import keras
 
 
 class TrainingStep:
-    """A compiled step of training, whose state stays on the device.
+    """A compiled training step whose state stays on the device.
 
     Args:
         model: A built model.
         loss: Function of labels and outputs.
         x: Array of inputs.
         y: Array of labels.
-        of_inputs: Boolean. Whether the inputs have a gradient too, as inside
-            of a network.
+        of_inputs: Boolean. Whether the gradient of the inputs is also computed,
+            as inside a network.
     """
 
     def __init__(self, model, loss, x, y, of_inputs=False):
@@ -41,7 +41,8 @@ class TrainingStep:
             )
             return (trained, others, moments), value, upstream
 
-        # Copies: what is given away is not the model's.
+        # Uses copies because the step donates its state, which the model must
+        # keep.
         self.state = jax.tree.map(
             jax.numpy.array,
             tuple(
@@ -61,12 +62,12 @@ class TrainingStep:
 
     @property
     def memory(self):
-        """What the step holds beside its inputs and outputs, in MiB."""
+        """Memory of the step apart from its inputs and outputs, in MiB."""
         analysis = self.compiled.memory_analysis()
         return analysis.temp_size_in_bytes / 2**20 if analysis else None
 
     def run(self, steps):
-        """Takes some steps, and waits for the last."""
+        """Runs some steps and waits for the last one."""
         for _ in range(steps):
             self.state, value, _ = self.compiled(self.state, *self.data)
         return float(value)

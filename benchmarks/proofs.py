@@ -1,11 +1,12 @@
-"""What a proof of a norm costs, beside a singular value decomposition.
+"""Compares the cost of proven norms with singular value decompositions.
 
     python benchmarks/proofs.py
 
-times the bounds of dense and of convolution kernels in turn with the float64
-singular values in the same process, and prints a table in Markdown. The
-reference of a convolution are the singular values at 16 x 16 frequencies, half
-of which are conjugate to the others: an estimate from below, and no bound.
+times the bounds of dense and convolution kernels and the float64 singular
+values in turns in the same process, and prints a Markdown table. For a
+convolution, the reference computes the singular values at 16 x 16 frequencies,
+half of which are conjugate to the others. The reference is an estimate from
+below, not a bound.
 """
 
 import argparse
@@ -29,7 +30,7 @@ COLUMNS = (
 
 
 def largest_singular_value(kernel):
-    """Returns the norm of a kernel, of a convolution on a few frequencies."""
+    """Returns the norm of a kernel; of a convolution at a few frequencies."""
     if kernel.ndim == 2:
         return float(np.linalg.svd(kernel, compute_uv=False)[0])
     symbols = np.fft.rfft2(kernel, [FREQUENCIES] * 2, (0, 1))
@@ -37,7 +38,7 @@ def largest_singular_value(kernel):
 
 
 def make_kernels(smoke):
-    """Returns kernels by name: random ones, and nearly orthogonal ones."""
+    """Returns random and nearly orthogonal kernels, by name."""
     rng = np.random.default_rng(0)
     shapes = [(1024, 1024), (2880, 2048), (4096, 4096)]
     shapes += [(3, 3, 64, 64), (3, 3, 128, 128), (3, 3, 256, 256)]
@@ -76,7 +77,7 @@ def measure_proof(name, kernel, rounds):
 
 
 def main():
-    """Prints the table, a row at a time."""
+    """Prints the table, one row at a time."""
     parser = argparse.ArgumentParser(description="Measure what proofs cost.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=pathlib.Path)

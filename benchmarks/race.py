@@ -1,23 +1,25 @@
-"""Which library trains a certified network fastest, and to what it certifies.
+"""Compares how fast libraries train a certified network, and its quality.
 
     python benchmarks/race.py --output benchmarks/results/race.md
 
 trains the network "Small" (Li et al., 2019) on MNIST with BCOP, RKO and SLL
-blocks: by this library on each backend, by deel-torchlip and by orthogonium
-(extra `benchmarks`). The data, their order, the loss, Adam and its rate are the
-same for all; each library initializes and constrains in its own way.
+blocks: with this library on each backend, with deel-torchlip and with
+orthogonium (extra `benchmarks`). All use the same data in the same order, the
+same loss, and Adam with the same learning rate. Each library uses its own
+initialization and constraints.
 
-Each contestant has a process of its own. Those of a block take turns, an epoch
-each, so that what else the machine does hits all alike; ratios are to the first
-of PyTorch's libraries that took part in the same rounds. What a network
-computes at inference is then written down as a network of layers that this
-library bounds, compared with the original, and certified by one proof for all:
-no library is taken at its word. The first step, which compiles, is timed apart.
-Memory is the peak over what the process held before it built its network. Each
-backend takes as many threads as it does by itself.
+Each contestant runs in its own process. The contestants of a block take turns,
+one epoch each, so that other load on the machine affects all of them equally.
+Ratios are relative to the first PyTorch library that took part in the same
+rounds. After training, the inference of each network is copied into a network
+of layers that this library can bound. The copy is compared with the original
+and certified. All contestants are certified with the same proof, so no
+library's own claim is trusted. The first step, which compiles, is timed
+separately. Memory is the peak above the memory that the process used before it
+built its network. Each backend uses its default number of threads.
 
-Beside the table in Markdown stands its JSON, which a later run reads with
-`--before` to print both. Rows that are missing say why.
+A JSON file is written next to the Markdown table. A later run reads it with
+`--before` and prints both results. Missing rows state the reason.
 """
 
 import argparse
@@ -64,13 +66,13 @@ class Contestant:
 
     @property
     def name(self):
-        """What a table calls it."""
+        """Name of the contestant in tables."""
         if self.library == "keras_lip":
             return f"keras_lip, {self.backend}"
         return self.library
 
     def find_obstacle(self):
-        """Returns why it does not take part, or `None`."""
+        """Returns the reason why it does not take part, or `None`."""
         if self.library != "keras_lip":
             if self.block not in race_peers.BLOCKS[self.library]:
                 return f"{self.library} has no such block"
@@ -117,7 +119,7 @@ class Runner:
             )
 
     def ask(self, command):
-        """Has the process do something, and keeps what it answers."""
+        """Sends a command to the process and stores the answer."""
         if self.process is None:
             return
         try:
@@ -144,7 +146,7 @@ class Runner:
 
 
 def list_contestants(block, backends):
-    """Returns who races with a block."""
+    """Returns the contestants for a block."""
     own = [Contestant("keras_lip", backend, block) for backend in backends]
     peers = [
         Contestant(library, "torch", block) for library in race_peers.PACKAGES
@@ -153,7 +155,7 @@ def list_contestants(block, backends):
 
 
 def race_block(block, arguments, folder, shape):
-    """Runs all contestants of a block, and returns their results."""
+    """Runs all contestants of a block and returns their results."""
     runners = []
     for number, one in enumerate(list_contestants(block, arguments.backends)):
         spec = {
@@ -167,7 +169,7 @@ def race_block(block, arguments, folder, shape):
             "copy": str(folder / f"{block}_{number}.keras"),
         }
         runners.append((Runner(one, spec), spec["copy"]))
-    # One at a time: whoever waits computes nothing.
+    # One at a time: waiting contestants do not compute.
     for runner, _ in runners:
         runner.ask("start")
     for epoch in range(arguments.epochs):
@@ -186,7 +188,7 @@ def race_block(block, arguments, folder, shape):
 
 
 def certify(path, folder):
-    """Proves the bound of a saved network, and what it certifies."""
+    """Proves the bound and the certified accuracy of a saved network."""
     with np.load(folder / "data.npz") as arrays:
         x, y = arrays["x_test"], arrays["y_test"]
     model = keras.models.load_model(path)
@@ -202,13 +204,13 @@ def certify(path, folder):
 
 
 def format_line(result):
-    """Returns one contestant's progress."""
+    """Returns the progress of one contestant as a line."""
     text = result["obstacle"] or f"{sum(result['epochs']):.1f} s of training"
     return f"{result['block']}, {result['name']}: {text}"
 
 
 def load_mnist(data_dir, samples=None):
-    """Returns what the network is trained on and tested on, as arrays."""
+    """Returns the training and test data as arrays."""
     experiments = pathlib.Path(__file__).parents[1] / "experiments"
     sys.path.append(str(experiments))
     from image_data import load_images
@@ -224,7 +226,7 @@ def load_mnist(data_dir, samples=None):
 
 
 def make_images(number, side, seed):
-    """Returns random images around one of each class, in place of MNIST."""
+    """Returns random images around one image per class, instead of MNIST."""
     rng = np.random.default_rng(seed)
     centers = rng.random((race_peers.CLASSES, side, side, 1))
     parts = {}
@@ -237,10 +239,10 @@ def make_images(number, side, seed):
 
 
 def describe_versions():
-    """Names what is installed, and the machine's cores."""
+    """Returns the installed versions and the number of cores."""
     found = []
     for name in ("keras", *BACKENDS, *race_peers.PACKAGES):
-        # TensorFlow is one module, and several packages.
+        # TensorFlow is one module, but several packages.
         for package in (name, f"{name}-cpu"):
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 found.append(f"{name} {importlib.metadata.version(package)}")
@@ -284,7 +286,7 @@ def parse_arguments(arguments=None):
 
 
 def main(arguments=None):
-    """Runs the race, and prints and writes its table."""
+    """Runs the race, prints the table and writes it."""
     arguments = parse_arguments(arguments)
     if arguments.smoke:
         data = make_images(24, 8, arguments.seed)

@@ -1,12 +1,13 @@
-"""The "Small" network in PyTorch, of the layers of other libraries.
+"""The "Small" network in PyTorch, with layers of other libraries.
 
-What `keras_lip.applications.SmallConvNet` is for this library: pixels of blocks
-as channels, a convolution with a window of 2 x 2, the same again, and two dense
-layers, with pairs sorted in between. A residual block keeps its channels: zeros
-are added before it, or the last channels dropped after it.
+The network corresponds to `keras_lip.applications.SmallConvNet`. Twice, it
+rearranges blocks of pixels into channels and applies a convolution with a 2 x 2
+window. Two dense layers follow. Between the layers, pairs are sorted. A
+residual block does not change the number of channels: channels of zeros are
+appended before it, or the last channels are dropped after it.
 
-`make_copy` makes the same network of layers that this library bounds, so that
-those of all libraries are certified by one proof.
+`make_copy` creates the same network from layers that this library can bound, so
+that the networks of all libraries are certified with the same proof.
 """
 
 import keras
@@ -21,7 +22,7 @@ CLASSES = 10
 
 
 def make_network(library, block, shape, width, units):
-    """Returns a network that is not trained yet.
+    """Returns an untrained network.
 
     Args:
         library: Key of `PACKAGES`.
@@ -51,7 +52,7 @@ def make_network(library, block, shape, width, units):
 
 
 def _list_deel(block):
-    """Returns how deel-torchlip convolves, multiplies and sorts pairs."""
+    """Returns the convolution, dense layer and sorting of deel-torchlip."""
     from deel import torchlip
 
     def convolve(channels, filters):
@@ -67,7 +68,7 @@ def _list_deel(block):
 
 
 def _list_orthogonium(block):
-    """Returns how orthogonium convolves, multiplies and sorts pairs."""
+    """Returns the convolution, dense layer and sorting of orthogonium."""
     from orthogonium.layers.conv.AOC.fast_block_ortho_conv import (
         FastBlockConv2d,
     )
@@ -94,7 +95,7 @@ def _list_residual(channels, filters):
     from orthogonium.layers.conv.SLL import SDPBasedLipschitzResBlock
 
     class FitChannels(torch.nn.Module):
-        """Adds channels of zeros, or drops the last ones."""
+        """Appends channels of zeros, or drops the last channels."""
 
         def forward(self, images):
             missing = filters - images.shape[1]
@@ -109,9 +110,9 @@ def _list_residual(channels, filters):
 
 
 def read_weights(network):
-    """Returns what runs at inference: a kernel and a bias for each layer.
+    """Returns the kernel and the bias that each layer uses at inference.
 
-    Kernels have the axes of Keras, and channels the order of PyTorch.
+    Kernels have the axes of Keras. Channels have the order of PyTorch.
     """
     found = []
     for layer in network.eval():
@@ -125,16 +126,16 @@ def read_weights(network):
 
 
 def make_copy(library, block, shape, weights):
-    """Makes a network of PyTorch anew, of layers that this library bounds.
+    """Rebuilds a PyTorch network from layers that this library can bound.
 
-    What differs between the libraries, such as which channels are a pair, is
-    written out as reshaped and permuted axes.
+    Differences between the libraries, such as which channels form a pair, are
+    expressed by reshaping and permuting axes.
 
     Args:
         library: Key of `PACKAGES`.
         block: Name of the method.
         shape: Height, width and channels of an image.
-        weights: What `read_weights` returned.
+        weights: Result of `read_weights`.
     """
     sort = {"deel-torchlip": _sort_neighbours, "orthogonium": _sort_halves}
     apply = _add_residual if block == "sll" else _convolve
@@ -158,7 +159,7 @@ def _call(layer, inputs, *weights):
 
 
 def _unshuffle(images):
-    """Makes channels of blocks of two by two pixels, as PyTorch orders them."""
+    """Moves blocks of 2 x 2 pixels into channels, in the order of PyTorch."""
     height, width = (side // 2 for side in images.shape[1:3])
     shape = (height, 2, width, 2, images.shape[-1])
     blocks = keras.layers.Reshape(shape)(images)

@@ -1,11 +1,11 @@
-"""Results of `benchmarks/race.py`, as a table and in words."""
+"""Results of `benchmarks/race.py`, as a table and as sentences."""
 
 import itertools
 import statistics
 
 import race_peers
 
-# Radii that are certified; the last one is in the table.
+# Certified radii. The table contains the last one.
 EPSILONS = (0.1, 0.5, 1.58)
 
 COLUMNS = {
@@ -18,7 +18,7 @@ COLUMNS = {
     "bound": ("proven bound", "{:.6f}"),
 }
 
-# Of time and memory less is better, and more of what is certified.
+# Less time and memory are better, and more certified accuracy is better.
 BETTER = {"seconds": -1, "memory": -1, "clean": 1, "certified": 1}
 
 
@@ -39,7 +39,7 @@ def summarize(results):
 
 
 def compare(results):
-    """Says in what this library is ahead of each peer, and in what behind."""
+    """States where this library is ahead of each peer, and where behind."""
     done = [result for result in results if result["obstacle"] is None]
     lines = []
     for own, peer in itertools.product(done, done):
@@ -69,7 +69,7 @@ def _compare_two(own, peer):
 
 
 def format_table(results, before=()):
-    """Returns the results in Markdown, beside the seconds of an earlier run."""
+    """Returns the results in Markdown, with the seconds of an earlier run."""
     earlier = {(row["block"], row["name"]): row for row in before}
     header = ["block", "library", *(label for label, _ in COLUMNS.values())]
     if before:

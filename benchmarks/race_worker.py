@@ -1,7 +1,7 @@
-"""One contestant of `benchmarks/race.py`, in a process of its own.
+"""One contestant of `benchmarks/race.py`, in its own process.
 
-It reads a command a line, and answers each with a line of JSON: `start`,
-`epoch` and a number, or `finish`.
+It reads one command per line: `start`, `epoch` and a number, or `finish`. It
+answers each command with a line of JSON.
 """
 
 import json
@@ -17,12 +17,12 @@ from timing import read_device_peak
 
 import keras_lip as kl
 
-# Of Li et al. (2019) for MNIST, with the epsilon of Keras for all.
+# As in Li et al. (2019) for MNIST, with the epsilon of Keras for all.
 MARGIN = 2.12
 LEARNING_RATE = 1e-3
 ADAM_EPSILON = 1e-7
 
-# Images whose outputs are compared with those of the copy.
+# Number of images on which the network and the copy are compared.
 NUM_COMPARED = 64
 
 
@@ -30,7 +30,7 @@ class KerasContestant:
     """Trains this library's network with `fit`.
 
     Args:
-        spec: Dict, what `race.py` asks for.
+        spec: Dict of settings from `race.py`.
     """
 
     def __init__(self, spec):
@@ -47,13 +47,13 @@ class KerasContestant:
         )
 
     def train(self, x, y):
-        """Takes a step for each batch, in the order of the images."""
+        """Runs a step for each batch, in the order of the images."""
         self.model.fit(
             x, y, batch_size=self.spec["batch_size"], shuffle=False, verbose=0
         )
 
     def copy(self):
-        """Returns the model that is certified: a stock copy."""
+        """Returns the model to certify: a copy of stock layers."""
         return kl.models.materialize(self.model)
 
     def predict(self, x):
@@ -62,10 +62,10 @@ class KerasContestant:
 
 
 class TorchContestant:
-    """Trains another library's network in a plain loop of PyTorch.
+    """Trains another library's network in a plain PyTorch loop.
 
     Args:
-        spec: Dict, what `race.py` asks for.
+        spec: Dict of settings from `race.py`.
     """
 
     def __init__(self, spec):
@@ -81,7 +81,7 @@ class TorchContestant:
         )
 
     def train(self, x, y):
-        """Takes a step for each batch, in the order of the images."""
+        """Runs a step for each batch, in the order of the images."""
         import torch
 
         self.network.train()
@@ -92,7 +92,7 @@ class TorchContestant:
             batch = images[start : start + size].to(self.device)
             target = labels[start : start + size].to(self.device)
             self.optimizer.zero_grad()
-            # PyTorch takes the mean over the classes, Keras's class the sum.
+            # PyTorch averages over the classes; the Keras loss class sums.
             loss = race_peers.CLASSES * torch.nn.functional.multi_margin_loss(
                 self.network(batch), target, margin=MARGIN
             )
@@ -101,7 +101,7 @@ class TorchContestant:
         loss.item()
 
     def copy(self):
-        """Returns the model that is certified: of layers with known bounds."""
+        """Returns the model to certify: a copy of layers with known bounds."""
         weights = race_peers.read_weights(self.network)
         names = ("library", "block", "shape")
         return race_peers.make_copy(
@@ -119,7 +119,7 @@ class TorchContestant:
 
 
 def read_memory():
-    """Returns the peak so far in MiB: of the GPU, or of the process."""
+    """Returns the peak memory so far in MiB, of the GPU or the process."""
     device = read_device_peak()
     if device is not None:
         return device / 2**20
@@ -130,7 +130,7 @@ class Worker:
     """Answers the commands.
 
     Args:
-        spec: Dict, what `race.py` asks for.
+        spec: Dict of settings from `race.py`.
     """
 
     def __init__(self, spec):
@@ -140,9 +140,9 @@ class Worker:
         self.memory = 0.0
 
     def start(self):
-        """Builds the network, and takes the first step, which compiles."""
+        """Builds the network and runs the first step, which compiles."""
         own = self.spec["library"] == "keras_lip"
-        # It imports TensorFlow where that is installed.
+        # The import also imports TensorFlow if it is installed.
         keras.utils.set_random_seed(self.spec["seed"])
         self.memory = read_memory()
         began = time.perf_counter()
@@ -153,7 +153,7 @@ class Worker:
         return {"first_step": time.perf_counter() - began}
 
     def epoch(self, number):
-        """Trains an epoch, of whole batches in an order that all share."""
+        """Trains for an epoch of whole batches, in the order shared by all."""
         x, y, size = self.data["x"], self.data["y"], self.spec["batch_size"]
         rng = np.random.default_rng((self.spec["seed"], number))
         order = rng.permutation(len(x))[: len(x) // size * size]
@@ -163,7 +163,7 @@ class Worker:
         return {"epoch": time.perf_counter() - began}
 
     def finish(self):
-        """Writes the copy that is certified, and compares it."""
+        """Writes the copy to certify and compares it with the network."""
         peak = read_memory()
         copy = self.contestant.copy()
         x = self.data["x_test"][:NUM_COMPARED]
@@ -177,7 +177,7 @@ class Worker:
         }
 
     def count_parameters(self):
-        """Returns how many numbers are trained."""
+        """Returns the number of trained parameters."""
         if isinstance(self.contestant, KerasContestant):
             weights = self.contestant.model.trainable_weights
             return sum(np.prod(weight.shape) for weight in weights)
@@ -186,7 +186,7 @@ class Worker:
 
 
 def main():
-    """Answers on the standard output that nobody else writes to."""
+    """Answers on the original standard output, which only it writes to."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker(json.loads(sys.argv[1]))

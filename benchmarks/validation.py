@@ -1,12 +1,13 @@
-"""What certified metrics add to an epoch of training, by their proofs.
+"""Measures how much time certified metrics add to a training epoch.
 
     python benchmarks/validation.py
 
-takes training steps, and evaluates after each of them with and without a
-`keras_lip.metrics.CertifiedAccuracy`, in turns in one process. The table has
-the seconds of an epoch of so many steps, those of a validation, and the share
-of an epoch with its validation that the metric adds. Weights move before every
-validation, so that everything is proven again.
+runs training steps and evaluates after each of them with and without a
+`keras_lip.metrics.CertifiedAccuracy`, in turns in one process. The table
+contains the seconds of an epoch with the given number of steps, the seconds of
+a validation, and the fraction of an epoch with its validation that the metric
+adds. The weights change before every validation, so every proof is computed
+again.
 """
 
 import argparse
@@ -31,7 +32,7 @@ IMAGES = {"mnist": (60_000, (28, 28, 1)), "cifar10": (50_000, (32, 32, 3))}
 
 
 def make_networks(smoke):
-    """Returns functions that make a network, and its data, by name."""
+    """Returns functions that create a network and its data, by name."""
     apps = kl.applications
 
     def dense(shape):
@@ -65,7 +66,7 @@ def make_networks(smoke):
 
 
 def measure(make, data, batch_size, validated, rounds):
-    """Returns the parameters, and seconds of an epoch and of validations."""
+    """Returns the parameters, and the seconds of an epoch and validations."""
     count, shape = IMAGES[data]
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(max(batch_size, validated), *shape))
@@ -87,7 +88,7 @@ def measure(make, data, batch_size, validated, rounds):
             start = time.perf_counter()
             model.evaluate(x[:validated], y[:validated], batch_size, verbose=0)
             if turn:
-                # The first turn compiles.
+                # The first turn includes compilation.
                 seconds["step"].append(step)
                 seconds[name].append(time.perf_counter() - start)
     found = {name: statistics.median(each) for name, each in seconds.items()}
@@ -97,7 +98,7 @@ def measure(make, data, batch_size, validated, rounds):
 
 
 def main():
-    """Prints the table, a row at a time."""
+    """Prints the table, one row at a time."""
     parser = argparse.ArgumentParser(description="Measure certified metrics.")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--validated", type=int, default=1024)

@@ -2,18 +2,19 @@
 
     python experiments/speedrun.py --minutes 60
 
-trains the recipe `speedrun-60` of `recipes.toml` from three seeds, each in at
-most 60 minutes of training on two cores, audits and certifies the networks on
-the whole test part at 36, 72 and 108 over 255, and attacks 500 images of it. It
+trains the recipe `speedrun-60` of `recipes.toml` with three seeds, each for at
+most 60 minutes on two cores. Then it audits the networks, certifies them on the
+whole test set at 36/255, 72/255 and 108/255, and attacks 500 test images. It
 writes into `--output`
 
-- `60-seed-0/` and its like, what `experiments/train.py` writes of a run,
-- `speedrun.md`, a table of all runs that lie there, and `speedrun.png`,
-  certified accuracy against minutes.
+- `60-seed-0/` and so on: the files that `experiments/train.py` writes for a
+  run,
+- `speedrun.md`, a table of all runs in this folder, and `speedrun.png`, a plot
+  of certified accuracy against minutes.
 
-A run that was stopped goes on where it was. To enter the race, change the
-recipe, or add one of your own: what is chosen is chosen on `--validation 5000`
-images of the training part, and the test part is looked at once.
+A run that was stopped resumes where it stopped. To take part, change the recipe
+or add your own. Make all choices on `--validation 5000` images of the training
+set, and use the test set only once.
 """
 
 import argparse
@@ -33,7 +34,7 @@ TRAIN = pathlib.Path(__file__).with_name("train.py")
 PREFIX = "speedrun-"
 RADII = {"36/255": "0.1412", "72/255": "0.2824", "108/255": "0.4235"}
 
-# Certified at 36/255 in percent, and minutes, as published.
+# Published certified accuracies at 36/255 in percent, and minutes.
 PUBLISHED = {
     "LiResNet, width 64, on a laptop's CPU (A. Bembenek)": (80.0, 50.8),
 }
@@ -51,13 +52,14 @@ def parse_arguments(arguments=None):
         "--output", type=pathlib.Path, default=pathlib.Path("runs/speedrun")
     )
     parsed, others = parser.parse_known_args(arguments)
-    # Others are those of `train.py`. Unknown ones end here, not after an hour.
+    # Other arguments belong to `train.py`. Unknown ones raise an error here,
+    # not after an hour.
     load_recipe(f"{PREFIX}{parsed.minutes}", parsed.dataset, FILE)
     return parsed, others
 
 
 def train(parsed, seed, others):
-    """Trains and certifies one network, or goes on with it."""
+    """Trains and certifies one network, or resumes it."""
     folder = parsed.output / f"{parsed.minutes}-seed-{seed}"
     if (folder / "result.json").exists():
         print(f"{folder} is done.")
@@ -71,13 +73,13 @@ def train(parsed, seed, others):
 
 
 def read_results(folder):
-    """Returns the results of all runs by their limits of minutes.
+    """Returns the results of all runs, by their limit in minutes.
 
     Args:
         folder: Path.
 
     Returns:
-        Dict of lists of dicts, whose keys are the minutes, in their order.
+        Dict from the minutes, in increasing order, to lists of dicts.
     """
     found = {}
     for path in sorted(folder.glob("*-seed-*/result.json")):
@@ -87,7 +89,7 @@ def read_results(folder):
 
 
 def format_share(values):
-    """Returns the mean of shares in percent, and their standard deviation."""
+    """Returns the mean and standard deviation of fractions, in percent."""
     mean = 100 * statistics.fmean(values)
     if len(values) < 2:
         return f"{mean:.2f}"
@@ -95,7 +97,7 @@ def format_share(values):
 
 
 def format_row(minutes, results):
-    """Returns a row of the table: the seeds of one limit together."""
+    """Returns a row of the table, for all seeds of one limit."""
     longest = max(result["seconds"] for result in results) / 60
     took = f"{longest:.1f}" + (" (over)" if longest > minutes else "")
     gaps = [
@@ -124,7 +126,7 @@ def format_row(minutes, results):
 
 
 def format_page(found):
-    """Returns the page of a race in Markdown."""
+    """Returns the Markdown page of the speedrun."""
     titles = (
         "minutes",
         "longest training, minutes",
@@ -153,7 +155,7 @@ def format_page(found):
 
 
 def draw(found, path):
-    """Draws certified accuracy against minutes of training."""
+    """Plots certified accuracy against minutes of training."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -185,7 +187,7 @@ def draw(found, path):
 
 
 def main(arguments=None):
-    """Runs the race, and writes its table and picture."""
+    """Runs the speedrun and writes its table and plot."""
     parsed, others = parse_arguments(arguments)
     for seed in parsed.seeds:
         train(parsed, seed, others)
