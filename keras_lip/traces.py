@@ -40,10 +40,10 @@ def is_compiling() -> bool:
 
 
 def is_eager_torch(tensor: Tensor) -> bool:
-    """Whether PyTorch runs what is computed of a tensor, step by step.
+    """Whether PyTorch runs operations on a tensor eagerly.
 
-    That is neither so where its compiler reads what runs, nor of the symbolic
-    tensors that models are made of.
+    This is false under the compiler of PyTorch, and for the symbolic tensors of
+    models.
     """
     if keras.backend.backend() != "torch" or is_compiling():
         return False

@@ -68,7 +68,7 @@ class EpsilonScheduler(keras.callbacks.Callback):
         if not losses:
             raise ValueError(
                 f"No loss of model '{self.model.name}' has an epsilon. Compile "
-                "it with one such as `keras_lip.losses.EMMA`, as an instance. "
+                "it with an instance of `keras_lip.losses.EMMA`, for example. "
                 f"Received: loss={self.model.loss!r}"
             )
         read = {id(variable) for variable in self.model.metrics_variables}

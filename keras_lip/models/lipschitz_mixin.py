@@ -115,9 +115,9 @@ class LipschitzMixin:
                     continue
                 if any(each is other for other, _ in found):
                     raise ValueError(
-                        f"Loss '{each.name}' has the constants of one output. "
-                        "Received: one that is given for several. Give each "
-                        "output a loss of its own, by name or by position."
+                        f"Loss '{each.name}' uses the constants of one output. "
+                        "Received: the same loss for several outputs. Give "
+                        "each output its own loss, by name or by position."
                     )
                 found.append((each, PairEstimate(self, index)))
         return found

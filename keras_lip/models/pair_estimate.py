@@ -109,8 +109,8 @@ class PairEstimate:
         model = self._model()
         if common_norm(model) != "l2":
             raise ValueError(
-                "A loss of certified margins estimates constants in the l2 "
-                "norm, in which a layer of the model has none. Use another "
+                "The loss estimates Lipschitz constants in the l2 norm, but a "
+                "layer of the model has no constant in this norm. Use another "
                 "loss, or pass `lipschitz_bound`."
             )
         graph = get_graph(model)
@@ -122,8 +122,8 @@ class PairEstimate:
         self._classes = end.tensor.shape[-1] or 0
         if len(end.tensor.shape) != 2 or self._classes < 2:
             raise ValueError(
-                "A loss of certified margins takes logits of shape "
-                "`(batch_size, classes)`, of two classes or more. Received: an "
+                "The loss needs logits of shape `(batch_size, classes)` with "
+                "at least two classes. Received: an "
                 f"output of shape {tuple(end.tensor.shape)}"
             )
         last, index = self._steps[end.index], end.index
@@ -211,9 +211,10 @@ def _check_held(operation: Any) -> None:
     if _is_trained(operation):
         raise ValueError(
             f"Layer '{operation.name}' of type `{type(operation).__name__}` is "
-            "trained, and its norm is neither held nor estimated in a step, as "
-            "the loss needs it. Use a layer of `keras_lip.layers`, such as "
-            "`OrthogonalDense`, `FreeConv2D` or `LipschitzResidualConv2D`."
+            "trained, but its norm is neither constrained nor estimated in "
+            "training, as the loss requires. Use a layer of "
+            "`keras_lip.layers`, such as `OrthogonalDense`, `FreeConv2D` or "
+            "`LipschitzResidualConv2D`."
         )
 
 

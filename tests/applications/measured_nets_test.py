@@ -153,7 +153,7 @@ class MeasuredNetsTest(ApplicationTestCase):
                 make(**{**SMALL, "depth": 0})
             with self.assertRaisesRegex(ValueError, "orthogonal parametriz"):
                 make(**SMALL, parametrization="aol")
-        with self.assertRaisesRegex(ValueError, "four of them at least"):
+        with self.assertRaisesRegex(ValueError, "at least four channels"):
             LipNeXt((8, 8, 3), depth=1, width=2)
         with self.assertRaisesRegex(
             ValueError, r"multiples of 2,.*\(8, 8, 3\)"

@@ -315,7 +315,7 @@ class PairEstimateTest(LipschitzTestCase):
             ]
         )
         with self.assertRaisesRegex(
-            ValueError, "Layer 'loose' of type `Dense` is trained, and its norm"
+            ValueError, "Layer 'loose' of type `Dense` is trained, but its norm"
         ):
             model.compile("sgd", losses.EMMA(0.1))
         model.layers[0].trainable = False

@@ -130,9 +130,9 @@ class CurvatureHead(LipschitzLayer):
     def _estimate_bound(self, training: bool) -> Any:
         raise ValueError(
             f"Layer '{self.name}' of type `CurvatureHead` is certified by its "
-            "curvature, and has no constant to train with. Use "
-            "`keras_lip.losses.CurvatureCrossentropy`, or end the model in a "
-            "`UnitNormDense`."
+            "curvature and has no Lipschitz constant to train with. Use "
+            "`keras_lip.losses.CurvatureCrossentropy`, or replace the head by "
+            "a `UnitNormDense`."
         )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -400,8 +400,8 @@ def _estimate_part(layer: Any, training: bool) -> Any:
     if layer.weights:
         raise ValueError(
             f"Layer '{layer.name}' of type `{type(layer).__name__}` of a "
-            "`LayerStack` has weights, and its norm is neither held nor "
-            "estimated in a step, as the loss needs it. Use a layer of "
+            "`LayerStack` has weights, but its norm is neither constrained nor "
+            "estimated in training, as the loss requires. Use a layer of "
             "`keras_lip.layers` instead."
         )
     return freeze_layer(layer).bounds("l2").output

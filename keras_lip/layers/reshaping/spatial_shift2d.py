@@ -116,8 +116,8 @@ class SpatialShift2D(LipschitzLayer):
         if x.shape is None:
             raise ValueError(
                 f"Layer '{self.name}' of type `SpatialShift2D` is not built, "
-                "so that its number of channels is not known. Call it on a "
-                "batch of data first."
+                "so its number of channels is not known. Call it on a batch "
+                "of data first."
             )
         axis = -1 if self.data_format == "channels_last" else 0
         moves = list_moves(int(x.shape[axis] or 0), self.ratio, self.shift)
@@ -144,8 +144,8 @@ def check_moves(
     """
     if channels is None or channels < 4:
         raise ValueError(
-            f"Layer '{layer.name}' moves channels in four directions, and "
-            "needs a known number of four of them at least. Received: "
+            f"Layer '{layer.name}' shifts channels in four directions and "
+            "needs at least four channels, of a known number. Received: "
             f"input_shape={tuple(input_shape)}, "
             f"data_format={layer.data_format!r}"
         )

@@ -167,10 +167,10 @@ class LipNeXtBlock(LipschitzLayer):
         if self.use_position:
             if None in sides:
                 raise ValueError(
-                    f"Layer '{self.name}' has a number for each pixel, and "
+                    f"Layer '{self.name}' trains a number for each pixel and "
                     "needs images of known sides. Received: "
-                    f"input_shape={tuple(input_shape)}. Pass "
-                    "`use_position=False` otherwise."
+                    f"input_shape={tuple(input_shape)}. For images of unknown "
+                    "sides, pass `use_position=False`."
                 )
             self.position = self.add_weight(
                 name="position",

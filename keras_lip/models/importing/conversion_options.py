@@ -70,9 +70,9 @@ class Options:
         check_known("convolution", self.convolution, CONVOLUTIONS)
         if isinstance(self.parametrization, BlockReflector):
             raise ValueError(
-                "A trained kernel cannot start a block reflector, whose image "
-                "is far from it. Pass another parametrization, such as "
-                f"'cayley'. Received: parametrization={self.parametrization!r}"
+                "A trained kernel cannot start a block reflector, because the "
+                "image is far from the kernel. Pass another parametrization, "
+                f"such as 'cayley'. Received: parametrization={self.parametrization!r}"
             )
         activation = current_name(self.activation)
         check_known("activation", activation, ("keep", "max_min"))

@@ -101,7 +101,7 @@ class SpatialShift2DTest(ConvolutionTestCase):
             layers.SpatialShift2D(shift=0)
         with self.assertRaisesRegex(ValueError, "Unknown padding_mode"):
             layers.SpatialShift2D(padding_mode="same")
-        with self.assertRaisesRegex(ValueError, "four of them at least"):
+        with self.assertRaisesRegex(ValueError, "at least four channels"):
             layers.SpatialShift2D()(np.ones((1, 4, 4, 3)))
         with self.assertRaisesRegex(ValueError, "longer than `shift`"):
             layers.SpatialShift2D(shift=4)(np.ones((1, 4, 6, 8)))

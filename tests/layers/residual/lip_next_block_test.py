@@ -88,7 +88,7 @@ class LipNeXtBlockTest(ConvolutionTestCase):
             layers.LipNeXtBlock(parametrization="aol")
         with self.assertRaisesRegex(ValueError, "`beta`"):
             layers.LipNeXtBlock(2.0)
-        with self.assertRaisesRegex(ValueError, "four of them at least"):
+        with self.assertRaisesRegex(ValueError, "at least four channels"):
             layers.LipNeXtBlock()(np.ones((1, 4, 4, 3)))
         inputs = keras.Input((None, 4, 8))
         with self.assertRaisesRegex(ValueError, "use_position=False"):
