@@ -326,7 +326,7 @@ class PairEstimateTest(LipschitzTestCase):
         model = models.LipschitzSequential(
             [keras.Input((6,)), layers.OrthogonalDense(1)]
         )
-        with self.assertRaisesRegex(ValueError, "of two classes or more"):
+        with self.assertRaisesRegex(ValueError, "at least two classes"):
             model.compile("sgd", losses.EMMA(0.1))
         model = models.LipschitzSequential(
             [keras.Input((6,)), layers.LinfDense(3)]

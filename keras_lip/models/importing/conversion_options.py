@@ -72,7 +72,8 @@ class Options:
             raise ValueError(
                 "A trained kernel cannot start a block reflector, because the "
                 "image is far from the kernel. Pass another parametrization, "
-                f"such as 'cayley'. Received: parametrization={self.parametrization!r}"
+                "such as 'cayley'. Received: "
+                f"parametrization={self.parametrization!r}"
             )
         activation = current_name(self.activation)
         check_known("activation", activation, ("keep", "max_min"))
