@@ -253,7 +253,7 @@ class FrequencyCellBoundTest(parameterized.TestCase):
         self.assertEqual(bound, math.inf)
 
     def test_three_axes_are_refused(self):
-        with self.assertRaisesRegex(ValueError, "one axis or two"):
+        with self.assertRaisesRegex(ValueError, "one or two axes"):
             frequency_cell_bound(np.ones((1, 2, 2, 2, 1, 1)), 0.0, SLACK)
 
     def test_pixels_of_extent_one_are_no_axis(self):
