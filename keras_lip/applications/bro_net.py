@@ -33,10 +33,11 @@ def BRONet(
 
     It is a `keras_lip.applications.LiResNet` whose convolutions after the first
     are orthogonal: they use block reflectors of low rank. Only the norm of the
-    first convolution is measured. It is `keras_lip.bounds.lipschitz_bound` of
-    the network up to the head. On CIFAR-10 the network has 69 M parameters. The
-    network for Tiny ImageNet has `depth=6`, `rank_ratio=1 / 8`, `dense_depth=4`
-    and `parametrization=keras_lip.parametrizations.BlockReflector(1 / 8)`.
+    first convolution is measured. This norm is
+    `keras_lip.bounds.lipschitz_bound` of the network up to the head. On
+    CIFAR-10 the network has 69 M parameters. The network for Tiny ImageNet has
+    `depth=6`, `rank_ratio=1 / 8`, `dense_depth=4` and
+    `parametrization=keras_lip.parametrizations.BlockReflector(1 / 8)`.
 
     Train it with `keras_lip.losses.LogitAnnealing`. The paper increases epsilon
     from a tenth of `36 / 255` to three times `36 / 255`.

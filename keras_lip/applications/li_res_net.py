@@ -41,14 +41,14 @@ def LiResNet(
 
     **The network is not 1-Lipschitz.** The norms of its convolutions are not
     constrained to one. `keras_lip.bounds.lipschitz_bound` is the product of
-    their actual norms, and certificates use this product. Train the network
-    with a loss that lowers the product, such as `keras_lip.losses.EMMA`. The
-    paper increases epsilon from a tenth of `36 / 255` to three times `36 /
-    255`. `keras_lip.callbacks.EpsilonScheduler` does this. On two cores the
-    proof of one of its convolutions takes about half a second at 64 channels
-    and six seconds at 256. Certified metrics repeat the proof at every
-    evaluation. For wide networks, do not use them during training, and certify
-    at the end.
+    proven bounds on these norms, and certificates use this product. Train the
+    network with a loss that lowers the product, such as
+    `keras_lip.losses.EMMA`. The paper increases epsilon from a tenth of `36 /
+    255` to three times `36 / 255`. `keras_lip.callbacks.EpsilonScheduler` does
+    this. On two cores the proof of one of its convolutions takes about half a
+    second at 64 channels and six seconds at 256. Certified metrics repeat the
+    proof at every evaluation. For wide networks, do not use them during
+    training, and certify at the end.
 
     The authors center only the residual. Here the sum of the input and the
     residual is centered.

@@ -29,10 +29,10 @@ def convolve(
     function writes them in the fast form. It then has no forward-mode
     derivatives (`jax.jvp`).
 
-    On PyTorch, Keras (3.15) copies images into the channels-first order of
-    axes, and PyTorch then copies them back into the order that its routines
-    use. Here the axes are only permuted, so the images keep the order of the
-    routines and are not copied.
+    On PyTorch, Keras (3.15) copies images into PyTorch's order of axes, and
+    they are then copied back into the memory order that PyTorch's routines use.
+    Images whose axes are only renamed are in this memory order already, so they
+    are not copied here.
 
     Args:
         inputs: Tensor of shape `(batch_size, *image, channels)`.

@@ -51,9 +51,9 @@ def kernel_gram_bound(kernel: npt.NDArray[Any]) -> tuple[float, float]:
     Let `B` be the sum of the moduli of the taps of the autocorrelation. At
     every frequency, the modulus of each entry of `K(w)^H K(w)` is at most the
     entry of `B`. So, for any positive `v`, the eigenvalues are at most the
-    largest `(B v)_i / v_i` (Collatz-Wielandt) and at least the smallest `2 d_i
-    - (B v)_i / v_i`, where `d_i` are the diagonal entries of the tap at lag
-    zero (Gershgorin).
+    largest `(B v)_i / v_i` (Collatz-Wielandt) and at least the smallest
+    `2 d_i - (B v)_i / v_i`, where `d_i` are the diagonal entries of the tap at
+    lag zero (Gershgorin).
 
     The bounds are cheap, and they are tight if the kernel is close to
     orthogonal. They are exact for almost-orthogonal layers, which are rescaled
