@@ -126,10 +126,10 @@ def frobenius_norm_up(matrices: npt.NDArray[Any]) -> float:
         matrices: Real or complex array of shape `(..., rows, columns)`, scaled
             by `scale_to_unit`.
     """
-    squares = np.square(matrices.real)
-    if np.iscomplexobj(matrices):
-        squares += np.square(matrices.imag)
-    largest = float(np.max(np.sum(squares, axis=(-2, -1)), initial=0.0))
+    parts = [matrices.real, matrices.imag][: 1 + np.iscomplexobj(matrices)]
+    # No array of squares: its memory may take longer than the sums.
+    squares = sum(np.einsum("...ij,...ij->...", part, part) for part in parts)
+    largest = float(np.max(squares, initial=0.0))
     terms = 2 * matrices.shape[-2] * matrices.shape[-1]
     return sqrt_up(add_up(inflate_up(largest, terms), UNDERFLOW))
 
@@ -171,19 +171,23 @@ def product_error_up(
 def scale_to_unit(
     array: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[Any], float]:
-    """Divides by the power of two that moves the largest part to `[1, 2)`.
+    """Divides by a power of two, unless the largest part is moderate.
 
-    The division is exact, except for entries that underflow.
+    The largest part of the result is in `[1, 2)`. If it is in `[2^-32, 2^32)`
+    from the start, the array is returned unchanged, which saves a copy. The
+    division is exact, except for underflow.
 
     Args:
         array: Float64 or complex128 array of finite numbers, not all zero.
 
     Returns:
-        The scaled array, and the power of two, a float.
+        The scaled array, and the power of two as a float.
     """
     parts = [array.real, array.imag] if np.iscomplexobj(array) else [array]
     largest = max(max(np.max(part), -np.min(part)) for part in parts)
     exponent = math.frexp(largest)[1] - 1
+    if -32 <= exponent < 32:
+        return array, 1.0
     # In two steps, because 2**1074 is not a float.
     half = exponent // 2
     scaled = array * 2.0**-half

@@ -168,7 +168,7 @@ class RoundingTest(parameterized.TestCase):
         three = 6 * math.sqrt(10) * rounding.gamma(15)
         self.assertGreaterEqual(either, max(four, three))
 
-    @parameterized.parameters(SMALLEST, 3e-310, 1.0, 3.7, 1e300, LARGEST)
+    @parameterized.parameters(SMALLEST, 3e-310, 1e-10, 4.3e9, 1e300, LARGEST)
     def test_scaling_to_unit_is_exact(self, largest):
         array = np.array([[0.0, -largest], [largest / 2, largest]])
         scaled, scale = rounding.scale_to_unit(array)
@@ -177,14 +177,23 @@ class RoundingTest(parameterized.TestCase):
         np.testing.assert_array_equal(scaled * scale, array)
 
     def test_scaling_to_unit_sees_the_imaginary_part(self):
-        scaled, scale = rounding.scale_to_unit(np.array([1.0 + 12.0j]))
+        array = np.array([1.0 + 12.0j]) * 2.0**40
+        scaled, scale = rounding.scale_to_unit(array)
         self.assertEqual(scaled[0], 0.125 + 1.5j)
-        self.assertEqual(scale, 8.0)
+        self.assertEqual(scale, 2.0**43)
 
     def test_scaling_to_unit_sees_negative_numbers(self):
         for array in (np.array([-12.0, 1.0]), np.array([1.0 - 12.0j])):
+            array = array * 2.0**40
             before = array.copy()
             scaled, scale = rounding.scale_to_unit(array)
-            self.assertEqual(scale, 8.0)
-            np.testing.assert_array_equal(8.0 * scaled, before)
+            self.assertEqual(scale, 2.0**43)
+            np.testing.assert_array_equal(scale * scaled, before)
             np.testing.assert_array_equal(array, before)
+
+    @parameterized.parameters(2.0**-32, 1.0, -3.7, np.nextafter(2.0**32, 0))
+    def test_moderate_numbers_are_not_scaled(self, largest):
+        array = np.array([largest, largest / 2])
+        scaled, scale = rounding.scale_to_unit(array)
+        self.assertIs(scaled, array)
+        self.assertEqual(scale, 1.0)
