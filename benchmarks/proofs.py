@@ -7,12 +7,16 @@ values in turns in the same process, and prints a Markdown table. For a
 convolution, the reference computes the singular values at 16 x 16 frequencies,
 half of which are conjugate to the others. The reference is an estimate from
 below, not a bound.
+
+Memory of arrays that are freed is kept. Otherwise each proof would wait for new
+memory, which takes several times as long on some machines.
 """
 
 import argparse
 import pathlib
 
 import numpy as np
+from timing import keep_memory
 from timing import measure
 
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
@@ -84,6 +88,7 @@ def main():
     parser.add_argument("--smoke", action="store_true", help="small and once")
     arguments = parser.parse_args()
     rounds = 1 if arguments.smoke else arguments.rounds
+    keep_memory()
     lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     print("\n".join(lines))
     for name, kernel in make_kernels(arguments.smoke).items():
