@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -16,14 +15,19 @@ from keras_lip.held_values import Slots
 from keras_lip.held_values import holding_values
 from keras_lip.held_values import read_slot
 from keras_lip.held_values import reading_slots
+from keras_lip.layers.core.stacked_blocks import check_block
+from keras_lip.layers.core.stacked_blocks import copy_layers
+from keras_lip.layers.core.stacked_blocks import find_common_norms
+from keras_lip.layers.core.stacked_blocks import find_dtype
+from keras_lip.layers.core.stacked_blocks import map_each
+from keras_lip.layers.core.stacked_blocks import start_from
+from keras_lip.layers.core.stacked_blocks import sum_each
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.layers.lipschitz_layer import fixed_weights
 from keras_lip.program import freeze_layer
 from keras_lip.program.builder import Wire
-from keras_lip.program.freezing.registry import find_norms
-from keras_lip.proofs.norms import NORMS
 from keras_lip.scan import Step
 from keras_lip.scan import scan
 from keras_lip.types import Array
@@ -125,17 +129,17 @@ class LayerStack(LipschitzLayer):
                 f"layers={layers!r}"
             )
         if kwargs.get("dtype") is None:
-            kwargs["dtype"] = _find_dtype(listed)
+            kwargs["dtype"] = find_dtype(listed)
         super().__init__(**kwargs)
         self.depth = check_positive_integer("depth", depth)
-        self.norms = _find_norms(listed)
+        self.norms = find_common_norms(listed)
         # Copies, so that later changes to the caller's layers have no effect.
-        self._patterns = _Untracked(_copy_layers(listed, self.dtype_policy))
+        self._patterns = _Untracked(copy_layers(listed, self.dtype_policy))
 
     def build(self, input_shape: Shape) -> None:
         inputs = keras.Input(batch_shape=input_shape, dtype=self.compute_dtype)
         block = keras.Sequential([inputs, *self._make_layers()])
-        self._check_block(block, tuple(input_shape))
+        check_block(self, block, tuple(input_shape))
         self._block = _Untracked(block)
         columns = zip(
             *(self._initial_weights() for _ in range(self.depth)), strict=True
@@ -145,9 +149,9 @@ class LayerStack(LipschitzLayer):
                 name=weight.path.replace("/", "_"),
                 shape=(self.depth, *weight.shape),
                 dtype=weight.dtype,
-                initializer=_start_from(column),
-                regularizer=_sum_each(weight.regularizer),
-                constraint=_map_each(weight.constraint),
+                initializer=start_from(column),
+                regularizer=sum_each(weight.regularizer),
+                constraint=map_each(weight.constraint),
                 trainable=weight.trainable,
                 autocast=False,
             )
@@ -235,34 +239,53 @@ class LayerStack(LipschitzLayer):
 
     def _estimate_bound(self, training: bool) -> Any:
         training = bool(training and self.trainable)
-        block, bound = self._block.layers, 1.0
-        moved: list[list[Tensor]] = []
-        for index in range(self.depth):
-            mapping = [
-                (weight, ops.convert_to_tensor(stacked)[index])
-                for weight, stacked in zip(
-                    block.weights, self._stacked, strict=True
-                )
-            ]
+        block = self._get_block()
+        # A bound that is a number does not depend on weights: it holds for the
+        # layer in every block.
+        constant, varying = 1.0, []
+        for layer in block.layers:
+            part = _estimate_part(layer, training=False)
+            if isinstance(part, float):
+                constant *= part
+            else:
+                varying.append(layer)
+        constant **= self.depth
+        if not varying:
+            return constant
+        pairs = list(zip(self._stacked, self._is_state, strict=True))
+        states = [weight for weight, is_state in pairs if is_state and training]
+
+        def step(
+            bound: Tensor, slices: list[Tensor]
+        ) -> tuple[Tensor, list[Tensor]]:
+            mapping = list(zip(block.weights, slices, strict=True))
             with keras.StatelessScope(state_mapping=mapping) as scope:
-                for layer in block.layers:
-                    bound = bound * _estimate_part(layer, training)
-            moved.append(
-                [scope.get_current_value(weight) for weight, _ in mapping]
+                for layer in varying:
+                    part = layer._estimate_bound(training)
+                    bound = bound * ops.cast(part, "float32")
+            return bound, self._moved_states(scope, training)
+
+        bound, moved = scan(
+            step,
+            ops.ones(()),
+            [ops.copy(weight) for weight, _ in pairs],
+            [ops.convert_to_tensor(state) for state in states],
+        )
+        for state, value in zip(states, moved, strict=True):
+            state.assign(value)
+        return bound * constant
+
+    def _moved_states(
+        self, scope: keras.StatelessScope, training: bool
+    ) -> list[Tensor]:
+        """Returns the states of one block after a training step."""
+        return [
+            scope.get_current_value(weight)
+            for weight, is_state in zip(
+                self._get_block().weights, self._is_state, strict=True
             )
-            if isinstance(bound, float):
-                # This bound holds for every block.
-                return bound**self.depth
-        if training:
-            for stacked, is_state, values in zip(
-                self._stacked,
-                self._is_state,
-                zip(*moved, strict=True),
-                strict=True,
-            ):
-                if is_state:
-                    stacked.assign(ops.stack(values))
-        return bound
+            if is_state and training
+        ]
 
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
@@ -290,40 +313,14 @@ class LayerStack(LipschitzLayer):
 
     def _make_layers(self) -> list[keras.layers.Layer]:
         """Returns the layers of a new block."""
-        return _copy_layers(self._patterns.layers, self.dtype_policy)
+        return copy_layers(self._patterns.layers, self.dtype_policy)
 
     def _initial_weights(self) -> list[Any]:
         """Returns the initial weights of a new block."""
         layers = self._make_layers()
-        for layer, built in zip(layers, self._block.layers.layers, strict=True):
+        for layer, built in zip(layers, self._get_block().layers, strict=True):
             layer.build(built.input.shape)
         return [weight for layer in layers for weight in layer.weights]
-
-    def _check_block(self, block: keras.Sequential, shape: Shape) -> None:
-        if block.output_shape != shape:
-            raise ValueError(
-                f"The blocks of layer '{self.name}' must not change the shape "
-                f"of their inputs. Received: input shape {shape}, output shape "
-                f"{block.output_shape}"
-            )
-        if not block.weights:
-            raise ValueError(
-                f"The blocks of layer '{self.name}' have no weights, so that a "
-                "loop cannot tell them apart. Use separate layers instead. "
-                f"Received: {[layer.name for layer in block.layers]}"
-            )
-        for layer in block.layers:
-            if len(layer.variables) != len(layer.weights):
-                why = "draws random numbers, or keeps metrics"
-            elif layer.activity_regularizer is not None:
-                why = "regularizes its outputs"
-            else:
-                continue
-            raise ValueError(
-                f"Layer '{layer.name}' of the blocks of layer '{self.name}' "
-                f"{why}, which a loop over blocks does not support. Remove it, "
-                "or use separate layers instead."
-            )
 
     def _constrain(self) -> tuple[Tensor, ...]:
         """Returns the stacked values that each block computes from weights."""
@@ -381,14 +378,7 @@ class LayerStack(LipschitzLayer):
                 outputs = carry
                 for layer in block.layers:
                     outputs = layer(outputs, training=training)
-            moved = [
-                scope.get_current_value(weight)
-                for weight, is_state in zip(
-                    block.weights, self._is_state, strict=True
-                )
-                if is_state and training
-            ]
-            return outputs, moved
+            return outputs, self._moved_states(scope, training)
 
         return step
 
@@ -405,66 +395,3 @@ def _estimate_part(layer: Any, training: bool) -> Any:
             "`keras_lip.layers` instead."
         )
     return freeze_layer(layer).bounds("l2").output
-
-
-def _copy_layers(
-    layers: list[keras.layers.Layer], dtype: Any
-) -> list[keras.layers.Layer]:
-    """Returns new layers with the same arguments, in one dtype."""
-    return [
-        type(layer).from_config(
-            {
-                **layer.get_config(),
-                "dtype": dtype,
-            }
-        )
-        for layer in layers
-    ]
-
-
-def _find_dtype(layers: list[keras.layers.Layer]) -> Any:
-    """Returns the dtype policy of all layers."""
-    names = {layer.dtype_policy.name for layer in layers}
-    if len(names) != 1:
-        raise ValueError(
-            "`layers` must have one dtype policy, or `dtype` must be "
-            f"given. Received: policies {sorted(names)}"
-        )
-    return layers[0].dtype_policy
-
-
-def _find_norms(layers: list[keras.layers.Layer]) -> tuple[str, ...]:
-    """Returns the norms in which all layers have a bound."""
-    known = [find_norms(layer) for layer in layers]
-    norms = tuple(norm for norm in NORMS if all(norm in each for each in known))
-    if not norms:
-        raise ValueError(
-            "`layers` must have a Lipschitz bound in a norm in common. "
-            f"Received: bounds in the norms {known}"
-        )
-    return norms
-
-
-def _start_from(column: tuple[Any, ...]) -> Callable[..., Tensor]:
-    """Returns an initializer that stacks the initial weights of all blocks."""
-
-    def initialize(shape: Shape, dtype: Any = None) -> Tensor:
-        arrays = [ops.convert_to_numpy(weight) for weight in column]
-        return ops.convert_to_tensor(np.stack(arrays), dtype)
-
-    return initialize
-
-
-def _sum_each(function: Any) -> Any:
-    """Returns a regularizer that sums the penalties of all blocks."""
-    mapped = _map_each(function)
-    return mapped and (lambda stacked: ops.sum(mapped(stacked)))
-
-
-def _map_each(function: Any) -> Any:
-    """Vectorizes a per-block function over stacked weights."""
-    return function and (
-        lambda stacked: ops.vectorized_map(
-            function, ops.convert_to_tensor(stacked)
-        )
-    )

@@ -1,0 +1,110 @@
+"""Blocks of one kind whose weights are stacked."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.program.freezing.registry import find_norms
+from keras_lip.proofs.norms import NORMS
+from keras_lip.types import Shape
+from keras_lip.types import Tensor
+
+
+def copy_layers(
+    layers: list[keras.layers.Layer], dtype: Any
+) -> list[keras.layers.Layer]:
+    """Returns new layers with the same arguments, in one dtype."""
+    return [
+        type(layer).from_config(
+            {
+                **layer.get_config(),
+                "dtype": dtype,
+            }
+        )
+        for layer in layers
+    ]
+
+
+def find_dtype(layers: list[keras.layers.Layer]) -> Any:
+    """Returns the dtype policy of all layers."""
+    names = {layer.dtype_policy.name for layer in layers}
+    if len(names) != 1:
+        raise ValueError(
+            "`layers` must have one dtype policy, or `dtype` must be "
+            f"given. Received: policies {sorted(names)}"
+        )
+    return layers[0].dtype_policy
+
+
+def find_common_norms(layers: list[keras.layers.Layer]) -> tuple[str, ...]:
+    """Returns the norms in which all layers have a bound."""
+    known = [find_norms(layer) for layer in layers]
+    norms = tuple(norm for norm in NORMS if all(norm in each for each in known))
+    if not norms:
+        raise ValueError(
+            "`layers` must have a Lipschitz bound in a norm in common. "
+            f"Received: bounds in the norms {known}"
+        )
+    return norms
+
+
+def start_from(column: tuple[Any, ...]) -> Callable[..., Tensor]:
+    """Returns an initializer that stacks the initial weights of all blocks."""
+
+    def initialize(shape: Shape, dtype: Any = None) -> Tensor:
+        arrays = [ops.convert_to_numpy(weight) for weight in column]
+        return ops.convert_to_tensor(np.stack(arrays), dtype)
+
+    return initialize
+
+
+def sum_each(function: Any) -> Any:
+    """Returns a regularizer that sums the penalties of all blocks."""
+    mapped = map_each(function)
+    return mapped and (lambda stacked: ops.sum(mapped(stacked)))
+
+
+def map_each(function: Any) -> Any:
+    """Vectorizes a per-block function over stacked weights."""
+    return function and (
+        lambda stacked: ops.vectorized_map(
+            function, ops.convert_to_tensor(stacked)
+        )
+    )
+
+
+def check_block(stack: Any, block: keras.Sequential, shape: Shape) -> None:
+    """Rejects a block that a loop cannot run.
+
+    Args:
+        stack: The layer that runs the loop, for the errors.
+        block: The built block.
+        shape: Shape of its inputs, which its outputs must have.
+    """
+    if block.output_shape != shape:
+        raise ValueError(
+            f"The blocks of layer '{stack.name}' must not change the shape "
+            f"of their inputs. Received: input shape {shape}, output shape "
+            f"{block.output_shape}"
+        )
+    if not block.weights:
+        raise ValueError(
+            f"The blocks of layer '{stack.name}' have no weights, so that a "
+            "loop cannot tell them apart. Use separate layers instead. "
+            f"Received: {[layer.name for layer in block.layers]}"
+        )
+    for layer in block.layers:
+        if len(layer.variables) != len(layer.weights):
+            why = "draws random numbers, or keeps metrics"
+        elif layer.activity_regularizer is not None:
+            why = "regularizes its outputs"
+        else:
+            continue
+        raise ValueError(
+            f"Layer '{layer.name}' of the blocks of layer '{stack.name}' "
+            f"{why}, which a loop over blocks does not support. Remove it, "
+            "or use separate layers instead."
+        )
