@@ -100,16 +100,17 @@ def audit_program(
         RuntimeError: If a bound is smaller than an estimate.
     """
     bounds = program.bounds(norm)
-    magnitude = sum(
-        abs(_logarithm(bounds, origin)) for origin in program.origins
-    )
+    constants = [
+        _constant(program, bounds, origin) for origin in program.origins
+    ]
+    magnitude = sum(abs(_logarithm(constant)) for constant in constants)
     return AuditReport(
         model_name=name,
         norm=norm,
         lipschitz_bound=bounds.output,
         layers=tuple(
-            _describe(program, bounds, number, magnitude, steps)
-            for number in range(len(program.origins))
+            _describe(program, bounds, number, constant, magnitude, steps)
+            for number, constant in enumerate(constants)
         ),
         input_shape=program.input_shapes[0] or (),
         sha256=program.digest,
@@ -121,11 +122,11 @@ def _describe(
     program: Program,
     bounds: ProgramBounds,
     number: int,
+    constant: float,
     magnitude: float,
     steps: int | None,
 ) -> AuditedLayer:
     origin = program.origins[number]
-    constant = _constant(bounds, origin)
     methods = {
         method: None
         for index, step in enumerate(program.steps, start=program.num_inputs)
@@ -149,20 +150,33 @@ def _describe(
         bound=constant,
         method=", ".join(methods) or "theorem",
         estimate=estimate,
-        share=_logarithm(bounds, origin) / magnitude if magnitude > 0 else 0.0,
+        share=_logarithm(constant) / magnitude if magnitude > 0 else 0.0,
         total=bounds.values[origin.output],
     )
 
 
-def _constant(bounds: ProgramBounds, origin: Origin) -> float:
-    """Returns the factor by which bounds grow in a layer."""
+def _constant(program: Program, bounds: ProgramBounds, origin: Origin) -> float:
+    """Returns the factor by which bounds grow in a layer.
+
+    If the layer's input is proven to be constant, nothing grows, and the bound
+    of the layer alone is returned.
+    """
     output = bounds.values[origin.output]
     inputs = max((bounds.values[i] for i in origin.inputs), default=1.0)
-    return 0.0 if output == inputs == 0 else divide_up(output, inputs)
+    if output > 0 or inputs > 0:
+        return divide_up(output, inputs)
+    part = _part(program, origin)
+    return 0.0 if part is None else part.bounds(bounds.norm).output
 
 
-def _logarithm(bounds: ProgramBounds, origin: Origin) -> float:
-    constant = _constant(bounds, origin)
+def _part(program: Program, origin: Origin) -> Program | None:
+    """Returns the program of a layer, if it has one input."""
+    if len(set(origin.inputs)) != 1:
+        return None
+    return program.part(origin.inputs[0], origin.output)
+
+
+def _logarithm(constant: float) -> float:
     return math.log(constant) if 0 < constant < math.inf else 0.0
 
 
@@ -179,11 +193,11 @@ def _estimate(
         Float, or `None` if the layer has several inputs, or only its bound is
         known.
     """
-    if len(set(origin.inputs)) != 1:
+    part = _part(program, origin)
+    if part is None:
         return None
-    part = program.part(origin.inputs[0], origin.output)
     shape = program.shape_of(origin.inputs[0])
-    if part is None or shape is None:
+    if shape is None:
         return None
     sizes = [size or _UNKNOWN_SIZE for size in shape]
     points, directions = np.random.default_rng(0).normal(size=(2, 2, *sizes))

@@ -54,15 +54,22 @@ def block_convolution(left: Tensor, right: Tensor, rank: int) -> Tensor:
 
     - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 3.1
     """
-    # Use few, large products: one for each tap of the shorter kernel.
+    # Use few, large products: one for each tap of the shorter kernel. Its matrix
+    # is repeated for each tap of the longer one, because TensorFlow writes
+    # outside of its memory when products of four axes broadcast on a CPU
+    # (tensorflow/tensorflow#117700).
     left_taps, right_taps = (math.prod(k.shape[:rank]) for k in (left, right))
-    short = left if left_taps <= right_taps else right
-    window = short.shape[:rank]
+    if left_taps <= right_taps:
+        short, long = left, right
+    else:
+        short, long = right, left
+    window, others = short.shape[:rank], long.shape[:rank]
     matrices = ops.unstack(ops.reshape(short, (-1, *short.shape[rank:])))
     products = []
     taps = itertools.product(*map(range, window))
     for tap, matrix in zip(taps, matrices, strict=True):
-        pair = (matrix, right) if short is left else (left, matrix)
+        matrix = ops.broadcast_to(matrix, (*others, *matrix.shape))
+        pair = (matrix, long) if short is left else (long, matrix)
         product = ops.matmul(*pair)
         widths = [(p, n - 1 - p) for p, n in zip(tap, window, strict=True)]
         widths += [(0, 0)] * (len(product.shape) - rank)

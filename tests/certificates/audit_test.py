@@ -86,6 +86,15 @@ class AuditTest(LipschitzTestCase):
         forget_proofs()
         audit(model)
 
+    def test_layers_after_a_constant_keep_their_bounds(self):
+        inputs = keras.Input((4,))
+        x = layers.Dense(4, kernel_initializer="zeros")(inputs)
+        report = audit(keras.Model(inputs, layers.Rescaling(3.0)(x)))
+        zero, scaled = report.layers
+        self.assertEqual((zero.bound, zero.total), (0.0, 0.0))
+        self.assertEqual((scaled.bound, scaled.total), (3.0, 0.0))
+        self.assertEqual(report.lipschitz_bound, 0.0)
+
     def test_layers_of_nested_models_are_listed(self):
         inner = keras.Sequential([keras.Input((4,)), layers.ReLU(name="inner")])
         inputs = keras.Input((4,))

@@ -67,6 +67,15 @@ class BlockProductTest(LipschitzTestCase):
         actual = block_product([ops.convert_to_tensor(k) for k in kernels], 2)
         self.assertAllClose(actual, expected, 1e-4, 1e-5)
 
+    @parameterized.parameters((1, 3), (3, 1), (2, 2))
+    def test_batches_of_products_are_of_one_shape(self, left, right):
+        # TensorFlow writes outside of its memory where they broadcast.
+        kernels = self.normal(left, 1, 6, 6), self.normal(right, 1, 6, 3)
+        with mock.patch.object(ops, "matmul", wraps=ops.matmul) as matmul:
+            block_convolution(*map(ops.convert_to_tensor, kernels), 1)
+        for first, second in (call.args for call in matmul.call_args_list):
+            self.assertEqual(first.shape[:-2], second.shape[:-2])
+
     @parameterized.parameters(*range(1, 18))
     def test_steps_in_a_row_grow_as_the_logarithm(self, count):
         module = importlib.import_module("keras_lip.linalg.block_convolution")
