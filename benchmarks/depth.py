@@ -1,14 +1,14 @@
-"""What depth costs, in convex potential networks of up to a thousand layers.
+"""Measures the cost of depth in networks of up to a thousand layers.
 
     python benchmarks/depth.py --depths 100 300 1000
 
 builds, compiles, trains, saves and loads a convex potential network of each
-depth on MNIST, whose images are downsampled to 7 x 7 pixels of 16 channels, and
-prints the seconds and the memory of each part, and the accuracy that a short
-training reaches (figure 2 of Meunier et al., 2022). The blocks are a
-`LayerStack`, or with `--written-out` as many layers. Each depth runs in a
-process of its own, so that its memory is its own. TensorFlow's graph optimizer
-is switched off: its time grows with the square of the number of layers.
+depth on MNIST, whose images are downsampled to 7 x 7 pixels of 16 channels. It
+prints the seconds of each part, the peak memory, and the accuracy after a short
+training (figure 2 of Meunier et al., 2022). The blocks form a `LayerStack`, or
+with `--written-out` separate layers. Each depth runs in its own process, so
+that its memory can be measured. TensorFlow's graph optimizer is switched off,
+because its time grows with the square of the number of layers.
 """
 
 import argparse
@@ -25,11 +25,11 @@ import numpy as np
 
 import keras_lip as kl
 
-# The ratio to the 16 channels is that of 5 to 30, as in the paper.
+# The ratio to the 16 channels is close to the 5 to 30 of the paper.
 HIDDEN_FILTERS = 3
 
-# With biases of zero half of the hidden units are active, and a thousand blocks
-# that are not trained yet take all images to nearly the same point.
+# With biases of zero, half of the hidden units are active, and a thousand
+# untrained blocks map all images to nearly the same point.
 BIAS_INITIALIZER = keras.initializers.Constant(-0.5)
 
 COLUMNS = {
@@ -45,7 +45,7 @@ COLUMNS = {
 
 
 def make_network(depth, written_out):
-    """Returns a network of so many convex potential layers."""
+    """Returns a network with the given number of convex potential layers."""
     blocks = [
         kl.layers.ConvexPotentialConv2D(
             HIDDEN_FILTERS, 3, bias_initializer=BIAS_INITIALIZER
@@ -64,7 +64,7 @@ def make_network(depth, written_out):
 
 
 def load_mnist(data_dir):
-    """Returns the images in [0, 1], and labels, of both parts."""
+    """Returns images in [0, 1] and labels, for training and test."""
     import tensorflow_datasets as tfds
 
     parts = tfds.load(
@@ -81,14 +81,14 @@ def load_mnist(data_dir):
 
 
 def clock(action):
-    """Returns what an action returns, and the seconds it takes."""
+    """Returns the result of an action and the seconds that it takes."""
     began = time.perf_counter()
     result = action()
     return result, time.perf_counter() - began
 
 
 def measure(depth, written_out, steps, batch_size, data_dir):
-    """Returns what a network of one depth costs, and reaches."""
+    """Returns the costs and the accuracy of a network of one depth."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -116,7 +116,7 @@ def measure(depth, written_out, steps, batch_size, data_dir):
 
     _, first_step = clock(lambda: train(slice(0, batch_size)))
     _, seconds = clock(lambda: train(slice(batch_size, None)))
-    # One batch: each estimates every step anew, as long as steps are live.
+    # A single batch, because every batch estimates the steps of all blocks.
     accuracy = model.evaluate(
         x_test[:2000], y_test[:2000], batch_size=2000, verbose=0
     )[1]
@@ -138,7 +138,7 @@ def measure(depth, written_out, steps, batch_size, data_dir):
 
 
 def format_table(rows):
-    """Returns the rows as a table in Markdown."""
+    """Returns the rows as a Markdown table."""
     lines = [
         f"| {' | '.join(COLUMNS.values())} |",
         "|" + "---|" * len(COLUMNS),
@@ -151,14 +151,14 @@ def format_table(rows):
 
 def parse_arguments():
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description="Measure what depth costs.")
+    parser = argparse.ArgumentParser(description="Measure the cost of depth.")
     parser.add_argument(
         "--depths", type=int, nargs="+", default=[100, 300, 1000]
     )
     parser.add_argument(
         "--written-out",
         action="store_true",
-        help="as many layers, in place of one `LayerStack`",
+        help="use separate layers instead of a `LayerStack`",
     )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch-size", type=int, default=64)
@@ -169,7 +169,7 @@ def parse_arguments():
 
 
 def main():
-    """Measures each depth in a process of its own, and prints the table."""
+    """Measures each depth in its own process and prints the table."""
     arguments = parse_arguments()
     settings = (
         arguments.written_out,

@@ -12,7 +12,7 @@ As soon as a row is measured, it is printed and the whole JSON file is replaced.
 `--minutes` limits the total time. The sections take turns, so that the limit
 cuts off the end of each section. A row that fails, or takes longer than
 `--row-seconds`, reports this, and the next row starts. If the script is run
-again with the same output, it measures only the missing rows.
+again with the same output, it measures only missing and failed rows.
 """
 
 import argparse
@@ -46,7 +46,7 @@ class Report:
 
     @property
     def done(self):
-        """The keys of the rows that have been measured."""
+        """The keys of the rows that were measured without a failure."""
         return [key for key, row in self.rows.items() if "failed" not in row]
 
     def check(self, head):
@@ -184,7 +184,7 @@ def format_values(row):
 
 
 def format_tables(report):
-    """Returns a table in Markdown for each section."""
+    """Returns a Markdown table for each section."""
     parts = [report.head or "nothing was measured"]
     for section in SECTIONS:
         rows = {
@@ -219,7 +219,9 @@ def main(arguments=None):
     parser.add_argument("--row-seconds", type=float, default=90.0)
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument(
-        "--smoke", action="store_true", help="a few small rows, on any device"
+        "--smoke",
+        action="store_true",
+        help="measure only a few small rows, on any device",
     )
     arguments = parser.parse_args(arguments)
     deadline = time.monotonic() + 60 * arguments.minutes
@@ -227,7 +229,7 @@ def main(arguments=None):
     complete = run(report, arguments.smoke, deadline, arguments.row_seconds)
     print("\n" + format_tables(report))
     if not complete:
-        print("\nNot all rows were reached: run again for the others.")
+        print("\nSome rows are missing. Run the script again to measure them.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The measurements of `benchmarks/gpu_report.py`, one row each, with JAX.
 
-The script runs in its own process. Its arguments list the rows that are done.
-It writes a line of JSON at the start and at the end of each other row.
+The script runs in its own process. Its arguments are `smoke` or `full`, and the
+rows to skip. It writes a line of JSON before and after every other row.
 
 The precisions apply to training. With `tf32`, products use TensorFloat-32,
 including the products that constrain kernels. With `bf16`, layers compute in
@@ -107,7 +107,7 @@ SMOKE = Sizes(((6, 4),), 2, 1, 1, (2,), 4, 1)
 
 
 def squared(_, outputs):
-    """The loss of a single layer."""
+    """The loss of a single layer or a critic."""
     return keras.ops.mean(keras.ops.square(outputs))
 
 

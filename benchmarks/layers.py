@@ -1,18 +1,20 @@
-"""What a constraint on a convolution costs in training, and what it leaves.
+"""Measures the cost of constrained convolutions in training and inference.
 
-Times forward, backward and update of one 3 x 3 convolution, 64 to 64 channels
-on images of 32 x 32, for every layer and for the plain convolution of the same
-backend, side by side in one process, and writes a table in Markdown:
+Times the forward pass, backward pass and update of one 3 x 3 convolution, with
+64 channels on images of 32 x 32, for every constrained layer and for the plain
+convolution of the same backend. They take turns in one process. The script
+writes a Markdown table:
 
     KERAS_BACKEND=tensorflow python benchmarks/layers.py
 
-Beside each ratio stands its floor: the convolutions that must be computed, in
-units of the three of a plain step. The plain layer pads with zeros, ours with
-`--padding-mode`, but that `CayleyConv2D` knows no zeros. `--inference` times
-the materialized layers instead, `--memory` measures each layer in a process of
-its own. Where deel-torchlip and orthogonium are installed (extra `benchmarks`),
-their layers are timed in the same rounds, against the plain convolution of
-PyTorch.
+The floor next to a ratio is the number of convolutions that the layer must
+compute, divided by the three of a plain step. The plain layer pads with zeros,
+and ours with `--padding-mode`, except that BRO, Cayley and LOT support only
+circular padding. `--inference` times the materialized layers instead, and
+`--memory` measures the peak memory of each layer in its own process. If
+deel-torchlip or orthogonium is installed (extra `benchmarks`), training steps
+of its layers are timed in the same rounds, and compared with the plain
+convolution of PyTorch.
 """
 
 import argparse
@@ -44,7 +46,7 @@ SIDE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A layer with a padding mode, and the least that its step must cost."""
+    """A function from a padding mode to a layer, and the floor of its cost."""
 
     make: Callable[[str], Any]
     floor: float
@@ -53,9 +55,9 @@ class Candidate:
 PLAIN = "Conv2D (plain)"
 _METHODS = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
 
-# Complex products at half of the frequencies, transforms and solves apart.
+# Complex products at half of the frequencies, without transforms and solves.
 _FOURIER_FLOOR = 4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2
-# A residual block is two convolutions; the other methods are one.
+# A residual block computes two convolutions, and the other methods one.
 _FLOORS = {
     **dict.fromkeys(RESIDUAL_BLOCKS, 2.0),
     **dict.fromkeys(("bro", "cayley", "lot"), _FOURIER_FLOOR),
@@ -64,7 +66,7 @@ _FLOORS = {
 
 def _make_candidate(method: str, **arguments: Any) -> Candidate:
     def make(mode: str) -> keras.layers.Layer:
-        # In the Fourier domain there are no zeros to pad with.
+        # Layers in the Fourier domain support only circular padding.
         if method in ("bro", "cayley", "lot"):
             mode = "circular"
         return _METHODS[method](
@@ -75,8 +77,8 @@ def _make_candidate(method: str, **arguments: Any) -> Candidate:
 
 
 def _make_soc(terms: int, gradient: str) -> Candidate:
-    # A convolution a term, forward and backward, and one weight gradient, or
-    # one for each term.
+    # Each term is a convolution, forward and backward. There is one gradient of
+    # the kernel, or one for each term.
     weight_gradients = 1 if gradient == "fast" else terms
     candidate = _make_candidate("soc", train_terms=terms, gradient=gradient)
     floor = (2 * terms + weight_gradients) / 3
@@ -102,7 +104,7 @@ CANDIDATES = {
 
 
 class Shift(keras.layers.Layer):
-    """Adds a trained bias, so that what follows has an input gradient."""
+    """Adds a trained bias, so that the next layer needs an input gradient."""
 
     def build(self, input_shape: Any) -> None:
         self.bias = self.add_weight(shape=(input_shape[-1],))
@@ -120,7 +122,7 @@ def make_images(batch_size: int) -> Any:
 def make_steps(
     batch_size: int, mode: str, inference: bool
 ) -> dict[str, Callable]:
-    """Returns what to time for each candidate, the plain one first."""
+    """Returns a function to time for each candidate, the plain one first."""
     images = make_images(batch_size)
     steps = {}
     for name, candidate in CANDIDATES.items():
@@ -181,7 +183,7 @@ def _make_orthogonium_layers() -> dict[str, Any]:
         "orthogonium SDPBasedLipschitzResBlock": SDPBasedLipschitzResBlock(
             CHANNELS, 1, KERNEL_SIZE
         ),
-        # Three terms, multiplied out to one kernel of 7 x 7.
+        # Three terms, combined in one kernel of 7 x 7.
         "orthogonium AdaptiveSOCConv2d, 3 terms": AdaptiveSOCConv2d(
             *shape, **circular
         ),
@@ -205,7 +207,7 @@ def _make_torch_step(layer: Any, images: Any) -> Callable:
 
 
 def measure_memory(name: str, batch_size: int, mode: str, queue: Any) -> None:
-    """Puts the peak of two training steps on a queue, in MiB."""
+    """Puts the peak memory of two training steps on a queue, in MiB."""
     images = make_images(batch_size)
     step = make_training_step(
         [Shift(), CANDIDATES[name].make(mode)], images, "mse"
@@ -221,7 +223,7 @@ def measure_memory(name: str, batch_size: int, mode: str, queue: Any) -> None:
 
 
 def compare_memory(batch_size: int, mode: str) -> dict[str, float]:
-    """Measures every candidate in a fresh process, so that peaks are its."""
+    """Measures the peak memory of every candidate in a new process."""
     context = multiprocessing.get_context("spawn")
     peaks = {}
     for name in CANDIDATES:
@@ -236,7 +238,7 @@ def compare_memory(batch_size: int, mode: str) -> dict[str, float]:
 
 
 def format_table(values: dict[str, float], unit: str, floors: bool) -> str:
-    """Returns a table of values and of their ratios to the first."""
+    """Returns a table of the values and their ratios to the first one."""
     plain = next(iter(values.values()))
     rows = [["layer", unit, "ratio"] + ["floor"] * floors]
     rows.append(["---"] * len(rows[0]))

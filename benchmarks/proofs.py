@@ -4,12 +4,12 @@
 
 times the bounds of dense and convolution kernels and the float64 singular
 values in turns in the same process, and prints a Markdown table. For a
-convolution, the reference computes the singular values at 16 x 16 frequencies,
-half of which are conjugate to the others. The reference is an estimate from
-below, not a bound.
+convolution, the reference is the largest singular value on a grid of 16 x 16
+frequencies, of which about half are computed, because the others are conjugate
+to them. It is an estimate from below, not a bound.
 
-Memory of arrays that are freed is kept. Otherwise each proof would wait for new
-memory, which takes several times as long on some machines.
+The process keeps the memory of freed arrays. Otherwise each proof would wait
+for new memory, which takes several times as long on some machines.
 """
 
 import argparse
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def largest_singular_value(kernel):
-    """Returns the norm of a kernel; of a convolution at a few frequencies."""
+    """Returns the norm of a matrix, or an estimate for a convolution."""
     if kernel.ndim == 2:
         return float(np.linalg.svd(kernel, compute_uv=False)[0])
     symbols = np.fft.rfft2(kernel, [FREQUENCIES] * 2, (0, 1))
@@ -82,10 +82,12 @@ def measure_proof(name, kernel, rounds):
 
 def main():
     """Prints the table, one row at a time."""
-    parser = argparse.ArgumentParser(description="Measure what proofs cost.")
+    parser = argparse.ArgumentParser(description="Measure the cost of proofs.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=pathlib.Path)
-    parser.add_argument("--smoke", action="store_true", help="small and once")
+    parser.add_argument(
+        "--smoke", action="store_true", help="measure small kernels once"
+    )
     arguments = parser.parse_args()
     rounds = 1 if arguments.smoke else arguments.rounds
     keep_memory()

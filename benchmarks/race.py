@@ -1,4 +1,4 @@
-"""Compares how fast libraries train a certified network, and its quality.
+"""Compares how fast and how well libraries train a certified network.
 
     python benchmarks/race.py --output benchmarks/results/race.md
 
@@ -10,16 +10,18 @@ initialization and constraints.
 
 Each contestant runs in its own process. The contestants of a block take turns,
 one epoch each, so that other load on the machine affects all of them equally.
-Ratios are relative to the first PyTorch library that took part in the same
-rounds. After training, the inference of each network is copied into a network
-of layers that this library can bound. The copy is compared with the original
-and certified. All contestants are certified with the same proof, so no
-library's own claim is trusted. The first step, which compiles, is timed
-separately. Memory is the peak above the memory that the process used before it
-built its network. Each backend uses its default number of threads.
+Ratios are relative to the first other library that took part in the same
+rounds, or to the first contestant if there was none. After training, the
+inference of each network is copied into a network of layers that this library
+can bound. The copy is compared with the original and certified. All contestants
+are certified with the same proof, so no library's own claim is trusted.
+Building the network and its first step, which compiles, are timed separately.
+Memory is the peak above the memory that the process used before it built its
+network. Each backend uses its default number of threads.
 
 A JSON file is written next to the Markdown table. A later run reads it with
-`--before` and prints both results. Missing rows state the reason.
+`--before` and prints the seconds of both. The row of a contestant that did not
+run states the reason.
 """
 
 import argparse
@@ -265,16 +267,18 @@ def parse_arguments(arguments=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir")
     parser.add_argument(
-        "--samples", type=int, help="images to train on, in place of all"
+        "--samples", type=int, help="number of training images (default: all)"
     )
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument(
-        "--before", type=pathlib.Path, help="JSON of an earlier run"
+        "--before",
+        type=pathlib.Path,
+        help="JSON file of an earlier run, whose seconds are also printed",
     )
     parser.add_argument(
         "--smoke",
         action="store_true",
-        help="one block of a small network, on random images",
+        help="train a small network with one block on random images",
     )
     found = parser.parse_args(arguments)
     if found.smoke:

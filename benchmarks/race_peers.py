@@ -181,7 +181,7 @@ def _convolve(images, kernel, bias, padded=False):
 
 
 def _add_residual(images, kernel, bias):
-    """Subtracts twice the adjoint of a convolution with zero padding."""
+    """Computes `x - 2 K^T relu(K x + b)` with zero padding."""
     channels, filters = kernel.shape[-2:]
     if images.shape[-1] < channels:
         images = kl.layers.PadChannels(channels)(images)
@@ -200,7 +200,7 @@ def _sort_neighbours(inputs):
 
 
 def _sort_halves(inputs):
-    """Sorts each channel of the first half with one of the second."""
+    """Sorts pairs of channels: one of the first half, one of the second."""
     *image, channels = inputs.shape[1:]
     axes = tuple(range(1, len(image) + 1))
     swapped = (*axes, len(axes) + 2, len(axes) + 1)

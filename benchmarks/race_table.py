@@ -1,4 +1,4 @@
-"""Results of `benchmarks/race.py`, as a table and as sentences."""
+"""Formats results of `benchmarks/race.py` as a table and as text."""
 
 import itertools
 import statistics
@@ -18,7 +18,7 @@ COLUMNS = {
     "bound": ("proven bound", "{:.6f}"),
 }
 
-# Less time and memory are better, and more certified accuracy is better.
+# Less time and memory are better, and higher accuracies are better.
 BETTER = {"seconds": -1, "memory": -1, "clean": 1, "certified": 1}
 
 
@@ -39,7 +39,7 @@ def summarize(results):
 
 
 def compare(results):
-    """States where this library is ahead of each peer, and where behind."""
+    """Lists where this library is ahead of each peer, behind it, or level."""
     done = [result for result in results if result["obstacle"] is None]
     lines = []
     for own, peer in itertools.product(done, done):
@@ -69,7 +69,7 @@ def _compare_two(own, peer):
 
 
 def format_table(results, before=()):
-    """Returns the results in Markdown, with the seconds of an earlier run."""
+    """Returns a Markdown table, with the seconds of an earlier run if given."""
     earlier = {(row["block"], row["name"]): row for row in before}
     header = ["block", "library", *(label for label, _ in COLUMNS.values())]
     if before:

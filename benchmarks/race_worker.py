@@ -17,7 +17,7 @@ from timing import read_device_peak
 
 import keras_lip as kl
 
-# As in Li et al. (2019) for MNIST, with the epsilon of Keras for all.
+# As in Li et al. (2019) for MNIST. All use the default epsilon of Keras.
 MARGIN = 2.12
 LEARNING_RATE = 1e-3
 ADAM_EPSILON = 1e-7
@@ -142,7 +142,7 @@ class Worker:
     def start(self):
         """Builds the network and runs the first step, which compiles."""
         own = self.spec["library"] == "keras_lip"
-        # The import also imports TensorFlow if it is installed.
+        # This also imports TensorFlow if it is installed.
         keras.utils.set_random_seed(self.spec["seed"])
         self.memory = read_memory()
         began = time.perf_counter()
@@ -186,7 +186,7 @@ class Worker:
 
 
 def main():
-    """Answers on the original standard output, which only it writes to."""
+    """Runs a worker. Only answers are written to the standard output."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker(json.loads(sys.argv[1]))

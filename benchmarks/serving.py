@@ -1,11 +1,11 @@
-"""What load the service of `examples/serve.py` bears, measured by Locust.
+"""Measures how much load the service of `examples/serve.py` can handle.
 
     python examples/serve.py digits.onnx
     locust -f benchmarks/serving.py --headless -u 8 -t 60s -H http://127.0.0.1:8000
 
-Each of the users sends one random input after another and reads its answer.
-Locust prints requests, failures, throughput and percentiles of the time to the
-answer; an answer that is no certificate counts as a failure.
+Each user sends one random input after another and checks the answer. Locust
+prints the number of requests and failures, the throughput, and percentiles of
+the response time. An answer without a certified radius counts as a failure.
 """
 
 import random
@@ -14,16 +14,16 @@ import locust
 
 
 class Client(locust.FastHttpUser):
-    """Somebody who has inputs certified, one after another."""
+    """A user who sends one input after another to be certified."""
 
     def on_start(self):
-        """Asks what inputs are taken."""
+        """Reads the shape of inputs from the service."""
         shape = self.client.get("/healthz").json()["input_shape"]
         self.inputs = [make_input(shape) for _ in range(16)]
 
     @locust.task
     def certify(self):
-        """Has one input certified, and looks at the answer."""
+        """Sends an input and checks the answer."""
         body = {"inputs": [random.choice(self.inputs)]}
         with self.client.post(
             "/certify", json=body, catch_response=True
@@ -35,7 +35,7 @@ class Client(locust.FastHttpUser):
 
 
 def make_input(shape):
-    """Returns nested lists of random numbers of a shape."""
+    """Returns random numbers as nested lists of the given shape."""
     if not shape:
         return round(random.random(), 4)
     return [make_input(shape[1:]) for _ in range(shape[0])]

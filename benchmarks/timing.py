@@ -1,4 +1,4 @@
-"""Training steps of several models, timed side by side in one process."""
+"""Timing of several functions in turns, and a description of the run."""
 
 import ctypes
 import os
@@ -16,15 +16,15 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_memory() -> bool:
-    """Has the process keep the memory of tensors that are freed.
+    """Makes the process keep the memory of freed tensors.
 
-    Otherwise glibc asks the system for each block over 32 MiB, which clears it
-    page by page: as long as half a convolution for a tensor of that size, and
-    several times as long beside other work. Whether a tensor is spared it
-    depends on what lies free in the heap by chance.
+    Otherwise glibc requests each block above 32 MiB from the system, which
+    clears it page by page. For such a tensor, this takes as long as half a
+    convolution, and several times as long under other load. It depends on
+    chance whether the heap contains a free block that can be used instead.
 
     Returns:
-        Boolean. Whether there is a glibc that does so.
+        Boolean. Whether glibc accepted the settings.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -42,8 +42,8 @@ def make_training_step(layers: list[Any], x: Any, loss: Any) -> Callable:
         loss: Loss of the outputs, which are compared with zeros.
 
     Returns:
-        Function without arguments: forward, backward and update. It returns
-        when the step is done.
+        Function without arguments that runs the forward pass, the backward pass
+        and the update, and returns when the step is done.
     """
     model = keras.Sequential([keras.Input(batch_shape=x.shape), *layers])
     model.compile(keras.optimizers.SGD(1e-4), loss)
@@ -52,7 +52,7 @@ def make_training_step(layers: list[Any], x: Any, loss: Any) -> Callable:
 
 
 def make_inference(layers: list[Any], x: Any) -> Callable:
-    """Returns a function that runs the layers on a batch, compiled."""
+    """Returns a function that runs the compiled layers on a batch."""
     model = keras.Sequential([keras.Input(batch_shape=x.shape), *layers])
     return lambda: model.predict_on_batch(x)
 
@@ -60,12 +60,12 @@ def make_inference(layers: list[Any], x: Any) -> Callable:
 def measure(
     functions: dict[str, Callable], rounds: int, warm_up: int = 3
 ) -> dict[str, float]:
-    """Times functions in turn, so that all see the same machine.
+    """Times functions in turns, so that other load affects all equally.
 
     Args:
         functions: Dict of functions without arguments, by name.
-        rounds: Integer. How often each is timed.
-        warm_up: Integer. How often each is called before.
+        rounds: Integer. Number of times that each function is timed.
+        warm_up: Integer. Number of calls of each function before the timing.
 
     Returns:
         Dict of median times in milliseconds.
@@ -85,7 +85,7 @@ def measure(
 
 
 def describe_run() -> str:
-    """Names the backend and the device, for the head of a table."""
+    """Returns the versions and the device, for the title of a table."""
     backend = keras.backend.backend()
     version = __import__(backend).__version__
     return (

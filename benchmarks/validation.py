@@ -104,7 +104,9 @@ def main():
     parser.add_argument("--validated", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=pathlib.Path)
-    parser.add_argument("--smoke", action="store_true", help="small and once")
+    parser.add_argument(
+        "--smoke", action="store_true", help="measure the smallest network once"
+    )
     parsed = parser.parse_args()
     rounds = 1 if parsed.smoke else parsed.rounds
     lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]

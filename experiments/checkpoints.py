@@ -1,4 +1,4 @@
-"""Checkpoints that a run is taken up from, and the time it has taken."""
+"""Checkpoints to resume a run from, and the seconds of its epochs."""
 
 import hashlib
 import json
@@ -13,14 +13,15 @@ _SUFFIX = ".weights.h5"
 
 
 class Checkpoints(keras.callbacks.ModelCheckpoint):
-    """Saves weights and the optimizer's state after every epoch.
+    """Saves the weights and the optimizer's state after every epoch.
 
-    Beside each file lies its SHA-256, which is written last. The newest files
-    are kept: while one is written, the one before it is whole.
+    The SHA-256 of each file is written next to it, when the file is complete.
+    Only the newest files are kept. While one is written, the one before it
+    stays complete.
 
     Args:
-        folder: Where to.
-        keep: How many are kept.
+        folder: Path of the folder to write to.
+        keep: Number of files to keep.
     """
 
     def __init__(self, folder, keep=2):
@@ -40,11 +41,12 @@ class Checkpoints(keras.callbacks.ModelCheckpoint):
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Keeps the seconds of every epoch, of those before a stop as well.
+    """Records the seconds of every epoch, also across interruptions.
 
     Args:
-        path: Where to.
-        first_epoch: Epoch to start at. Later ones are run again.
+        path: Path of the JSON file.
+        first_epoch: Epoch to start at. Recorded times from this epoch on are
+            discarded.
     """
 
     def __init__(self, path, first_epoch=0):
@@ -62,38 +64,38 @@ class Stopwatch(keras.callbacks.Callback):
 
 
 def find_checkpoints(folder):
-    """Returns the checkpoints of a folder, the newest first."""
+    """Returns the checkpoints in a folder, newest first."""
     return sorted(pathlib.Path(folder).glob("*" + _SUFFIX), reverse=True)
 
 
 def restore(model, folder):
-    """Loads the newest checkpoint that is whole.
+    """Loads the newest complete checkpoint.
 
-    Others are refused, with a line that says so, and left where they are.
+    Newer checkpoints that are incomplete are reported and left in place.
 
     Args:
         model: A compiled model.
-        folder: Where its checkpoints are.
+        folder: Path of the folder with its checkpoints.
 
     Returns:
-        The number of epochs that were finished: 0 if there is no checkpoint.
+        The number of finished epochs, or 0 if there is no checkpoint.
 
     Raises:
-        SystemExit: If there are checkpoints, and none is whole.
+        SystemExit: If there are checkpoints, but none is complete.
     """
     paths = find_checkpoints(folder)
     for path in paths:
         digest = _digest_file(path)
         if digest.exists() and digest.read_text() == _digest(path):
-            # What it has not built yet, it does not load.
+            # The state of an optimizer that is not built would not be loaded.
             model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
             return int(path.name.removesuffix(_SUFFIX))
-        print(f"Refused: {path} is not what was saved, or not whole.")
+        print(f"Refused: {path} is incomplete or has changed.")
     if paths:
         raise SystemExit(
-            f"No checkpoint in {folder} is whole. Start again, with another "
-            "--output."
+            f"No checkpoint in {folder} is complete. Start a new run with "
+            "another --output."
         )
     return 0
 

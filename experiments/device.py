@@ -1,4 +1,4 @@
-"""What a run computes on, and how."""
+"""Deterministic execution, and the description of the hardware."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ import keras
 
 
 def make_deterministic():
-    """Has the backend sum in the same order every time."""
+    """Asks the backend to sum in the same order in every run."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -24,7 +24,7 @@ def make_deterministic():
 
 
 def describe_hardware():
-    """Returns the device that ran, and the cores beside it."""
+    """Returns the name of the device and the number of CPU cores."""
     backend = keras.backend.backend()
     name = platform.machine()
     if backend == "jax":

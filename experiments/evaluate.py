@@ -2,12 +2,12 @@
 
     python experiments/evaluate.py runs/fc3-mnist/model.keras --dataset mnist
 
-measures clean and certified accuracy, the accuracy under each attack (those of
-foolbox, and AutoAttack where it is installed), the empirical Lipschitz
-constant, and the singular values of the layers before and after training, and
-writes into `--output`
+measures clean and certified accuracy, the accuracy under each attack (PGD,
+DeepFool and DDN; on PyTorch also AutoAttack, if `pyautoattack` is installed),
+the empirical Lipschitz constant, and the singular values of the layers before
+and after training. It writes into `--output`
 
-- `evaluation.html`, one page with all of it, and `evaluation.json`,
+- `evaluation.html`, a page with all results, and `evaluation.json`,
 - `accuracy.png`, accuracies against the radius (figure 1 of Meunier et al.,
   2022),
 - `singular_values.png` (figure 2 of Li et al., 2019).
@@ -33,7 +33,7 @@ from keras_lip.files import write_text
 TEMPLATE = pathlib.Path(__file__).with_name("evaluation.html")
 ATTACKS = {"PGD": "pgd", "DeepFool": "deepfool", "DDN": "ddn"}
 
-# The matrices that are decomposed, and the image for larger ones.
+# Largest side of a matrix to decompose, and the image used beyond it.
 MAX_SIDE = 4096
 SMALL_IMAGE = (8, 8)
 
@@ -41,15 +41,27 @@ SMALL_IMAGE = (8, 8)
 def parse_arguments(arguments=None):
     """Reads the command line."""
     parser = argparse.ArgumentParser(
-        description="Certify, attack and look into a trained network."
+        description="Certify, attack and analyze a trained network."
     )
     parser.add_argument("model", type=pathlib.Path, help="a .keras file")
     parser.add_argument("--dataset", required=True, choices=sorted(DATASETS))
-    parser.add_argument("--data-dir", help="holds NAME.npz, or TFDS's data")
-    parser.add_argument("--samples", type=int, help="default: all")
+    parser.add_argument(
+        "--data-dir",
+        help="folder with NAME.npz or the data of TensorFlow Datasets",
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        help="number of test images to certify (default: all)",
+    )
     parser.add_argument("--attacked-samples", type=int, default=500)
     parser.add_argument("--attack-steps", type=int, default=40)
-    parser.add_argument("--points", type=int, default=11, help="of the curves")
+    parser.add_argument(
+        "--points",
+        type=int,
+        default=11,
+        help="number of evenly spaced radii in the plot of accuracies",
+    )
     parser.add_argument("--output", type=pathlib.Path)
     parsed = parser.parse_args(arguments)
     for name in ("attacked_samples", "attack_steps", "points"):
@@ -61,13 +73,15 @@ def parse_arguments(arguments=None):
 
 
 def load_classifier(path, dataset):
-    """Loads a classifier, and refuses what does not fit the data set."""
+    """Loads a classifier and checks that it fits the data set."""
     if not path.exists():
         raise SystemExit(f"There is no file {path}.")
     try:
         model = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, TypeError, KeyError) as error:
-        raise SystemExit(f"{path} is no whole Keras model: {error}") from error
+        raise SystemExit(
+            f"{path} is not a valid Keras model: {error}"
+        ) from error
     shape, classes = DATASETS[dataset].shape, DATASETS[dataset].classes
     found = tuple(model.input_shape[1:]), model.output_shape[-1]
     if found != (shape, classes):
@@ -81,15 +95,15 @@ def load_classifier(path, dataset):
 """
 ## Attacks
 
-Certified accuracy is below the accuracy under any attack; each attack is above
-the accuracy under the strongest one.
+Certified accuracy is a lower bound on the accuracy under every possible attack.
+The accuracy under one attack is an upper bound on the certified accuracy.
 """
 
 
 def run_attacks(model, images, labels, epsilons, published, steps):
     """Returns accuracies by attack and radius.
 
-    AutoAttack takes minutes for a radius, and sees the published ones alone.
+    AutoAttack takes minutes per radius, so it runs only at published radii.
     """
     measured = {
         title: kl.certificates.attacked_accuracy(
@@ -131,17 +145,17 @@ def run_autoattack(model, images, labels, epsilons):
 
 
 """
-## What the layers do to distances
+## Singular values of the layers
 
-The singular values of a layer are those of the matrix of its linear map, built
-column by column from images of a single one. Where that matrix would be large,
-the map is looked at on a smaller image. Before training they are those of newly
-drawn weights.
+Applying the linear map of a layer to every unit vector gives its matrix, which
+is decomposed. If the matrix is too large, a smaller image is used. Layers that
+are not affine, or remain too large, are skipped. The singular values before
+training are computed with newly initialized weights.
 """
 
 
 def singular_values(model, rng):
-    """Returns singular values by the name of the layer."""
+    """Returns a dict from names of layers to their singular values."""
     found = {}
     for layer in flatten(model):
         shape = tuple(layer.input.shape[1:])
@@ -155,7 +169,7 @@ def singular_values(model, rng):
 
 
 def flatten(model):
-    """Yields the layers that hold a matrix, those of nested models too."""
+    """Yields the layers with a trained matrix, also in nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from flatten(layer)
@@ -164,7 +178,7 @@ def flatten(model):
 
 
 def is_affine(layer, shape, rng):
-    """Whether a layer is a linear map and an offset."""
+    """Whether a layer is a linear map plus a constant."""
     points = rng.normal(size=(2, *shape)).astype("float32")
     points = np.stack([0 * points[0], *points, points.sum(axis=0)])
     zero, first, second, both = apply(layer, points)
@@ -173,7 +187,7 @@ def is_affine(layer, shape, rng):
 
 
 def shrink(layer, shape):
-    """Returns the shape of an image that is small enough, or `None`."""
+    """Returns an input shape with a small enough matrix, or `None`."""
     if max(np.prod(shape), np.prod(layer.output.shape[1:])) <= MAX_SIDE:
         return shape
     small = (*SMALL_IMAGE, shape[-1])
@@ -184,7 +198,7 @@ def shrink(layer, shape):
 
 
 def build_matrix(layer, shape):
-    """Returns the matrix of a layer's linear map, a row for each input."""
+    """Returns the matrix of a layer's linear map, one row per input entry."""
     size = int(np.prod(shape))
     points = np.concatenate([np.zeros((1, size)), np.eye(size)])
     mapped = apply(layer, points.reshape(-1, *shape).astype("float32"))
@@ -197,14 +211,14 @@ def apply(layer, points):
 
 
 """
-## The pictures
+## Plots
 """
 
 
 def draw_accuracies(report, attacks, epsilons):
-    """Draws certified and attacked accuracies against the radius.
+    """Plots certified and attacked accuracies against the radius.
 
-    Both are those of the samples that were attacked.
+    `report` must cover only the attacked samples.
     """
     figure = matplotlib.figure.Figure((7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -222,14 +236,14 @@ def draw_accuracies(report, attacks, epsilons):
 
 
 def draw_singular_values(before, after):
-    """Draws histograms of singular values, a panel for each layer."""
+    """Plots histograms of singular values, one panel per layer."""
     columns = 2
     rows = max(1, -(-len(after) // columns))
     figure = matplotlib.figure.Figure((8, 2.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for panel, name in zip(panels, after, strict=False):
         top = max(1.0, before[name].max(), after[name].max())
-        # One is the middle of a bin.
+        # The value one lies in the middle of a bin.
         bins = np.arange(-0.0125, top + 0.025, 0.025)
         panel.hist(before[name], bins, alpha=0.6, label="before training")
         panel.hist(after[name], bins, alpha=0.6, label="after training")
@@ -242,14 +256,14 @@ def draw_singular_values(before, after):
 
 
 def to_png(figure):
-    """Returns a figure as the bytes of a PNG file."""
+    """Returns the bytes of a figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
 
 
 def render(**values):
-    """Fills the page."""
+    """Returns the HTML page with the given values."""
     environment = jinja2.Environment(autoescape=True)
     environment.filters["data_uri"] = lambda png: (
         "data:image/png;base64," + base64.b64encode(png).decode()
@@ -258,7 +272,7 @@ def render(**values):
 
 
 def main(arguments=None):
-    """Measures and writes."""
+    """Evaluates a network and writes the results."""
     arguments = parse_arguments(arguments)
     model = load_classifier(arguments.model, arguments.dataset)
     _, (images, labels) = load_images(arguments.dataset, arguments.data_dir)
@@ -278,7 +292,7 @@ def main(arguments=None):
     attacked = slice(0, arguments.attacked_samples)
     report.attacks.update(
         run_attacks(
-            # The same function, whose kernels are made once.
+            # The same function, but its kernels are computed only once.
             kl.models.materialize(model),
             images[attacked],
             labels[attacked],

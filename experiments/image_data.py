@@ -1,4 +1,4 @@
-"""Data sets of images, and batches of them that can be taken up again."""
+"""Data sets of images, and batches that can be resumed at any epoch."""
 
 import dataclasses
 import functools
@@ -11,14 +11,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class ImageDataset:
-    """What is known of a data set.
+    """Properties of a data set.
 
     Args:
         classes: Number of classes.
         shape: Height, width and channels of an image.
-        mean: Mean of each channel over the training part, pixels in [0, 1].
+        mean: Mean of each channel in the training set, with pixels in [0, 1].
         stddev: Standard deviation of each channel.
-        epsilons: Radii, in the l2 norm, that papers certify.
+        epsilons: l2 radii at which papers report certified accuracies.
     """
 
     classes: int
@@ -59,20 +59,23 @@ DATASETS = {
 
 
 def load_images(name, data_dir=None):
-    """Loads a data set whole.
+    """Loads a whole data set.
+
+    The data set `"digits"` comes from scikit-learn, unless there is a file.
 
     Args:
         name: A key of `DATASETS`.
-        data_dir: Folder that holds `NAME.npz`, of arrays `x_train`, `y_train`,
-            `x_test` and `y_test`, or what TensorFlow Datasets has prepared.
-            Defaults to the latter's own folder.
+        data_dir: Folder with `NAME.npz`, which contains the arrays `x_train`,
+            `y_train`, `x_test` and `y_test`, or with the prepared data of
+            TensorFlow Datasets. Defaults to the latter's default folder.
 
     Returns:
-        `(x_train, y_train), (x_test, y_test)`: images of `uint8` and shape
-        `(number, *shape)`, and labels of `int64`.
+        `(x_train, y_train), (x_test, y_test)`: images of dtype `uint8` and
+        shape `(number, *shape)`, and labels of dtype `int64`.
 
     Raises:
-        SystemExit: If a package is missing, or what is found does not fit.
+        SystemExit: If the name is unknown, TensorFlow Datasets is missing, or
+            the data is invalid.
     """
     if name not in DATASETS:
         raise SystemExit(
@@ -95,7 +98,7 @@ def _read_npz(file, arrays):
     missing = [key for key in keys if key not in arrays]
     if missing:
         raise SystemExit(
-            f"{file} must hold arrays {', '.join(keys)}. "
+            f"{file} must contain the arrays {', '.join(keys)}. "
             f"Missing: {', '.join(missing)}"
         )
     return (
@@ -121,9 +124,9 @@ def _load_tfds(name, data_dir):
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise SystemExit(
-            f"The data set {name!r} comes by TensorFlow Datasets: "
-            'pip install "keras-lip[data]". Or pass --data-dir, a folder that '
-            f"holds {name}.npz"
+            f"The data set {name!r} is loaded with TensorFlow Datasets: "
+            'pip install "keras-lip[data]". Or pass --data-dir, a folder with '
+            f"{name}.npz."
         ) from error
     parts = tfds.load(
         name,
@@ -143,40 +146,42 @@ def _check_part(name, images, labels):
     fits = images.shape[1:] == shape and images.dtype == np.uint8
     if not fits or labels.shape != images.shape[:1]:
         raise SystemExit(
-            f"{name} must hold images of shape {shape} and `uint8`, and as "
-            f"many labels. Received: images of shape {images.shape} and "
-            f"`{images.dtype}`, labels of shape {labels.shape}"
+            f"{name} must hold images of shape {shape} and dtype `uint8`, and "
+            f"as many labels. Received: images of shape {images.shape} and "
+            f"dtype `{images.dtype}`, labels of shape {labels.shape}"
         )
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
         raise SystemExit(
-            f"{name} must hold labels from 0 to {classes - 1}, and one or more."
+            f"{name} must hold at least one label, and only labels from 0 to "
+            f"{classes - 1}."
         )
     return images, labels
 
 
 def scale_images(images):
-    """Returns pixels in [0, 1]."""
+    """Scales pixels to [0, 1]."""
     return images.astype("float32") / 255
 
 
 class ImageBatches(keras.utils.PyDataset):
-    """Batches in a new order every epoch, which the seed alone decides.
+    """Batches in a new order every epoch, which depends only on the seed.
 
-    A run that starts at a later epoch sees the batches that a whole run would
-    have seen. Samples that fill no batch are left out, others every epoch.
+    A run that is resumed at a later epoch gets the same batches as a run
+    without interruption. Samples that do not fill a last batch are left out of
+    the epoch. They are different ones in every epoch.
 
     Args:
-        images: Array of `uint8`.
+        images: Array of dtype `uint8`.
         labels: Array of labels.
-        batch_size: Number of samples of a batch.
+        batch_size: Number of samples in a batch.
         seed: Integer.
         first_epoch: Epoch to start at.
-        crop: By how many pixels, at most, images are moved along each axis.
-            What comes in is black.
-        flip: Whether one of two images is mirrored.
-        cutout: Side of the square that is blackened in each image, in pixels.
-        outputs: Names of the outputs of the model that take the labels; none if
-            it has a single one.
+        crop: Largest number of pixels by which an image is moved along each
+            axis. The pixels that move in are black.
+        flip: Whether an image is mirrored with a probability of one half.
+        cutout: Side, in pixels, of a square that is blackened in each image.
+        outputs: Names of the model's outputs that take the labels. Empty for a
+            model with a single output.
     """
 
     def __init__(
@@ -209,11 +214,11 @@ class ImageBatches(keras.utils.PyDataset):
         self.epoch += 1
 
     def spread(self, labels):
-        """Returns labels as the outputs of the model take them."""
+        """Returns the labels for each output of the model."""
         return dict.fromkeys(self.outputs, labels) if self.outputs else labels
 
     def get(self, epoch, index):
-        """Returns a batch of an epoch: images in [0, 1], and labels."""
+        """Returns a batch of an epoch: images in [0, 1] and labels."""
         order = draw_order(self.seed, epoch, len(self.images))
         start = index * self.batch_size
         chosen = order[start : start + self.batch_size]
@@ -229,12 +234,12 @@ class ImageBatches(keras.utils.PyDataset):
 
 @functools.lru_cache(maxsize=2)
 def draw_order(seed, epoch, number):
-    """Returns the order of samples in an epoch."""
+    """Returns the order of the samples in an epoch."""
     return np.random.default_rng((seed, epoch)).permutation(number)
 
 
 def move(images, pixels, rng):
-    """Moves images by up to some pixels along both axes, each by its own."""
+    """Moves each image along both axes by up to the given number of pixels."""
     if pixels == 0:
         return images
     number, height, width, _ = images.shape
@@ -248,13 +253,13 @@ def move(images, pixels, rng):
 
 
 def cut_out(images, side, rng):
-    """Blackens a square of each image, whose center is any of its pixels."""
+    """Blackens a square around a random pixel of each image."""
     number, height, width, _ = images.shape
     rows = rng.integers(0, height, (number, 1))
     columns = rng.integers(0, width, (number, 1))
 
     def is_inside(center, size):
-        # Half of the square on either side of the center.
+        # The center lies in the middle of the square.
         distances = np.arange(size) - center + side // 2
         return (distances >= 0) & (distances < side)
 
@@ -266,13 +271,13 @@ def cut_out(images, side, rng):
 
 
 def to_pipeline(batches, epochs):
-    """Returns batches as a `tf.data.Dataset` that works ahead.
+    """Returns batches as a `tf.data.Dataset` that is prepared in advance.
 
-    Where TensorFlow is missing they are returned as they are.
+    If TensorFlow is not installed, the batches are returned unchanged.
 
     Args:
         batches: An `ImageBatches`.
-        epochs: At which epoch training ends.
+        epochs: Integer. Epoch at which training ends.
     """
     if importlib.util.find_spec("tensorflow") is None:
         return batches

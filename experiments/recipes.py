@@ -1,4 +1,4 @@
-"""Recipes of training, from `recipes.toml`."""
+"""Training recipes, read from `recipes.toml`."""
 
 import dataclasses
 import math
@@ -18,30 +18,30 @@ INPUTS = ("unit", "centered", "normalized")
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained on a data set.
+    """Settings for training a network on a data set.
 
     Args:
-        network: Name of a function of `keras_lip.applications`.
-        arguments: Its arguments, but for `input_shape` and `classes`.
-        loss: `class`, a name of `keras_lip.losses`, and its arguments.
-        optimizer: `class`, a name of `keras.optimizers`, and its arguments but
-            for the rate of learning.
-        learning_rate: The largest rate of learning.
+        network: Name of a function in `keras_lip.applications`.
+        arguments: Its arguments, except `input_shape` and `classes`.
+        loss: `class`, a name in `keras_lip.losses`, and its arguments.
+        optimizer: `class`, a name in `keras.optimizers`, and its arguments,
+            except the learning rate.
+        learning_rate: The largest learning rate.
         schedule: `kind`, a key of `SCHEDULES`, and its arguments.
         epochs: Number of epochs.
-        batch_size: Number of samples of a batch.
-        inputs: `"unit"`, pixels in [0, 1]; `"centered"`, less their mean;
-            `"normalized"`, over their standard deviation too. The layer that
-            does it is part of the model, and of its Lipschitz constant.
-        crop: By how many pixels images are moved.
+        batch_size: Number of samples in a batch.
+        inputs: `"unit"` for pixels in [0, 1], `"centered"` to subtract their
+            mean, `"normalized"` to divide by their standard deviation as well.
+            The model and its Lipschitz constant include this preprocessing.
+        crop: Largest number of pixels by which images are moved.
         flip: Whether images are mirrored at random.
-        cutout: Side of the square that is blackened in each image, or 0.
-        epsilon: `start`, `end` and `share`: the epsilon of the loss grows from
-            one to the other along a line, in that share of the training. Empty
-            for a loss that has none, or keeps its own.
-        svcm_clipping: Every how many steps singular values are clipped, or 0.
-        paper: What was published: `clean`, and `certified` by radius, in
-            percent.
+        cutout: Side of a square that is blackened in each image, or 0.
+        epsilon: `start`, `end` and `share`. The epsilon of the loss grows
+            linearly from `start` to `end` during this share of the training.
+            Empty for a loss with a fixed epsilon, or without one.
+        svcm_clipping: Number of steps between clippings of singular values, or
+            0 for none.
+        paper: Published results in percent: `clean`, and `certified` by radius.
     """
 
     network: str
@@ -62,11 +62,10 @@ class Recipe:
 
 
 def load_recipe(name, dataset, file=FILE):
-    """Reads a recipe, as it is for a data set.
+    """Reads a recipe for a data set.
 
     Raises:
-        SystemExit: If there is no such recipe or data set, or an entry of it is
-            none.
+        SystemExit: If the recipe, the data set or an entry is unknown.
     """
     recipes = tomllib.loads(pathlib.Path(file).read_text())
     _check_known("recipe", name, recipes)
@@ -97,10 +96,10 @@ def _extend(name, recipes):
 
 
 def _merge(base, changes):
-    """Replaces entries, and those of tables one by one; `false` removes.
+    """Replaces entries, in tables one by one. `false` removes an entry.
 
-    A table of another class or kind replaces the old one whole, and so does
-    what was published, which is of one network.
+    A table with a `class` or `kind` replaces the whole old table. So does the
+    table `paper`, because its results belong to one network.
     """
     merged = dict(base)
     for key, value in changes.items():
@@ -128,7 +127,7 @@ def _classes(module):
 
 
 def build_network(recipe, dataset):
-    """Builds the classifier of a recipe, with what prepares its inputs."""
+    """Builds the classifier of a recipe, including its preprocessing."""
     known = DATASETS[dataset]
     network = getattr(kl.applications, recipe.network)(
         input_shape=known.shape, classes=known.classes, **recipe.arguments
@@ -143,7 +142,7 @@ def build_network(recipe, dataset):
 
 
 def build_loss(recipe, head=None):
-    """Builds the loss; that of a `CurvatureHead` is tied to the head."""
+    """Builds the loss, which for a `CurvatureHead` refers to the head."""
     arguments = dict(recipe.loss)
     name = arguments.pop("class")
     _check_known("loss", name, _classes(kl.losses))
@@ -153,7 +152,7 @@ def build_loss(recipe, head=None):
 
 
 def build_epsilon_scheduler(recipe):
-    """Builds the callback that lets the epsilon of the loss grow, if any."""
+    """Returns the callback that increases the loss's epsilon, or `None`."""
     if not recipe.epsilon:
         return None
     start, end = recipe.epsilon["start"], recipe.epsilon["end"]
@@ -164,11 +163,11 @@ def build_epsilon_scheduler(recipe):
 
 
 def build_optimizer(recipe, steps):
-    """Builds the optimizer of a training of so many steps.
+    """Builds the optimizer for the given number of training steps.
 
-    With `use_ema` among its arguments the weights at the end are averages over
-    the last steps. States of power iterations are not trained, so that the
-    average leaves them out.
+    With its argument `use_ema`, the final weights are averages over the last
+    steps. The states of power iterations are not trained, so they are not
+    averaged.
     """
     arguments = dict(recipe.optimizer)
     name = arguments.pop("class")
@@ -200,12 +199,12 @@ def _cosine(peak, steps, warmup):
 
 
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises to the peak along a line, and falls to zero.
+    """Learning rate that rises linearly to a peak and falls linearly to zero.
 
     Args:
-        peak: Float. The largest rate.
+        peak: Float. The largest learning rate.
         steps: Integer. Number of steps.
-        rise: Float. Share of the steps in which it rises.
+        rise: Float. Share of the steps in which the rate rises.
     """
 
     def __init__(self, peak, steps, rise):
@@ -225,10 +224,10 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class PiecewiseTriangular(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises for 2/5 of the steps, falls for 2/5, and fades out.
+    """Learning rate that rises, falls and fades out, each linearly.
 
-    It rises from zero to the peak, falls to a twentieth of it, and then to
-    zero, each along a line.
+    It rises from zero to the peak in 2/5 of the steps, falls to a twentieth of
+    the peak in 2/5, and falls to zero in the rest.
 
     Reference:
 

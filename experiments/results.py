@@ -2,8 +2,8 @@
 
     python experiments/results.py runs/*/result.json
 
-prints a row of Markdown for each run: paper beside ours, both in percent, and
-how to run it again. `RESULTS.md` is made of such rows.
+prints a Markdown table with a row for each run: the accuracies of the paper and
+ours, in percent, and the settings of the run. `RESULTS.md` contains such rows.
 """
 
 import argparse
@@ -29,9 +29,9 @@ def format_row(result, radius=None):
     """Returns one row of the table.
 
     Args:
-        result: What `experiments/train.py` wrote to `result.json`.
-        radius: The radius to show, a key of `certified`. Defaults to that of
-            the paper, or the largest.
+        result: Content of a `result.json` of `experiments/train.py`.
+        radius: The radius to show, a key of `certified`. Defaults to the first
+            radius of the paper, or to the largest radius if there is none.
     """
     paper = result["paper"]
     published = paper.get("certified", {})
@@ -61,17 +61,20 @@ def format_row(result, radius=None):
 
 
 def format_table(results, radius=None):
-    """Returns the results as a table in Markdown."""
+    """Returns the results as a Markdown table."""
     lines = [f"| {' | '.join(TITLES)} |", "|" + "---|" * len(TITLES)]
     lines += [format_row(result, radius) for result in results]
     return "\n".join(lines)
 
 
 def main(arguments=None):
-    """Prints the table of the files that are named."""
+    """Prints the table of the given files."""
     parser = argparse.ArgumentParser(description="Print results as a table.")
     parser.add_argument("files", nargs="+", type=pathlib.Path)
-    parser.add_argument("--radius", help="default: the paper's, or the largest")
+    parser.add_argument(
+        "--radius",
+        help="radius to show (default: the paper's, or else the largest)",
+    )
     parsed = parser.parse_args(arguments)
     results = [json.loads(path.read_text()) for path in parsed.files]
     for path, result in zip(parsed.files, results, strict=True):

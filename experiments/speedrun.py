@@ -2,17 +2,18 @@
 
     python experiments/speedrun.py --minutes 60
 
-trains the recipe `speedrun-60` of `recipes.toml` with three seeds, each for at
-most 60 minutes on two cores. Then it audits the networks, certifies them on the
-whole test set at 36/255, 72/255 and 108/255, and attacks 500 test images. It
-writes into `--output`
+trains the recipe `speedrun-60` of `recipes.toml` with three seeds. The recipe
+should train within 60 minutes on two cores. A longer run is not stopped, but
+marked in the table. The script audits the networks, certifies them on the whole
+test set at 36/255, 72/255 and 108/255, and attacks 500 test images. It writes
+into `--output`
 
 - `60-seed-0/` and so on: the files that `experiments/train.py` writes for a
   run,
 - `speedrun.md`, a table of all runs in this folder, and `speedrun.png`, a plot
   of certified accuracy against minutes.
 
-A run that was stopped resumes where it stopped. To take part, change the recipe
+An interrupted run resumes after its last epoch. To take part, change the recipe
 or add your own. Make all choices on `--validation 5000` images of the training
 set, and use the test set only once.
 """
@@ -34,7 +35,7 @@ TRAIN = pathlib.Path(__file__).with_name("train.py")
 PREFIX = "speedrun-"
 RADII = {"36/255": "0.1412", "72/255": "0.2824", "108/255": "0.4235"}
 
-# Published certified accuracies at 36/255 in percent, and minutes.
+# Minutes, and published certified accuracies at 36/255 in percent.
 PUBLISHED = {
     "LiResNet, width 64, on a laptop's CPU (A. Bembenek)": (80.0, 50.8),
 }
@@ -43,7 +44,7 @@ PUBLISHED = {
 def parse_arguments(arguments=None):
     """Reads the command line."""
     parser = argparse.ArgumentParser(
-        description="Race for certified accuracy on CIFAR-10."
+        description="Measure certified accuracy on CIFAR-10 against time."
     )
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -52,14 +53,14 @@ def parse_arguments(arguments=None):
         "--output", type=pathlib.Path, default=pathlib.Path("runs/speedrun")
     )
     parsed, others = parser.parse_known_args(arguments)
-    # Other arguments belong to `train.py`. Unknown ones raise an error here,
-    # not after an hour.
+    # Other arguments are passed to `train.py`. An unknown recipe or data set
+    # raises an error here.
     load_recipe(f"{PREFIX}{parsed.minutes}", parsed.dataset, FILE)
     return parsed, others
 
 
 def train(parsed, seed, others):
-    """Trains and certifies one network, or resumes it."""
+    """Trains and certifies a network, or resumes its run."""
     folder = parsed.output / f"{parsed.minutes}-seed-{seed}"
     if (folder / "result.json").exists():
         print(f"{folder} is done.")
@@ -69,7 +70,7 @@ def train(parsed, seed, others):
     command += ["--dataset", parsed.dataset, "--seed", str(seed)]
     command += ["--output", str(folder), *others]
     if subprocess.run(command).returncode:
-        raise SystemExit(f"The run of {folder} failed. Run again to go on.")
+        raise SystemExit(f"The run in {folder} failed. Run again to resume.")
 
 
 def read_results(folder):
@@ -141,9 +142,10 @@ def format_page(found):
     lines = [
         "# Certified accuracy on CIFAR-10 against time",
         "",
-        "In percent of the test part, mean and standard deviation over seeds.",
-        "Certificates rest on proven constants. The loss estimates them; the",
-        "last column but one says by how much the proven ones are larger.",
+        "Accuracies on the test set in percent, mean and standard deviation",
+        "over seeds. Certificates use proven constants, and the loss uses",
+        "estimates. The last column but one shows by how much the proven",
+        "constants are larger.",
         "",
         f"| {' | '.join(titles)} |",
         "|" + "---|" * len(titles),

@@ -1,18 +1,18 @@
-"""# Train a published network by its recipe
+"""# Train a published network with its recipe
 
     python experiments/train.py --recipe small-bcop --dataset mnist
 
-runs a recipe of `recipes.toml` on a data set, certifies the network of the last
-epoch on the test part, attacks the certificate, and writes into `--output`
+trains a recipe of `recipes.toml` on a data set, certifies the network after the
+last epoch on the test set, attacks it, and writes into `--output`
 
-- `model.keras`, the classifier, and `report.html`, `report.json`,
-- `result.json`, what `RESULTS.md` has a row of,
-- `log.csv`, an epoch a line; with `--tensorboard` its logs,
-- `checkpoints/`, from which `--resume` goes on after the last finished epoch.
+- `model.keras`, the classifier, with `report.html` and `report.json`,
+- `result.json`, the results for a row of `RESULTS.md`,
+- `log.csv`, one line per epoch, and with `--tensorboard` its logs,
+- `checkpoints/`, from which `--resume` continues after the last finished epoch.
 
-The test part is not looked at before the end, so that it chooses nothing. What
-is chosen, such as a recipe, is chosen on `--validation` images of the training
-part.
+The test set is used only at the end, so no choice depends on it. To choose a
+recipe, use `--validation`, which holds out images of the training set and
+evaluates on them instead of the test set.
 """
 
 import argparse
@@ -57,37 +57,51 @@ def parse_arguments(arguments=None):
     )
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--data-dir", help="holds NAME.npz, or TFDS's data")
-    parser.add_argument("--epochs", type=int, help="default: the recipe's")
+    parser.add_argument(
+        "--data-dir",
+        help="folder with NAME.npz or the data of TensorFlow Datasets",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help="number of epochs (default: that of the recipe)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument(
-        "--resume", action="store_true", help="go on where a run ended"
+        "--resume", action="store_true", help="continue an interrupted run"
     )
     parser.add_argument(
         "--deterministic",
         action="store_true",
-        help="the same weights every time, on this machine",
+        help="sum in a fixed order, so that another run on the same machine "
+        "gives the same weights",
     )
     parser.add_argument(
         "--dtype-policy",
         default="float32",
-        help="of training, such as mixed_bfloat16; what is shipped is float32",
+        help="dtype policy of the training, such as mixed_bfloat16; the saved "
+        "model computes in float32",
     )
     parser.add_argument(
         "--validation",
         type=int,
         default=0,
-        help="how many of the last training images are held out",
+        help="number of images, from the end of the training set, to hold out "
+        "and evaluate on instead of the test set",
     )
     parser.add_argument(
-        "--samples", type=int, help="how many training images are used"
+        "--samples",
+        type=int,
+        help="number of training images to use (default: all)",
     )
     parser.add_argument("--tensorboard", action="store_true")
     parser.add_argument("--attacked-samples", type=int, default=500)
     parser.add_argument("--attack-steps", type=int, default=40)
     parser.add_argument(
-        "--verbose", default="auto", help="of Keras: auto, 0, 1 or 2"
+        "--verbose",
+        default="auto",
+        help="verbosity of the training: auto, 0, 1 or 2",
     )
     parsed = parser.parse_args(arguments)
     for name in ("epochs", "samples"):
@@ -102,15 +116,15 @@ def parse_arguments(arguments=None):
 
 
 """
-## The model that is trained
+## Trained model
 
-is the classifier, but where the last layer is a `CurvatureHead`: its loss takes
-the features that go into it.
+This is the classifier itself, unless its last layer is a `CurvatureHead`. In
+that case the features before the head are a second output, for the loss.
 """
 
 
 def make_trained(classifier, recipe, steps, epsilon):
-    """Compiles the model that is trained, around the classifier's layers."""
+    """Compiles a model that trains the layers of the classifier."""
     head = classifier.layers[-1]
     while isinstance(head, keras.Model):
         head = head.layers[-1]
@@ -136,21 +150,21 @@ def make_trained(classifier, recipe, steps, epsilon):
 
 
 def network_input(classifier):
-    """Returns what goes into the network behind the preparing layer."""
+    """Returns the preprocessed inputs, which the network receives."""
     return classifier.layers[-2].output
 
 
 """
-## The run
+## Training
 
-The order of samples, and what is done to them, follow from the seed and the
-number of the epoch alone. What remains is the order in which a device sums,
-which `--deterministic` fixes.
+The order of the samples and their augmentation depend only on the seed and on
+the number of the epoch. The order of sums on a device may still vary, unless
+`--deterministic` is set.
 """
 
 
 def describe_run(arguments, recipe):
-    """Returns what must be the same for a run to be taken up."""
+    """Returns the settings that must not change when a run is resumed."""
     return {
         "recipe": arguments.recipe,
         "dataset": arguments.dataset,
@@ -163,7 +177,7 @@ def describe_run(arguments, recipe):
 
 
 def open_output(arguments, run):
-    """Makes the folder of a run, or checks that it holds this one."""
+    """Creates the folder of a run, or checks that it holds the same run."""
     output, file = arguments.output, arguments.output / "run.json"
     if not file.exists():
         output.mkdir(parents=True, exist_ok=True)
@@ -171,7 +185,7 @@ def open_output(arguments, run):
         return
     if not arguments.resume:
         raise SystemExit(
-            f"{output} holds a run. Pass --resume to go on with it, or another "
+            f"{output} holds a run. Pass --resume to continue it, or another "
             "--output."
         )
     found = json.loads(file.read_text())
@@ -184,7 +198,7 @@ def open_output(arguments, run):
 
 
 def make_callbacks(arguments, recipe, first_epoch):
-    """Returns checkpoints, logs and what the recipe asks for."""
+    """Returns the callbacks of the recipe, of checkpoints and of logs."""
     output = arguments.output
     callbacks = []
     if recipe.svcm_clipping:
@@ -210,7 +224,7 @@ def make_callbacks(arguments, recipe, first_epoch):
 
 
 def trim_log(path, epochs):
-    """Drops the lines of epochs that are run again."""
+    """Removes the lines of epochs that will run again."""
     if not path.exists():
         return
     with open(path, newline="") as file:
@@ -221,7 +235,7 @@ def trim_log(path, epochs):
 
 
 def split_validation(images, labels, number):
-    """Splits the last images off, to be validated on."""
+    """Splits off the last images for validation."""
     if not 0 <= number < len(images):
         raise SystemExit(
             f"--validation must be between 0 and {len(images) - 1}. "
@@ -232,11 +246,11 @@ def split_validation(images, labels, number):
 
 
 def fit(model, recipe, arguments, parts):
-    """Trains, and returns which epoch it began at and all seconds it took."""
+    """Trains, and returns the first epoch and the seconds of all epochs."""
     (x, y), (x_val, y_val) = parts
     start = restore(model, arguments.output / "checkpoints")
     if start:
-        print(f"Going on after {start} of {recipe.epochs} epochs.")
+        print(f"Resuming after {start} of {recipe.epochs} epochs.")
     # A sequential model has a single output.
     named = getattr(model, "output", None)
     outputs = tuple(named) if isinstance(named, dict) else ()
@@ -269,12 +283,12 @@ def fit(model, recipe, arguments, parts):
 
 
 """
-## The proof, and its check
+## Evaluation
 """
 
 
 def evaluate(classifier, dataset, test, arguments):
-    """Certifies the test part, and attacks the first of its images."""
+    """Certifies the test images and attacks the first of them."""
     images, labels = scale_images(test[0]), test[1]
     epsilons = DATASETS[dataset].epsilons
     audit = kl.certificates.audit(classifier)
@@ -285,7 +299,7 @@ def evaluate(classifier, dataset, test, arguments):
     if count:
         report.attacks[f"attacked, first {count}"] = (
             kl.certificates.attacked_accuracy(
-                # The same function, whose kernels are made once.
+                # The same function, but its kernels are computed only once.
                 kl.models.materialize(classifier),
                 images[:count],
                 labels[:count],
@@ -297,10 +311,10 @@ def evaluate(classifier, dataset, test, arguments):
 
 
 def estimate_constants(trained):
-    """Returns the constants of margins that a loss trains with, or `None`.
+    """Returns the estimated constants of margins that the loss uses.
 
-    They are estimates, of the weights at the end. What is certified rests on
-    proven ones.
+    Returns `None` if it uses none. The estimates are of the final weights.
+    Certificates use proven constants instead.
     """
     losses = keras.tree.flatten(trained.loss)
     if not any(isinstance(each, CertifiedLoss) for each in losses):
@@ -309,11 +323,11 @@ def estimate_constants(trained):
 
 
 def finish(trained, recipe, dataset):
-    """Returns the classifier to certify and to ship.
+    """Returns the classifier to certify and to save.
 
-    It has neither loss nor optimizer, so that it loads anywhere. It computes in
-    float32, whatever training did, and holds steps that are proven, where
-    training estimates them.
+    It has no loss or optimizer, so it loads without them. It computes in
+    float32, also after training in mixed precision. The steps that training
+    estimates are replaced by proven ones.
     """
     keras.config.set_dtype_policy("float32")
     classifier = build_network(recipe, dataset)
@@ -322,7 +336,7 @@ def finish(trained, recipe, dataset):
 
 
 def main(arguments=None):
-    """Trains, certifies, attacks and writes."""
+    """Trains, certifies and attacks a network, and writes the results."""
     arguments = parse_arguments(arguments)
     recipe = load_recipe(arguments.recipe, arguments.dataset)
     if arguments.epochs:
@@ -364,7 +378,7 @@ def main(arguments=None):
         "backend": keras.backend.backend(),
         "parameters": classifier.count_params(),
         "lipschitz_bound": report.lipschitz_bound,
-        # The largest constant of a margin: as proven, and as the loss took it.
+        # The largest constant of a margin: proven, and estimated by the loss.
         "margin_bound": float(report.audit.pair_bounds.matrix.max()),
         "margin_estimate": None
         if estimates is None

@@ -83,7 +83,7 @@ class SpeedrunTest(LipschitzTestCase):
         self.assertIn("| – |", row)
 
     def test_what_fails_ends_the_race(self):
-        with self.assertRaisesRegex(SystemExit, "Run again to go on"):
+        with self.assertRaisesRegex(SystemExit, "Run again to resume"):
             self.run_script("--minutes", "15", status=1)
         with self.assertRaisesRegex(SystemExit, "recipe must be one of"):
             self.run_script("--minutes", "7")

@@ -223,7 +223,7 @@ class TrainTest(LipschitzTestCase):
         with self.assertRaisesRegex(SystemExit, r"shape \(28, 28, 1\)"):
             evaluate.load_classifier(output / "model.keras", "mnist")
         (output / "model.keras").write_bytes(b"PK")
-        with self.assertRaisesRegex(SystemExit, "no whole Keras model"):
+        with self.assertRaisesRegex(SystemExit, "not a valid Keras model"):
             evaluate.load_classifier(output / "model.keras", "digits")
 
     def test_loss_of_measured_constants_is_beside_the_proof(self):
