@@ -35,6 +35,20 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+def pytest_configure():
+    # Rewriting a graph takes longer than running it once. Only workers import
+    # TensorFlow: the process that starts them runs no test.
+    if (
+        os.environ.get("KERAS_BACKEND") == "tensorflow"
+        and "PYTEST_XDIST_WORKER" in os.environ
+    ):
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options(
+            {"disable_meta_optimizer": True}
+        )
+
+
 def pytest_collection_finish():
     # What was imported is there to stay. The collection that Keras runs between
     # tests, to clear its session, would walk all of it every time.

@@ -127,23 +127,22 @@ class MeasuredNetsTest(ApplicationTestCase):
         self.assertEqual(scales, [None, 2**-0.5, 2**-0.5])
 
     @parameterized.parameters(
-        (LiResNet, losses.EMMA), (BRONet, losses.LogitAnnealing)
+        (LiResNet, losses.EMMA, False), (BRONet, losses.LogitAnnealing, True)
     )
-    def test_networks_train_with_their_losses(self, make, loss_cls):
-        for scan_blocks in (False, True):
-            model = make(**SMALL, scan_blocks=scan_blocks)
-            x = self.rng.uniform(size=(24, *SMALL["input_shape"]))
-            y = np.arange(24) % 3
-            # Three kinds of pictures.
-            x = (x + y[:, None, None, None]) / 3
-            model.compile(keras.optimizers.Nadam(1e-2), loss_cls(0.0))
-            scheduler = callbacks.EpsilonScheduler(lambda epoch: 0.01 * epoch)
-            history = model.fit(
-                x, y, epochs=5, batch_size=8, verbose=0, callbacks=[scheduler]
-            ).history["loss"]
-            self.assertLess(history[-1], history[0])
-            for weight in model.weights:
-                self.assertTrue(np.isfinite(to_numpy(weight)).all())
+    def test_networks_train_with_their_losses(self, make, loss_cls, scan):
+        model = make(**SMALL, scan_blocks=scan)
+        x = self.rng.uniform(size=(24, *SMALL["input_shape"]))
+        y = np.arange(24) % 3
+        # Three kinds of pictures.
+        x = (x + y[:, None, None, None]) / 3
+        model.compile(keras.optimizers.Nadam(1e-2), loss_cls(0.0))
+        scheduler = callbacks.EpsilonScheduler(lambda epoch: 0.01 * epoch)
+        history = model.fit(
+            x, y, epochs=5, batch_size=8, verbose=0, callbacks=[scheduler]
+        ).history["loss"]
+        self.assertLess(history[-1], history[0])
+        for weight in model.weights:
+            self.assertTrue(np.isfinite(to_numpy(weight)).all())
 
     def test_invalid_arguments_are_refused(self):
         for make in (LiResNet, BRONet):

@@ -32,6 +32,9 @@ def result(name, block="rko", **values):
 
 class RaceTest(LipschitzTestCase):
     @pytest.mark.slow
+    @pytest.mark.skipif(
+        keras.backend.backend() != "torch", reason="Peers are on PyTorch."
+    )
     def test_smoke_race_has_a_row_for_everybody(self):
         race = load_benchmark("race")
         output = self.temporary_path("race")

@@ -126,7 +126,7 @@ class NetworkChecks:
         except ValueError:
             # Not all that a layer is written out of has a bound.
             return
-        # Constants are rounded once more in the copy, so it is stretched itself.
+        # Constants are rounded once more in the copy, so that is stretched.
         self._check_stretch(bound, freeze(copy), steps)
 
     def _list_steps(self):
