@@ -41,10 +41,12 @@ class Checkpoints(keras.callbacks.ModelCheckpoint):
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Records the seconds of every epoch, also across interruptions.
+    """Records the time of every epoch, also across interruptions.
 
     Args:
-        path: Path of the JSON file.
+        path: Path of the JSON file. It contains a list with an entry for each
+            epoch: `seconds`, and `cpu_seconds`, the processor time of all
+            threads together.
         first_epoch: Epoch to start at. Recorded times from this epoch on are
             discarded.
     """
@@ -53,14 +55,22 @@ class Stopwatch(keras.callbacks.Callback):
         super().__init__()
         self.path = pathlib.Path(path)
         known = json.loads(self.path.read_text()) if self.path.exists() else []
-        self.seconds = known[:first_epoch]
+        self.epochs = known[:first_epoch]
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.perf_counter()
+        self._began = time.perf_counter(), time.process_time()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(round(time.perf_counter() - self._began, 3))
-        write_json(self.path, self.seconds)
+        seconds = time.perf_counter() - self._began[0]
+        cpu_seconds = time.process_time() - self._began[1]
+        self.epochs.append(
+            {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
+        )
+        write_json(self.path, self.epochs)
+
+    def total(self, name):
+        """Returns the sum over all epochs."""
+        return round(sum(epoch[name] for epoch in self.epochs), 1)
 
 
 def find_checkpoints(folder):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.util
 import pathlib
+import threading
 
 import keras
 import numpy as np
@@ -179,6 +180,8 @@ class ImageBatches(keras.utils.PyDataset):
         crop: Largest number of pixels by which an image is moved along each
             axis. The pixels that move in are black.
         flip: Whether an image is mirrored with a probability of one half.
+        rand_augment: Arguments of `keras.layers.RandAugment`, such as `num_ops`
+            and `factor`. Defaults to `None`, for no such augmentation.
         cutout: Side, in pixels, of a square that is blackened in each image.
         outputs: Names of the model's outputs that take the labels. Empty for a
             model with a single output.
@@ -193,6 +196,7 @@ class ImageBatches(keras.utils.PyDataset):
         first_epoch=0,
         crop=0,
         flip=False,
+        rand_augment=None,
         cutout=0,
         outputs=(),
     ):
@@ -201,6 +205,9 @@ class ImageBatches(keras.utils.PyDataset):
         self.batch_size = min(batch_size, len(images))
         self.seed, self.epoch = seed, first_epoch
         self.crop, self.flip, self.cutout = crop, flip, cutout
+        self.augment = (
+            SeededRandAugment(**rand_augment) if rand_augment else None
+        )
         self.outputs = outputs
 
     def __len__(self):
@@ -227,6 +234,8 @@ class ImageBatches(keras.utils.PyDataset):
         if self.flip:
             mirrored = rng.random(len(images)) < 0.5
             images[mirrored] = images[mirrored, :, ::-1]
+        if self.augment is not None:
+            images = self.augment(images, rng)
         if self.cutout:
             images = cut_out(images, self.cutout, rng)
         return scale_images(images), self.labels[chosen]
@@ -250,6 +259,36 @@ def move(images, pixels, rng):
     columns = (columns + np.arange(width))[:, None, :, None]
     images = np.take_along_axis(images, rows, axis=1)
     return np.take_along_axis(images, columns, axis=2)
+
+
+class SeededRandAugment:
+    """Keras's RandAugment, with its randomness from a given generator.
+
+    Keras applies the same operations to all images of a batch.
+
+    Args:
+        num_ops: Number of operations in a row. Defaults to `2`.
+        factor: Strength of the operations, from 0 to 1. Defaults to `0.5`.
+
+    Reference:
+
+    - [Cubuk et al., 2019](https://arxiv.org/abs/1909.13719)
+    """
+
+    def __init__(self, num_ops=2, factor=0.5):
+        self.layer = keras.layers.RandAugment(
+            num_ops=num_ops, factor=factor, seed=0
+        )
+        # Several threads prepare batches, and share the state of the layer.
+        self.lock = threading.Lock()
+
+    def __call__(self, images, rng):
+        with self.lock:
+            state = self.layer.generator.state
+            state.assign(rng.integers(0, 2**31, state.shape))
+            augmented = self.layer(images.astype("float32"), training=True)
+        augmented = np.rint(keras.ops.convert_to_numpy(augmented))
+        return np.clip(augmented, 0, 255).astype("uint8")
 
 
 def cut_out(images, side, rng):

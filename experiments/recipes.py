@@ -1,6 +1,7 @@
 """Training recipes, read from `recipes.toml`."""
 
 import dataclasses
+import json
 import math
 import pathlib
 import tomllib
@@ -35,6 +36,8 @@ class Recipe:
             The model and its Lipschitz constant include this preprocessing.
         crop: Largest number of pixels by which images are moved.
         flip: Whether images are mirrored at random.
+        rand_augment: Arguments of `image_data.SeededRandAugment`. Empty for no
+            such augmentation.
         cutout: Side of a square that is blackened in each image, or 0.
         epsilon: `start`, `end` and `share`. The epsilon of the loss grows
             linearly from `start` to `end` during this share of the training.
@@ -55,27 +58,39 @@ class Recipe:
     inputs: str = "unit"
     crop: int = 0
     flip: bool = False
+    rand_augment: dict[str, Any] = dataclasses.field(default_factory=dict)
     cutout: int = 0
     epsilon: dict[str, float] = dataclasses.field(default_factory=dict)
     svcm_clipping: int = 0
     paper: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def load_recipe(name, dataset, file=FILE):
-    """Reads a recipe for a data set.
+def load_recipe(name, dataset, file=FILE, changes=()):
+    """Reads a recipe, with its settings for a data set.
+
+    Args:
+        name: Name of the recipe.
+        dataset: Name of the data set.
+        file: Path of the file of recipes. Defaults to `recipes.toml`.
+        changes: Strings of the form `KEY=VALUE` that replace entries, such as
+            `"crop=2"` or `"loss.margin=0.5"`. Values are written as in the
+            file. Defaults to `()`.
 
     Raises:
-        SystemExit: If the recipe, the data set or an entry is unknown.
+        SystemExit: If the recipe, the data set or an entry of the recipe is
+            unknown, or a change is not of this form.
     """
     recipes = tomllib.loads(pathlib.Path(file).read_text())
     _check_known("recipe", name, recipes)
     _check_known("data set", dataset, DATASETS)
     entries = _extend(name, recipes)
-    changes = entries.get(dataset, {})
+    replaced = entries.get(dataset, {})
     entries = _merge(
         {key: value for key, value in entries.items() if key not in DATASETS},
-        changes,
+        replaced,
     )
+    for change in changes:
+        entries = _merge(entries, _parse_change(change))
     fields = {field.name for field in dataclasses.fields(Recipe)}
     for entry in entries:
         _check_known(f"entry of the recipe {name}", entry, fields)
@@ -84,6 +99,20 @@ def load_recipe(name, dataset, file=FILE):
     _check_known("schedule", recipe.schedule.get("kind"), SCHEDULES)
     _check_known("inputs", recipe.inputs, INPUTS)
     return recipe
+
+
+def _parse_change(change):
+    """Returns the entries of a change, which may name its value as a word."""
+    key, equals, value = change.partition("=")
+    for text in (value, json.dumps(value)) if equals else ():
+        try:
+            return tomllib.loads(f"{key} = {text}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise SystemExit(
+        "--set takes KEY=VALUE, such as crop=2 or loss.margin=0.5. "
+        f"Received: {change!r}"
+    )
 
 
 def _extend(name, recipes):
@@ -178,6 +207,30 @@ def build_optimizer(recipe, steps):
     return getattr(keras.optimizers, name)(rate, **arguments)
 
 
+def settle(model):
+    """Sets weights to the averages that an optimizer trained for.
+
+    `ScheduleFreeAdamW` computes gradients at a mix of the averages and its
+    latest weights; the averages are the result. Keras sets the averages of
+    `use_ema` itself.
+
+    Args:
+        model: A trained model.
+    """
+    optimizer = model.optimizer
+    if not isinstance(optimizer, keras.optimizers.ScheduleFreeAdamW):
+        return
+    share = optimizer.beta_1
+    for weight, latest in zip(
+        model.trainable_variables, optimizer._momentums, strict=True
+    ):
+        weight.assign((weight - (1 - share) * latest) / share)
+
+
+def _constant(rate, steps):
+    return keras.optimizers.schedules.ExponentialDecay(rate, steps, 1.0)
+
+
 def _exponential(peak, steps, final):
     return keras.optimizers.schedules.ExponentialDecay(peak, steps, final)
 
@@ -253,6 +306,7 @@ class PiecewiseTriangular(keras.optimizers.schedules.LearningRateSchedule):
 
 
 SCHEDULES = {
+    "constant": _constant,
     "cosine": _cosine,
     "exponential": _exponential,
     "one_cycle": OneCycle,

@@ -44,8 +44,9 @@ def format_row(result, radius=None):
         )
     ours = result["clean"], result["certified"][radius]
     attacked = result["attacked"].get(radius)
+    recipe = " ".join([result["recipe"], *result.get("changes", [])])
     cells = (
-        f"`{result['recipe']}`",
+        f"`{recipe}`",
         radius,
         theirs,
         " / ".join(f"{100 * value:.2f}" for value in ours),

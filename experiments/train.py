@@ -40,6 +40,7 @@ from recipes import build_loss
 from recipes import build_network
 from recipes import build_optimizer
 from recipes import load_recipe
+from recipes import settle
 
 import keras_lip as kl
 from keras_lip.files import replace_file
@@ -65,6 +66,15 @@ def parse_arguments(arguments=None):
         "--epochs",
         type=int,
         help="number of epochs (default: that of the recipe)",
+    )
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="replace an entry of the recipe, such as crop=2 or "
+        "loss.margin=0.5; may be repeated",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=pathlib.Path)
@@ -246,7 +256,7 @@ def split_validation(images, labels, number):
 
 
 def fit(model, recipe, arguments, parts):
-    """Trains, and returns the first epoch and the seconds of all epochs."""
+    """Trains, and returns the first epoch and the time of all epochs."""
     (x, y), (x_val, y_val) = parts
     start = restore(model, arguments.output / "checkpoints")
     if start:
@@ -262,13 +272,14 @@ def fit(model, recipe, arguments, parts):
         start,
         recipe.crop,
         recipe.flip,
+        recipe.rand_augment,
         recipe.cutout,
         outputs,
     )
     validation = None
     if len(x_val):
         validation = (scale_images(x_val), batches.spread(y_val))
-    stopwatch = Stopwatch(arguments.output / "seconds.json", start)
+    stopwatch = Stopwatch(arguments.output / "times.json", start)
     model.fit(
         to_pipeline(batches, recipe.epochs),
         epochs=recipe.epochs,
@@ -279,7 +290,9 @@ def fit(model, recipe, arguments, parts):
         callbacks=[stopwatch, *make_callbacks(arguments, recipe, start)],
         verbose=arguments.verbose,
     )
-    return start, sum(stopwatch.seconds)
+    return start, {
+        name: stopwatch.total(name) for name in ("seconds", "cpu_seconds")
+    }
 
 
 """
@@ -338,7 +351,9 @@ def finish(trained, recipe, dataset):
 def main(arguments=None):
     """Trains, certifies and attacks a network, and writes the results."""
     arguments = parse_arguments(arguments)
-    recipe = load_recipe(arguments.recipe, arguments.dataset)
+    recipe = load_recipe(
+        arguments.recipe, arguments.dataset, changes=arguments.changes
+    )
     if arguments.epochs:
         recipe = dataclasses.replace(recipe, epochs=arguments.epochs)
     train, test = load_images(arguments.dataset, arguments.data_dir)
@@ -355,7 +370,8 @@ def main(arguments=None):
     epsilon = DATASETS[arguments.dataset].epsilons[0]
     model = make_trained(classifier, recipe, steps, epsilon)
     print(f"{arguments.recipe}: {classifier.count_params():,} parameters")
-    start, seconds = fit(model, recipe, arguments, parts)
+    start, times = fit(model, recipe, arguments, parts)
+    settle(model)
     estimates = estimate_constants(model)
     classifier = finish(classifier, recipe, arguments.dataset)
     replace_file(arguments.output / "model.keras", classifier.save)
@@ -370,10 +386,11 @@ def main(arguments=None):
         "dataset": arguments.dataset,
         "part": "validation" if arguments.validation else "test",
         "command": "python " + shlex.join(sys.argv),
+        "changes": arguments.changes,
         "seed": arguments.seed,
         "epochs": recipe.epochs,
         "resumed_after": start,
-        "seconds": round(seconds, 1),
+        **times,
         "hardware": describe_hardware(),
         "backend": keras.backend.backend(),
         "parameters": classifier.count_params(),

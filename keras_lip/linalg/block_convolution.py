@@ -54,9 +54,9 @@ def block_convolution(left: Tensor, right: Tensor, rank: int) -> Tensor:
 
     - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 3.1
     """
-    # Use few, large products: one for each tap of the shorter kernel. Its matrix
-    # is repeated for each tap of the longer one, because TensorFlow writes
-    # outside of its memory when products of four axes broadcast on a CPU
+    # Use few, large products: one for each tap of the shorter kernel. That tap
+    # is repeated for all taps of the longer kernel. TensorFlow writes outside
+    # of its memory when products of four axes broadcast on a CPU
     # (tensorflow/tensorflow#117700).
     left_taps, right_taps = (math.prod(k.shape[:rank]) for k in (left, right))
     if left_taps <= right_taps:

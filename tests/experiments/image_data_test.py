@@ -47,6 +47,26 @@ class ImageDataTest(LipschitzTestCase):
         self.assertEqual({*columns}, set(range(5)))
         self.assertGreater(np.mean(rows != columns), 0.5)
 
+    def test_augmentation_depends_only_on_the_seed(self):
+        module = load_experiment("image_data")
+        images = self.rng.integers(0, 256, (10, 8, 8, 3)).astype("uint8")
+        options = {"rand_augment": {"num_ops": 1, "factor": 0.9}}
+        first, second = (
+            module.ImageBatches(images, np.arange(10), 4, 0, **options)
+            for _ in range(2)
+        )
+        second.get(0, 0)
+        augmented, labels = first.get(1, 1)
+        self.assertAllClose(second.get(1, 1)[0], augmented, 0)
+        self.assertBetween(augmented.min(), 0.0, 1.0)
+        self.assertBetween(augmented.max(), 0.0, 1.0)
+        changed = [
+            not np.allclose(first.get(epoch, 0)[0], images[order[:4]] / 255)
+            for epoch in range(5)
+            for order in [module.draw_order(0, epoch, 10)]
+        ]
+        self.assertIn(True, changed)
+
     def test_squares_are_cut_out_where_they_lie_in_the_image(self):
         module = load_experiment("image_data")
         images = np.full((500, 6, 8, 2), 7, "uint8")

@@ -10,13 +10,17 @@ from tests.load_script import load_experiment
 pytestmark = pytest.mark.slow
 
 
-def make_result(clean, seconds, estimate=1.5):
+def make_result(clean, seconds, estimate=1.5, seed=0):
     return {
+        "seed": seed,
+        "lipschitz_bound": 12.34567,
+        "sha256": "0123456789abcdef",
         "clean": clean,
         "certified": {"0.1412": 0.5, "0.2824": 0.4, "0.4235": 0.3, "1": 0.0},
         "attacked": {"0.1412": 0.55},
         "parameters": 1234,
         "seconds": seconds,
+        "cpu_seconds": 2 * seconds - 60,
         "margin_bound": 1.6,
         "margin_estimate": estimate,
         "hardware": "cpu",
@@ -40,7 +44,8 @@ class SpeedrunTest(LipschitzTestCase):
             seed = int(command[command.index("--seed") + 1])
             if status == 0:
                 folder.mkdir(parents=True)
-                result = make_result(0.6 + 0.01 * seed, 600.0 * (seed + 1))
+                seconds = 600.0 * (seed + 1)
+                result = make_result(0.6 + 0.01 * seed, seconds, seed=seed)
                 (folder / "result.json").write_text(json.dumps(result))
             return mock.Mock(returncode=status)
 
@@ -65,7 +70,7 @@ class SpeedrunTest(LipschitzTestCase):
         self.assertEqual(
             cells,
             [
-                *("15", "30.0 (over)", "3", "1,234", "61.00 ± 1.00"),
+                *("15", "29.5 (over)", "3", "1,234", "61.00 ± 1.00"),
                 *("50.00 ± 0.00", "40.00 ± 0.00", "30.00 ± 0.00"),
                 *("55.00 ± 0.00", "6.67 %", "cpu, torch"),
             ],
@@ -74,12 +79,23 @@ class SpeedrunTest(LipschitzTestCase):
         self.assertStartsWith(picture[1:4].decode(), "PNG")
         self.assertEmpty(self.run_script("--minutes", "15"))
         self.assertLen(self.run_script("--minutes", "5", "--seeds", "4"), 1)
-        minutes = self.script.read_results(self.folder)
-        self.assertEqual(list(minutes), [5, 15])
+        self.assertIn(
+            "| 15 | 1 | 19.5 | 61.00 | 50.00 | 40.00 | 30.00 | 12.35 | "
+            "`0123456789ab` |",
+            page,
+        )
+        (command,) = self.run_script(
+            *("--minutes", "10", "--device", "gpu", "--seeds", "0")
+        )
+        self.assertIn("speedrun-gpu-10", command)
+        races = self.script.read_results(self.folder)
+        self.assertEqual(list(races), ["5", "15", "gpu-10"])
+        (result,) = races["gpu-10"]
+        self.assertEqual(self.script.count_minutes("gpu-10", result), 10.0)
 
     def test_run_without_estimates_has_no_gap(self):
-        row = self.script.format_row(60, [make_result(0.6, 60.0, None)])
-        self.assertIn("| 60 | 1.0 | 1 | 1,234 | 60.00 |", row)
+        row = self.script.format_row("60", [make_result(0.6, 60.0, None)])
+        self.assertIn("| 60 | 0.5 | 1 | 1,234 | 60.00 |", row)
         self.assertIn("| – |", row)
 
     def test_what_fails_ends_the_race(self):

@@ -107,9 +107,11 @@ class TrainTest(LipschitzTestCase):
                 logs.append(list(csv.DictReader(file)))
         self.assertEqual(logs[0], logs[1])
         for output in (whole, parts):
-            seconds = json.loads((output / "seconds.json").read_text())
-            self.assertLen(seconds, 3)
-            self.assertGreater(min(seconds), 0)
+            epochs = json.loads((output / "times.json").read_text())
+            self.assertLen(epochs, 3)
+            for times in epochs:
+                self.assertGreater(times["seconds"], 0)
+                self.assertGreater(times["cpu_seconds"], 0)
         self.assertEqual([row["epoch"] for row in logs[1]], ["0", "1", "2"])
 
     def test_backend_is_asked_to_sum_in_one_order(self):

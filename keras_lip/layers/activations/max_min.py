@@ -3,11 +3,9 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_lip.layers.activations.channel_groups import check_groups
-from keras_lip.layers.activations.channel_groups import merge_groups
-from keras_lip.layers.activations.channel_groups import split_groups
+from keras_lip.layers.activations.sort_pairs import sort_pairs
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.reading import sample_axis
@@ -64,10 +62,7 @@ class MaxMin(LipschitzLayer):
         check_groups(self, input_shape, self.axis, group_size=2)
 
     def call(self, inputs: Tensor) -> Tensor:
-        pairs, axis = split_groups(inputs, self.axis, group_size=2)
-        first, second = ops.unstack(pairs, axis=axis)
-        sorted_pair = [ops.maximum(first, second), ops.minimum(first, second)]
-        return merge_groups(ops.stack(sorted_pair, axis=axis), inputs)
+        return sort_pairs(inputs, self.axis, descending=True)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         # The same instance may be called on inputs of several shapes.
