@@ -201,6 +201,13 @@ def build_optimizer(recipe, steps):
     arguments = dict(recipe.optimizer)
     name = arguments.pop("class")
     _check_known("optimizer", name, _classes(keras.optimizers))
+    if name == "ScheduleFreeAdamW" and keras.backend.backend() != "jax":
+        # Keras 3.15 reads a variable after it has changed: only JAX's arrays
+        # keep the value from before.
+        raise SystemExit(
+            "Keras's ScheduleFreeAdamW computes wrong averages on this "
+            "backend. Use KERAS_BACKEND=jax, or another optimizer."
+        )
     schedule = dict(recipe.schedule)
     kind = schedule.pop("kind")
     rate = SCHEDULES[kind](recipe.learning_rate, steps, **schedule)

@@ -20,6 +20,11 @@ class RecipesTest(LipschitzTestCase):
         module, names = self.recipes()
         for name in names:
             recipe = module.load_recipe(name, "cifar10")
+            is_free = recipe.optimizer["class"] == "ScheduleFreeAdamW"
+            if is_free and keras.backend.backend() != "jax":
+                with self.assertRaisesRegex(SystemExit, "wrong averages"):
+                    module.build_optimizer(recipe, 1000)
+                continue
             optimizer = module.build_optimizer(recipe, 1000)
             rates = [
                 float(
@@ -120,6 +125,8 @@ class RecipesTest(LipschitzTestCase):
         self.assertAllClose(copy(3), schedule(3))
 
     def test_averages_of_schedule_free_are_the_result(self):
+        if keras.backend.backend() != "jax":
+            self.skipTest("Keras computes other averages on this backend.")
         module, _ = self.recipes()
         model = keras.Sequential(
             [keras.Input((3,)), keras.layers.Dense(2, use_bias=False)]
@@ -131,7 +138,7 @@ class RecipesTest(LipschitzTestCase):
         latest = []
         for _ in range(4):
             model.train_on_batch(self.normal(5, 3), self.normal(5, 2))
-            latest.append(to_numpy(optimizer._momentums[0]))
+            latest.append(np.array(to_numpy(optimizer._momentums[0])))
         module.settle(model)
         self.assertAllClose(model.weights[0], np.mean(latest, axis=0), 1e-5)
 
