@@ -37,6 +37,13 @@ SMALL = {
     "SmallConvNet": {"width": 2, "units": 4},
 }
 CLASSIFIERS = sorted(set(SMALL) - {"DCGANCritic"})
+CONVOLUTIONAL = (
+    "DCGANCritic",
+    "LargeConvNet",
+    "LipConvNet",
+    "ResNet9",
+    "SmallConvNet",
+)
 
 
 def make(network, **kwargs):
@@ -97,9 +104,7 @@ class ApplicationsTest(ApplicationTestCase):
         ):
             make(name, head="softmax")
 
-    @parameterized.parameters(
-        "DCGANCritic", "LargeConvNet", "LipConvNet", "ResNet9", "SmallConvNet"
-    )
+    @parameterized.parameters(*CONVOLUTIONAL)
     def test_what_convolutions_are_made_of_is_passed_on(self, name):
         with self.assertRaisesRegex(ValueError, "Unknown convolution: 'fft'"):
             make(name, convolution="fft")
@@ -122,6 +127,21 @@ class ApplicationsTest(ApplicationTestCase):
             {getattr(layer, "padding_mode", None) for layer in model.layers},
             {"zeros", None},
         )
+
+    @parameterized.parameters(*CONVOLUTIONAL)
+    def test_all_convolutions_take_further_arguments(self, name):
+        model = make(
+            name,
+            convolution="ossn",
+            convolution_arguments={"training_iterations": 10},
+        )
+        found = [
+            layer.kernel_map.training_iterations
+            for layer in model.layers
+            if type(layer).__name__ == "OSSNConv2D"
+        ]
+        self.assertEqual(set(found), {10})
+        self.assertGreaterEqual(len(found), 2)
 
     @parameterized.parameters(
         "FullyConnected3", "LargeConvNet", "ResNet9", "SmallConvNet"
