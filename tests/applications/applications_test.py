@@ -20,6 +20,7 @@ IMAGES = {
     "ResNet9": 16,
     "SLLNet": 4,
     "SmallConvNet": 4,
+    "WideResNet": 16,
 }
 MEASURED = {"depth": 1, "width": 4, "dense_depth": 1, "units": 4}
 BLOCKS = {"depth": 1, "channels": 4, "linear_depth": 1, "hidden_units": 4}
@@ -35,6 +36,7 @@ SMALL = {
     "ResNet9": {"width": 2, "units": 4},
     "SLLNet": BLOCKS,
     "SmallConvNet": {"width": 2, "units": 4},
+    "WideResNet": {"width": 2, "widen_factor": 1},
 }
 CLASSIFIERS = sorted(set(SMALL) - {"DCGANCritic"})
 CONVOLUTIONAL = (
@@ -43,6 +45,7 @@ CONVOLUTIONAL = (
     "LipConvNet",
     "ResNet9",
     "SmallConvNet",
+    "WideResNet",
 )
 
 
@@ -144,7 +147,11 @@ class ApplicationsTest(ApplicationTestCase):
         self.assertGreaterEqual(len(found), 2)
 
     @parameterized.parameters(
-        "FullyConnected3", "LargeConvNet", "ResNet9", "SmallConvNet"
+        "FullyConnected3",
+        "LargeConvNet",
+        "ResNet9",
+        "SmallConvNet",
+        "WideResNet",
     )
     def test_dense_layers_take_the_parametrization(self, name):
         model = make(name, parametrization="bjorck")
