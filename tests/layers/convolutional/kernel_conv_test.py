@@ -217,6 +217,7 @@ class OSSNConv2DTest(ConvolutionTestCase):
         layer = layer_cls(3, 3, training_iterations=iterations)
         x = self.normal(2, 4, 4, 3)
         layer.build(x.shape)
+        layer.free_kernel.assign(self.normal(3, 3, 3, 3))
         kernel = layer.kernel_map.scale(layer.free_kernel.value)
         start = layer.state["power_iteration_vector"].value
         expected = [
@@ -226,9 +227,9 @@ class OSSNConv2DTest(ConvolutionTestCase):
         layer(x, training=True)
         vector = layer.state["power_iteration_vector"]
         self.assertAllClose(vector, expected[0], 1e-5)
-        # One more iteration would be noticed.
+        # One more iteration would be noticed: the tolerance is less.
         distance = np.abs(to_numpy(vector) - expected[1]).max()
-        self.assertGreater(distance, 1e-3)
+        self.assertGreater(distance, 1e-4)
 
     @parameterized.parameters(layers.OSSNConv2D, layers.SVCMConv2D)
     def test_iterations_are_saved_and_checked(self, layer_cls):
