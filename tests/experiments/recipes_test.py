@@ -183,7 +183,7 @@ class RecipesTest(LipschitzTestCase):
     @parameterized.product(
         size=("small", "large"), method=("bcop", "rko", "ossn", "svcm")
     )
-    def test_baselines_of_bcop_are_the_paper_s(self, size, method):
+    def test_baselines_of_bcop_are_made_as_in_their_paper(self, size, method):
         module, _ = self.recipes()
         recipe = module.load_recipe(f"{size}-{method}", "mnist")
         clipping = {"every_n_steps": 100, "rounds": 50}
