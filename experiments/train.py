@@ -212,7 +212,7 @@ def make_callbacks(arguments, recipe, first_epoch):
     output = arguments.output
     callbacks = []
     if recipe.svcm_clipping:
-        callbacks.append(kl.callbacks.SVCMClipping(recipe.svcm_clipping))
+        callbacks.append(kl.callbacks.SVCMClipping(**recipe.svcm_clipping))
     scheduler = build_epsilon_scheduler(recipe)
     if scheduler is not None:
         callbacks.append(scheduler)

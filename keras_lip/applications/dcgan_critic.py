@@ -1,6 +1,8 @@
 """A critic of images for Wasserstein distances."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -19,6 +21,7 @@ def DCGANCritic(
     activation: str = "max_min",
     width: int = 64,
     padding_mode: str = "circular",
+    convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes the critic of DCGAN, 1-Lipschitz and without normalization.
@@ -50,6 +53,9 @@ def DCGANCritic(
             Defaults to `64`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
             `"circular"`.
+        convolution_arguments: Dict. Further arguments of all convolutions, by
+            name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
+            to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
 
     Returns:
@@ -76,7 +82,12 @@ def DCGANCritic(
     inputs = x = make_image_input(input_shape, 16)
     for factor in (1, 2, 4, 8):
         x = convolve(
-            downsample(x), convolution, factor * width, 2, padding_mode
+            downsample(x),
+            convolution,
+            factor * width,
+            2,
+            padding_mode,
+            convolution_arguments,
         )
         x = make_activation(activation)(x)
     outputs = UnitNormDense(1)(keras.layers.Flatten("channels_last")(x))

@@ -1,6 +1,8 @@
 """The larger of the two networks used to compare convolutions."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -25,6 +27,7 @@ def LargeConvNet(
     units: int = 512,
     block_kernel_size: int = 2,
     padding_mode: str = "circular",
+    convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes the "Large" network: four convolutions and three dense layers.
@@ -68,6 +71,9 @@ def LargeConvNet(
             Defaults to `2`.
         padding_mode: `"circular"`, as in the papers, or `"zeros"`. Defaults to
             `"circular"`.
+        convolution_arguments: Dict. Further arguments of all convolutions, by
+            name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
+            to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
 
     Returns:
@@ -94,7 +100,9 @@ def LargeConvNet(
     check_positive_integer("block_kernel_size", block_kernel_size)
     inputs = x = make_image_input(input_shape, 4)
     for filters in (width, 2 * width):
-        x = convolve(x, convolution, filters, 3, padding_mode)
+        x = convolve(
+            x, convolution, filters, 3, padding_mode, convolution_arguments
+        )
         x = make_activation(activation)(x)
         x = convolve(
             downsample(x),
@@ -102,6 +110,7 @@ def LargeConvNet(
             filters,
             block_kernel_size,
             padding_mode,
+            convolution_arguments,
         )
         x = make_activation(activation)(x)
     x = keras.layers.Flatten("channels_last")(x)

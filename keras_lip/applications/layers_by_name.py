@@ -1,6 +1,8 @@
 """The convolutions, activations and heads of applications, by name."""
 
+import inspect
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -22,6 +24,21 @@ from keras_lip.types import Tensor
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
 
+# Arguments of layers that `convolve` or the network around it sets.
+_SET_BY_NETWORKS = {
+    "activation",
+    "data_format",
+    "dilation_rate",
+    "filters",
+    "groups",
+    "hidden_filters",
+    "kernel_size",
+    "kwargs",
+    "padding",
+    "padding_mode",
+    "strides",
+}
+
 
 def convolve(
     images: Tensor,
@@ -29,6 +46,7 @@ def convolve(
     filters: int,
     kernel_size: int,
     padding_mode: str,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Applies a new convolution with strides of one to images.
 
@@ -44,18 +62,22 @@ def convolve(
         filters: Integer. Number of channels of the output.
         kernel_size: Integer. Side of the window.
         padding_mode: `"circular"` or `"zeros"`.
+        arguments: Further arguments of the layer, by name. Defaults to `None`,
+            for its defaults.
 
     Returns:
         Symbolic tensor.
 
     Raises:
-        ValueError: If `convolution` is unknown.
+        ValueError: If `convolution` is unknown, or the layer does not have an
+            argument.
     """
     known = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
     layer_cls = find("convolution", convolution, known)
-    arguments: dict[str, Any] = {
+    arguments = {
         "padding_mode": padding_mode,
         "data_format": "channels_last",
+        **_check_arguments(layer_cls, arguments),
     }
     if layer_cls is SOCConv2D:
         kernel_size += 1 - kernel_size % 2
@@ -67,6 +89,17 @@ def convolve(
     if filters < images.shape[-1]:
         images = TruncateChannels(filters)(images)
     return images
+
+
+def _check_arguments(
+    layer_cls: type[keras.layers.Layer], arguments: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Returns arguments of a layer, except those that a network sets."""
+    arguments = dict(arguments or {})
+    known = inspect.signature(layer_cls).parameters.keys() - _SET_BY_NETWORKS
+    for argument in arguments:
+        check_known(f"argument of `{layer_cls.__name__}`", argument, known)
+    return arguments
 
 
 def downsample(images: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """A residual network of orthogonal convolutions."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -28,6 +30,7 @@ def ResNet9(
     width: int = 64,
     units: int = 512,
     padding_mode: str = "circular",
+    convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes a network of eight convolutions, with two residual pairs.
@@ -66,6 +69,9 @@ def ResNet9(
             `512`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
             `"circular"`.
+        convolution_arguments: Dict. Further arguments of all convolutions, by
+            name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
+            to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
 
     Returns:
@@ -87,7 +93,9 @@ def ResNet9(
     """
 
     def block(x: Tensor, filters: int) -> Tensor:
-        x = convolve(x, convolution, filters, 3, padding_mode)
+        x = convolve(
+            x, convolution, filters, 3, padding_mode, convolution_arguments
+        )
         return make_activation(activation)(x)
 
     def residual(x: Tensor, filters: int) -> Tensor:

@@ -1,6 +1,8 @@
 """The smaller of the two networks used to compare convolutions."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -24,6 +26,7 @@ def SmallConvNet(
     width: int = 16,
     units: int = 100,
     padding_mode: str = "circular",
+    convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes the "Small" network: two convolutions and two dense layers.
@@ -60,6 +63,9 @@ def SmallConvNet(
             `100`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
             `"circular"`.
+        convolution_arguments: Dict. Further arguments of all convolutions, by
+            name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
+            to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
 
     Returns:
@@ -84,7 +90,14 @@ def SmallConvNet(
     width = check_positive_integer("width", width)
     inputs = x = make_image_input(input_shape, 4)
     for filters in (width, 2 * width):
-        x = convolve(downsample(x), convolution, filters, 2, padding_mode)
+        x = convolve(
+            downsample(x),
+            convolution,
+            filters,
+            2,
+            padding_mode,
+            convolution_arguments,
+        )
         x = make_activation(activation)(x)
     x = keras.layers.Flatten("channels_last")(x)
     x = OrthogonalDense(units, parametrization=parametrization)(x)

@@ -15,9 +15,11 @@ from tests.lipschitz_test_case import LipschitzTestCase
 KINDS = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
 
 
-def make_model(convolution, channels, filters, kernel_size=2):
+def make_model(convolution, channels, filters, kernel_size=2, **arguments):
     inputs = keras.Input((4, 4, channels))
-    outputs = convolve(inputs, convolution, filters, kernel_size, "circular")
+    outputs = convolve(
+        inputs, convolution, filters, kernel_size, "circular", arguments
+    )
     return models.LipschitzModel(inputs, outputs)
 
 
@@ -58,6 +60,34 @@ class ConvolveTest(LipschitzTestCase):
         self.assertEqual(layer.kernel_size, (made, made))
         layer = make_model("rko", 2, 2, received).layers[1]
         self.assertEqual(layer.kernel_size, (received, received))
+
+    def test_layers_take_further_arguments(self):
+        layer = make_model(
+            "soc", 2, 2, gradient="exact", train_terms=5, eval_terms=14
+        ).layers[1]
+        found = layer.gradient, layer.train_terms, layer.eval_terms
+        self.assertEqual(found, ("exact", 5, 14))
+        layer = make_model("rko", 2, 2, parametrization="cayley").layers[1]
+        self.assertEqual(type(layer.parametrization).__name__, "Cayley")
+        model = make_model("convex_potential", 2, 4, step=0.5)
+        self.assertEqual(model.layers[2].step, 0.5)
+
+    @parameterized.parameters(
+        ("soc", "terms"),
+        ("rko", "gradient"),
+        ("rko", "strides"),
+        ("soc", "padding_mode"),
+        ("convex_potential", "hidden_filters"),
+    )
+    def test_arguments_of_the_network_or_of_no_layer_are_refused(
+        self, convolution, argument
+    ):
+        kind = KINDS[convolution].__name__
+        with self.assertRaisesRegex(
+            ValueError,
+            f"Unknown argument of `{kind}`: '{argument}'. The known ones are: ",
+        ):
+            make_model(convolution, 2, 4, **{argument: 2})
 
     def test_downsampling_makes_channels_of_two_by_two_pixels(self):
         self.assertEqual(
