@@ -35,8 +35,8 @@ class LipschitzTestCase(parameterized.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        # Once a class: it takes a third of a second.
-        keras.utils.clear_session()
+        # Names count from the start. Python collects garbage by itself.
+        keras.utils.clear_session(free_memory=False)
 
     def setUp(self):
         super().setUp()
