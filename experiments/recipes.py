@@ -56,6 +56,8 @@ class Recipe:
             Empty for a loss with a fixed epsilon, or without one.
         svcm_clipping: Arguments of `keras_lip.callbacks.SVCMClipping`. Empty
             for no clipping.
+        dtype_policy: Dtype policy of the training. The saved model computes in
+            float32.
         paper: Published results in percent, each a number or a list of a mean
             and a standard deviation: by name those of `MEASURES`, and by name
             and radius those of `MEASURES_BY_RADIUS`.
@@ -76,6 +78,7 @@ class Recipe:
     cutout: int = 0
     epsilon: dict[str, float] = dataclasses.field(default_factory=dict)
     svcm_clipping: dict[str, int] = dataclasses.field(default_factory=dict)
+    dtype_policy: str = "float32"
     paper: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
