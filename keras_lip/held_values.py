@@ -9,6 +9,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_lip.compiled import constrain
 from keras_lip.traces import is_compiling
 from keras_lip.traces import is_concrete
 
@@ -95,19 +96,18 @@ def compute_once(layer: Any) -> Any:
         layer: The layer. Its method `_constrain` computes the values: a tensor
             or a tuple of tensors.
     """
-    compute = layer._constrain
     held_in_variables = read_slot(layer)
     if held_in_variables is not None:
         return held_in_variables
     values = None if is_compiling() else _values.get()
     if values is None:
-        return compute()
+        return constrain(layer)
     # If a layer alternates between weights, it computes the values for each.
     weights = [variable.value for variable in layer.variables]
     held = values.get(id(layer))
     if held is not None and _are_same(held.weights, weights):
         return held.computed
-    computed = compute()
+    computed = constrain(layer)
     if all(map(is_concrete, keras.tree.flatten(computed))):
         computed = keras.tree.map_structure(ops.stop_gradient, computed)
         # References to the layer and its weights keep their identities valid.

@@ -26,7 +26,9 @@ class ComputeOnceTest(LipschitzTestCase):
     def test_nothing_is_held_outside(self):
         for _ in range(3):
             compute_once(self.layer)
-        self.assertEqual(self.calls, 3)
+        # JAX traces the computation once, and runs it three times.
+        is_jax = keras.backend.backend() == "jax"
+        self.assertEqual(self.calls, 1 if is_jax else 3)
 
     def test_values_are_held_inside_and_after_it_is_entered_again(self):
         held = {}
