@@ -1,6 +1,7 @@
 """A critic of images for Wasserstein distances."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -19,6 +20,7 @@ def DCGANCritic(
     activation: str = "max_min",
     width: int = 64,
     padding_mode: str = "circular",
+    convolution_options: dict[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes the critic of DCGAN, 1-Lipschitz and without normalization.
@@ -50,12 +52,17 @@ def DCGANCritic(
             Defaults to `64`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
             `"circular"`.
+        convolution_options: Dict of other arguments of all convolutions, such
+            as `{"parametrization": "bjorck"}` for `"bcop"` and `"rko"`,
+            `{"scale": 0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
+            `"convex_potential"`. Defaults to `None`, for their defaults.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel` with one output, not compiled.
 
     Raises:
+        TypeError: If `convolution_options` is not a dict.
         ValueError: If an argument is invalid, or `input_shape` does not fit the
             network.
 
@@ -76,7 +83,12 @@ def DCGANCritic(
     inputs = x = make_image_input(input_shape, 16)
     for factor in (1, 2, 4, 8):
         x = convolve(
-            downsample(x), convolution, factor * width, 2, padding_mode
+            downsample(x),
+            convolution,
+            factor * width,
+            2,
+            padding_mode,
+            convolution_options,
         )
         x = make_activation(activation)(x)
     outputs = UnitNormDense(1)(keras.layers.Flatten("channels_last")(x))

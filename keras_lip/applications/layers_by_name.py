@@ -1,6 +1,8 @@
 """The convolutions, activations and heads of applications, by name."""
 
+import inspect
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -22,6 +24,19 @@ from keras_lip.types import Tensor
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
 
+# Arguments of convolutions that the applications determine.
+_FIXED_ARGUMENTS = {
+    "self",
+    "data_format",
+    "filters",
+    "hidden_filters",
+    "kernel_size",
+    "kwargs",
+    "padding",
+    "padding_mode",
+    "strides",
+}
+
 
 def convolve(
     images: Tensor,
@@ -29,6 +44,7 @@ def convolve(
     filters: int,
     kernel_size: int,
     padding_mode: str,
+    options: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Applies a new convolution with strides of one to images.
 
@@ -44,16 +60,23 @@ def convolve(
         filters: Integer. Number of channels of the output.
         kernel_size: Integer. Side of the window.
         padding_mode: `"circular"` or `"zeros"`.
+        options: Dict of other arguments of the layer, such as
+            `{"parametrization": "bjorck"}` for `"bcop"` or `"rko"`, `{"scale":
+            0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
+            `"convex_potential"`. Defaults to `None`, for its defaults.
 
     Returns:
         Symbolic tensor.
 
     Raises:
-        ValueError: If `convolution` is unknown.
+        TypeError: If `options` is not a dict.
+        ValueError: If `convolution` is unknown, or the layer has no such
+            option.
     """
     known = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
     layer_cls = find("convolution", convolution, known)
     arguments: dict[str, Any] = {
+        **_check_options(convolution, layer_cls, options),
         "padding_mode": padding_mode,
         "data_format": "channels_last",
     }
@@ -67,6 +90,28 @@ def convolve(
     if filters < images.shape[-1]:
         images = TruncateChannels(filters)(images)
     return images
+
+
+def _check_options(
+    convolution: str, layer_cls: type[keras.layers.Layer], options: Any
+) -> Mapping[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise TypeError(
+            "`convolution_options` must be a dict from the names of arguments "
+            f"to their values. Received: convolution_options={options!r}"
+        )
+    signature = inspect.signature(layer_cls.__init__)
+    known = sorted(set(signature.parameters) - _FIXED_ARGUMENTS)
+    for name in options:
+        if name not in known:
+            listed = ", ".join(map(repr, known))
+            raise ValueError(
+                f"Unknown option of the convolution {convolution!r}: {name!r}. "
+                f"The known ones are: {listed}."
+            )
+    return options
 
 
 def downsample(images: Tensor) -> Tensor:

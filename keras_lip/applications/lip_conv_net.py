@@ -31,6 +31,7 @@ def LipConvNet(
     width: int = 32,
     hidden_units: int = 4096,
     padding_mode: str = "circular",
+    convolution_options: dict[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes a LipConvNet: five blocks, each of which halves the sides.
@@ -76,12 +77,17 @@ def LipConvNet(
         padding_mode: `"circular"`, or `"zeros"` as in the authors' code. With
             `"zeros"`, `"soc"` is orthogonal, but `"bcop"` is not. `"cayley"`
             needs `"circular"`. Defaults to `"circular"`.
+        convolution_options: Dict of other arguments of all convolutions, such
+            as `{"parametrization": "bjorck"}` for `"bcop"` and `"rko"`,
+            `{"scale": 0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
+            `"convex_potential"`. Defaults to `None`, for their defaults.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
+        TypeError: If `convolution_options` is not a dict.
         ValueError: If an argument is invalid, or `input_shape` does not fit the
             network.
 
@@ -105,11 +111,15 @@ def LipConvNet(
     check_known("pooling", pooling, poolings)
     inputs = make_image_input(input_shape, 2**_NUM_BLOCKS)
     filters = check_positive_integer("width", width)
-    x = convolve(inputs, convolution, filters, 3, padding_mode)
+    x = convolve(
+        inputs, convolution, filters, 3, padding_mode, convolution_options
+    )
     x = make_activation(activation)(x)
     for block in range(_NUM_BLOCKS):
         for _ in range(num_repeats):
-            x = convolve(x, convolution, filters, 3, padding_mode)
+            x = convolve(
+                x, convolution, filters, 3, padding_mode, convolution_options
+            )
             x = make_activation(activation)(x)
         images = convolve(
             downsample(x),
@@ -117,6 +127,7 @@ def LipConvNet(
             (2 if pooling == "truncation" else 4) * filters,
             1 if block == _NUM_BLOCKS - 1 else 3,
             padding_mode,
+            convolution_options,
         )
         x = poolings[pooling]()(images)
         filters *= 2

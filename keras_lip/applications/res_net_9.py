@@ -1,6 +1,7 @@
 """A residual network of orthogonal convolutions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -28,6 +29,7 @@ def ResNet9(
     width: int = 64,
     units: int = 512,
     padding_mode: str = "circular",
+    convolution_options: dict[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes a network of eight convolutions, with two residual pairs.
@@ -66,12 +68,17 @@ def ResNet9(
             `512`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
             `"circular"`.
+        convolution_options: Dict of other arguments of all convolutions, such
+            as `{"parametrization": "bjorck"}` for `"bcop"` and `"rko"`,
+            `{"scale": 0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
+            `"convex_potential"`. Defaults to `None`, for their defaults.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
+        TypeError: If `convolution_options` is not a dict.
         ValueError: If an argument is invalid, or `input_shape` does not fit the
             network.
 
@@ -87,7 +94,9 @@ def ResNet9(
     """
 
     def block(x: Tensor, filters: int) -> Tensor:
-        x = convolve(x, convolution, filters, 3, padding_mode)
+        x = convolve(
+            x, convolution, filters, 3, padding_mode, convolution_options
+        )
         return make_activation(activation)(x)
 
     def residual(x: Tensor, filters: int) -> Tensor:

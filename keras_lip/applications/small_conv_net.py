@@ -1,6 +1,7 @@
 """The smaller of the two networks used to compare convolutions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -24,6 +25,7 @@ def SmallConvNet(
     width: int = 16,
     units: int = 100,
     padding_mode: str = "circular",
+    convolution_options: dict[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes the "Small" network: two convolutions and two dense layers.
@@ -60,12 +62,17 @@ def SmallConvNet(
             `100`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
             `"circular"`.
+        convolution_options: Dict of other arguments of all convolutions, such
+            as `{"parametrization": "bjorck"}` for `"bcop"` and `"rko"`,
+            `{"scale": 0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
+            `"convex_potential"`. Defaults to `None`, for their defaults.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
+        TypeError: If `convolution_options` is not a dict.
         ValueError: If an argument is invalid, or `input_shape` does not fit the
             network.
 
@@ -84,7 +91,14 @@ def SmallConvNet(
     width = check_positive_integer("width", width)
     inputs = x = make_image_input(input_shape, 4)
     for filters in (width, 2 * width):
-        x = convolve(downsample(x), convolution, filters, 2, padding_mode)
+        x = convolve(
+            downsample(x),
+            convolution,
+            filters,
+            2,
+            padding_mode,
+            convolution_options,
+        )
         x = make_activation(activation)(x)
     x = keras.layers.Flatten("channels_last")(x)
     x = OrthogonalDense(units, parametrization=parametrization)(x)

@@ -122,6 +122,15 @@ class ApplicationsTest(ApplicationTestCase):
             {getattr(layer, "padding_mode", None) for layer in model.layers},
             {"zeros", None},
         )
+        model = make(
+            name, convolution="cayley", convolution_options={"scale": 0.5}
+        )
+        self.assertEqual(
+            {getattr(layer, "scale", None) for layer in model.layers},
+            {0.5, None},
+        )
+        with self.assertRaisesRegex(ValueError, "Unknown option of the convol"):
+            make(name, convolution_options={"scales": 0.5})
 
     @parameterized.parameters(
         "FullyConnected3", "LargeConvNet", "ResNet9", "SmallConvNet"

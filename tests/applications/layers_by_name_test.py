@@ -15,9 +15,11 @@ from tests.lipschitz_test_case import LipschitzTestCase
 KINDS = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
 
 
-def make_model(convolution, channels, filters, kernel_size=2):
+def make_model(convolution, channels, filters, kernel_size=2, options=None):
     inputs = keras.Input((4, 4, channels))
-    outputs = convolve(inputs, convolution, filters, kernel_size, "circular")
+    outputs = convolve(
+        inputs, convolution, filters, kernel_size, "circular", options
+    )
     return models.LipschitzModel(inputs, outputs)
 
 
@@ -58,6 +60,30 @@ class ConvolveTest(LipschitzTestCase):
         self.assertEqual(layer.kernel_size, (made, made))
         layer = make_model("rko", 2, 2, received).layers[1]
         self.assertEqual(layer.kernel_size, (received, received))
+
+    def test_options_are_arguments_of_the_layer(self):
+        layer = make_model("cayley", 2, 4, 3, {"scale": 0.85}).layers[1]
+        self.assertEqual(layer.scale, 0.85)
+        self.assertAlmostEqual(layer.lipschitz_bound(), 0.85, delta=1e-5)
+        for convolution in ("bcop", "rko"):
+            model = make_model(convolution, 4, 4, 2, {"parametrization": "qr"})
+            kind = type(model.layers[1].parametrization).__name__
+            self.assertEqual(kind, "QR")
+        options = {"step_fraction": 0.9, "activation": "tanh"}
+        block = make_model("convex_potential", 2, 4, 3, options).layers[2]
+        self.assertEqual(block.step_fraction, 0.9)
+        self.assertEqual(block.activation.__name__, "tanh")
+
+    def test_invalid_options_are_refused(self):
+        for name in ("scale", "strides", "filters", "padding_mode", "name"):
+            with self.assertRaisesRegex(
+                ValueError,
+                f"Unknown option of the convolution 'bcop': '{name}'. The "
+                "known ones are: 'activation',.*'parametrization'",
+            ):
+                make_model("bcop", 2, 2, 2, {name: 1})
+        with self.assertRaisesRegex(TypeError, r"must be a dict.*\['scale'\]"):
+            make_model("cayley", 2, 2, 2, ["scale"])
 
     def test_downsampling_makes_channels_of_two_by_two_pixels(self):
         self.assertEqual(
