@@ -50,6 +50,11 @@ class ConvexPotentialDense(BaseHiddenDense):
     but it may leave the 1-Lipschitz functions: if the step is longer than `2 /
     |W|^2`, the bound is `h |W|^2 - 1`, which is above one.
 
+    Blocks with a linear activation compose every linear contraction of `n`
+    dimensions with at most `n + 1` blocks: `n` reflections and a symmetric
+    matrix, by its polar decomposition. The paper's appendix B claims that some
+    contractions cannot be approximated at any depth, which is false.
+
     If an entry of the kernel exceeds 1e6, the layer scales the kernel down so
     that its largest entry is 1e6. Otherwise its computations might overflow.
 
