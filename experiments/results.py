@@ -4,11 +4,17 @@
 
 prints a Markdown table with a row for each run: the accuracies of the paper and
 ours, in percent, and the settings of the run. `RESULTS.md` contains such rows.
+
+    python experiments/results.py --group runs/*/result.json
+
+prints one row for each recipe, with the mean and the standard deviation over
+the seeds. Runs form a group if they differ only in the seed.
 """
 
 import argparse
 import json
 import pathlib
+import statistics
 
 TITLES = (
     "recipe",
@@ -33,9 +39,14 @@ def format_row(result, radius=None):
         radius: The radius to show, a key of `certified`. Defaults to the first
             radius of the paper, or to the largest radius if there is none.
     """
+    cells = describe_run(result, radius or choose_radius(result))
+    return f"| {' | '.join(cells.values())} |"
+
+
+def describe_run(result, radius):
+    """Returns the cells of the row of one run, by short names."""
     paper = result["paper"]
     published = paper.get("certified", {})
-    radius = radius or next(iter(published), list(result["certified"])[-1])
     theirs = "–"
     if "clean" in paper:
         certified = published.get(radius)
@@ -45,26 +56,99 @@ def format_row(result, radius=None):
     ours = result["clean"], result["certified"][radius]
     attacked = result["attacked"].get(radius)
     recipe = " ".join([result["recipe"], *result.get("changes", [])])
-    cells = (
-        f"`{recipe}`",
-        radius,
-        theirs,
-        " / ".join(f"{100 * value:.2f}" for value in ours),
-        "–" if attacked is None else f"{100 * attacked:.1f}",
-        f"{result['lipschitz_bound']:.6f}",
-        f"{result['parameters']:,}",
-        str(result["epochs"]),
-        str(result["seed"]),
-        f"{result['seconds'] / 60:.1f}",
-        f"{result['hardware']}, {result['backend']}",
-    )
-    return f"| {' | '.join(cells)} |"
+    return {
+        "recipe": f"`{recipe}`",
+        "radius": radius,
+        "theirs": theirs,
+        "ours": " / ".join(f"{100 * value:.2f}" for value in ours),
+        "attacked": "–" if attacked is None else f"{100 * attacked:.1f}",
+        "bound": f"{result['lipschitz_bound']:.6f}",
+        "parameters": f"{result['parameters']:,}",
+        "epochs": str(result["epochs"]),
+        "seed": str(result["seed"]),
+        "minutes": f"{result['seconds'] / 60:.1f}",
+        "hardware": f"{result['hardware']}, {result['backend']}",
+    }
 
 
-def format_table(results, radius=None):
+def group_runs(results):
+    """Groups runs that differ only in the seed.
+
+    Returns:
+        List of lists of results, in the order of their first runs.
+
+    Raises:
+        ValueError: If two runs of a group have the same seed.
+    """
+    groups = {}
+    for result in results:
+        key = (
+            result["recipe"],
+            tuple(result.get("changes", [])),
+            result.get("dataset"),
+            result.get("part"),
+            result["epochs"],
+            result["backend"],
+            result["hardware"],
+            tuple(result["certified"]),
+        )
+        groups.setdefault(key, []).append(result)
+    for group in groups.values():
+        seeds = [result["seed"] for result in group]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"The runs of {group[0]['recipe']!r} must have different "
+                f"seeds. Received: seeds {sorted(seeds)}"
+            )
+    return list(groups.values())
+
+
+def format_group(group, radius=None):
+    """Returns one row for the runs of a group.
+
+    Accuracies are means and sample standard deviations over the seeds. The
+    bound is the largest one, and the minutes are a mean.
+    """
+    first = group[0]
+    radius = radius or choose_radius(first)
+    cells = describe_run(first, radius)
+    certified = [result["certified"][radius] for result in group]
+    clean = [result["clean"] for result in group]
+    cells["ours"] = f"{format_spread(clean)} / {format_spread(certified)}"
+    attacked = [result["attacked"].get(radius) for result in group]
+    cells["attacked"] = "–"
+    if None not in attacked:
+        cells["attacked"] = format_spread(attacked)
+    bound = max(result["lipschitz_bound"] for result in group)
+    cells["bound"] = f"{bound:.6f}"
+    seeds = sorted(result["seed"] for result in group)
+    cells["seed"] = ", ".join(map(str, seeds))
+    minutes = statistics.fmean(result["seconds"] for result in group) / 60
+    cells["minutes"] = f"{minutes:.1f}"
+    return f"| {' | '.join(cells.values())} |"
+
+
+def format_spread(values):
+    """Returns a mean and a sample standard deviation, in percent."""
+    mean = f"{100 * statistics.fmean(values):.2f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}"
+
+
+def choose_radius(result):
+    """Returns the first radius of the paper, or else the largest one."""
+    published = result["paper"].get("certified", {})
+    return next(iter(published), list(result["certified"])[-1])
+
+
+def format_table(results, radius=None, group=False):
     """Returns the results as a Markdown table."""
     lines = [f"| {' | '.join(TITLES)} |", "|" + "---|" * len(TITLES)]
-    lines += [format_row(result, radius) for result in results]
+    if group:
+        lines += [format_group(runs, radius) for runs in group_runs(results)]
+    else:
+        lines += [format_row(result, radius) for result in results]
     return "\n".join(lines)
 
 
@@ -76,6 +160,11 @@ def main(arguments=None):
         "--radius",
         help="radius to show (default: the paper's, or else the largest)",
     )
+    parser.add_argument(
+        "--group",
+        action="store_true",
+        help="one row for the runs that differ only in the seed",
+    )
     parsed = parser.parse_args(arguments)
     results = [json.loads(path.read_text()) for path in parsed.files]
     for path, result in zip(parsed.files, results, strict=True):
@@ -85,7 +174,10 @@ def main(arguments=None):
                 f"--radius must be one of {', '.join(known)} in {path}. "
                 f"Received: {parsed.radius}"
             )
-    print(format_table(results, parsed.radius))
+    try:
+        print(format_table(results, parsed.radius, parsed.group))
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

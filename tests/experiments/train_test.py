@@ -59,8 +59,8 @@ class TrainTest(LipschitzTestCase):
         recipes = load_experiment("recipes")
         original = recipes.load_recipe
 
-        def load(*args):
-            found = original(*args)
+        def load(*args, **kwargs):
+            found = original(*args, **kwargs)
             found.arguments.update(width=2, units=8)
             return found
 
@@ -220,6 +220,8 @@ class TrainTest(LipschitzTestCase):
         self.assertLess(
             found["empirical_lipschitz_constant"], found["lipschitz_bound"]
         )
+        self.assertIn("pgd_cw", evaluate.ATTACKS.values())
+        self.assertContainsSubset(evaluate.ATTACKS, found["attacks"])
         page = (output / "evaluation/evaluation.html").read_text()
         self.assertEqual(page.count("data:image/png;base64,"), 2)
         with self.assertRaisesRegex(SystemExit, r"shape \(28, 28, 1\)"):
@@ -231,8 +233,8 @@ class TrainTest(LipschitzTestCase):
     def test_loss_of_measured_constants_is_beside_the_proof(self):
         original = load_experiment("train").load_recipe
 
-        def load(name, *args):
-            found = original("liresnet-small", *args)
+        def load(name, *args, **kwargs):
+            found = original("liresnet-small", *args, **kwargs)
             found.arguments.update(depth=1, width=4, dense_depth=1, units=8)
             return dataclasses.replace(found, cutout=3)
 
