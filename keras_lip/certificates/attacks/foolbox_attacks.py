@@ -93,34 +93,37 @@ class DecisionAttack:
     ) -> tuple[None, None, Array]:
         """Returns, as third value, the success by radius and sample."""
         foolbox = _import_foolbox()
+        # Its attacks change arrays in ways that only NumPy and PyTorch support.
+        model = foolbox.NumPyModel(
+            lambda points: ops.convert_to_numpy(
+                target(ops.convert_to_tensor(points, dtype="float32"))
+            ),
+            target.bounds,
+        )
+        samples, classes = map(ops.convert_to_numpy, (inputs, labels))
         noise = foolbox.attacks.LinearSearchBlendedUniformNoiseAttack(
             steps=_NOISE_STEPS
         )
-        criterion = foolbox.criteria.Misclassification(labels)
         with warnings.catch_warnings():
             # Samples without a starting point.
             warnings.filterwarnings("ignore", ".*failed to draw sufficient")
-            start = noise.run(target, inputs, criterion)
-        answers = ops.convert_to_numpy(target(start)).argmax(axis=1)
-        chosen = np.flatnonzero(answers != ops.convert_to_numpy(labels))
-        away = np.full(len(inputs), np.inf)
+            start = noise.run(
+                model, samples, foolbox.criteria.Misclassification(classes)
+            )
+        away = np.full(len(samples), np.inf)
+        chosen = np.flatnonzero(model(start).argmax(axis=1) != classes)
         if len(chosen):
-            index = ops.convert_to_tensor(chosen, dtype="int32")
-            samples, points, classes = (
-                ops.take(tensor, index, axis=0)
-                for tensor in (inputs, start, labels)
-            )
-            found = self._attack.run(
-                target,
-                samples,
-                foolbox.criteria.Misclassification(classes),
-                starting_points=points,
-            )
-            moved = ops.convert_to_numpy(found).astype("float64")
-            moved = moved - ops.convert_to_numpy(samples)
-            answers = ops.convert_to_numpy(target(found)).argmax(axis=1)
-            wrong = answers != ops.convert_to_numpy(classes)
-            away[chosen] = np.where(wrong, batch_norms(moved, "l2"), np.inf)
+            # The boundary attack divides counts that may be zero.
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found = self._attack.run(
+                    model,
+                    samples[chosen],
+                    foolbox.criteria.Misclassification(classes[chosen]),
+                    starting_points=start[chosen],
+                )
+            wrong = model(found).argmax(axis=1) != classes[chosen]
+            moved = batch_norms(found.astype("float64") - samples[chosen], "l2")
+            away[chosen] = np.where(wrong, moved, np.inf)
         return None, None, away <= np.asarray(epsilons)[:, np.newaxis]
 
 
