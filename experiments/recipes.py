@@ -16,6 +16,18 @@ import keras_lip as kl
 FILE = pathlib.Path(__file__).with_name("recipes.toml")
 INPUTS = ("unit", "centered", "normalized")
 
+# Published results: numbers, and numbers by radius. Attacks are called after
+# the attack, and the last two are of the first 100 test images.
+MEASURES = ("clean", "clean_first_100", "empirical_lipschitz_constant")
+MEASURES_BY_RADIUS = (
+    "certified",
+    "pgd",
+    "fgsm",
+    "autoattack",
+    "boundary",
+    "pointwise",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -42,9 +54,13 @@ class Recipe:
         epsilon: `start`, `end` and `share`. The epsilon of the loss grows
             linearly from `start` to `end` during this share of the training.
             Empty for a loss with a fixed epsilon, or without one.
-        svcm_clipping: Number of steps between clippings of singular values, or
-            0 for none.
-        paper: Published results in percent: `clean`, and `certified` by radius.
+        svcm_clipping: Arguments of `keras_lip.callbacks.SVCMClipping`. Empty
+            for no clipping.
+        dtype_policy: Dtype policy of the training. The saved model computes in
+            float32.
+        paper: Published results in percent, each a number or a list of a mean
+            and a standard deviation: by name those of `MEASURES`, and by name
+            and radius those of `MEASURES_BY_RADIUS`.
     """
 
     network: str
@@ -61,8 +77,49 @@ class Recipe:
     rand_augment: dict[str, Any] = dataclasses.field(default_factory=dict)
     cutout: int = 0
     epsilon: dict[str, float] = dataclasses.field(default_factory=dict)
-    svcm_clipping: int = 0
+    svcm_clipping: dict[str, int] = dataclasses.field(default_factory=dict)
+    dtype_policy: str = "float32"
     paper: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def read_recipes(file=FILE):
+    """Reads the entries of all recipes, by name.
+
+    A recipe with a `*` in its name is replaced by its variants.
+
+    Args:
+        file: Path of the file of recipes. Defaults to `recipes.toml`.
+
+    Raises:
+        SystemExit: If a recipe with a `*` in its name has no variants.
+    """
+    recipes = tomllib.loads(pathlib.Path(file).read_text())
+    read = {}
+    for name, entries in recipes.items():
+        if "*" not in name:
+            read[name] = entries
+            continue
+        common = {k: v for k, v in entries.items() if k != "variants"}
+        for key, changes in _find_variants(name, recipes).items():
+            variant = _merge(common, changes)
+            if "extends" in variant:
+                variant["extends"] = variant["extends"].replace("*", key)
+            read[name.replace("*", key)] = variant
+    return read
+
+
+def _find_variants(name, recipes):
+    """Returns the changes of each variant, by the part of its name."""
+    variants = recipes[name].get("variants")
+    if variants:
+        return variants
+    base = recipes[name].get("extends", "")
+    if "*" not in base or base not in recipes:
+        raise SystemExit(
+            f"The recipe {name} needs a table `variants`, or to extend a "
+            "recipe with one."
+        )
+    return dict.fromkeys(_find_variants(base, recipes), {})
 
 
 def load_recipe(name, dataset, file=FILE, changes=()):
@@ -80,7 +137,7 @@ def load_recipe(name, dataset, file=FILE, changes=()):
         SystemExit: If the recipe, the data set or an entry of the recipe is
             unknown, or a change is not of this form.
     """
-    recipes = tomllib.loads(pathlib.Path(file).read_text())
+    recipes = read_recipes(file)
     _check_known("recipe", name, recipes)
     _check_known("data set", dataset, DATASETS)
     entries = _extend(name, recipes)
@@ -98,6 +155,8 @@ def load_recipe(name, dataset, file=FILE, changes=()):
     _check_known("network", recipe.network, _classes(kl.applications))
     _check_known("schedule", recipe.schedule.get("kind"), SCHEDULES)
     _check_known("inputs", recipe.inputs, INPUTS)
+    for measure in recipe.paper:
+        _check_known("result", measure, MEASURES + MEASURES_BY_RADIUS)
     return recipe
 
 
@@ -201,6 +260,13 @@ def build_optimizer(recipe, steps):
     arguments = dict(recipe.optimizer)
     name = arguments.pop("class")
     _check_known("optimizer", name, _classes(keras.optimizers))
+    if name == "ScheduleFreeAdamW" and keras.backend.backend() != "jax":
+        # Keras 3.15 reads a variable after it has changed: only JAX's arrays
+        # keep the value from before.
+        raise SystemExit(
+            "Keras's ScheduleFreeAdamW computes wrong averages on this "
+            "backend. Use KERAS_BACKEND=jax, or another optimizer."
+        )
     schedule = dict(recipe.schedule)
     kind = schedule.pop("kind")
     rate = SCHEDULES[kind](recipe.learning_rate, steps, **schedule)

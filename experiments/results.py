@@ -4,6 +4,9 @@
 
 prints a Markdown table with a row for each run: the accuracies of the paper and
 ours, in percent, and the settings of the run. `RESULTS.md` contains such rows.
+With `--published`, a second table has a row for each result of the paper, with
+its standard deviation: also accuracies under attacks, which `train.py` does not
+measure, and empirical Lipschitz constants.
 
     python experiments/results.py --group runs/*/result.json
 
@@ -30,6 +33,8 @@ TITLES = (
     "hardware",
 )
 
+PUBLISHED_TITLES = ("recipe", "data set", "result", "radius", "paper", "ours")
+
 
 def format_row(result, radius=None):
     """Returns one row of the table.
@@ -50,14 +55,13 @@ def describe_run(result, radius):
     theirs = "–"
     if "clean" in paper:
         certified = published.get(radius)
-        theirs = f"{paper['clean']:.2f} / " + (
-            "–" if certified is None else f"{certified:.2f}"
+        theirs = f"{_mean(paper['clean']):.2f} / " + (
+            "–" if certified is None else f"{_mean(certified):.2f}"
         )
     ours = result["clean"], result["certified"][radius]
     attacked = result["attacked"].get(radius)
-    recipe = " ".join([result["recipe"], *result.get("changes", [])])
     return {
-        "recipe": f"`{recipe}`",
+        "recipe": _name_recipe(result),
         "radius": radius,
         "theirs": theirs,
         "ours": " / ".join(f"{100 * value:.2f}" for value in ours),
@@ -144,12 +148,61 @@ def choose_radius(result):
 
 def format_table(results, radius=None, group=False):
     """Returns the results as a Markdown table."""
-    lines = [f"| {' | '.join(TITLES)} |", "|" + "---|" * len(TITLES)]
+    lines = [_format_titles(TITLES)]
     if group:
         lines += [format_group(runs, radius) for runs in group_runs(results)]
     else:
         lines += [format_row(result, radius) for result in results]
     return "\n".join(lines)
+
+
+def format_published_row(result, measure, radius=None):
+    """Returns the row of one published result.
+
+    Args:
+        result: Content of a `result.json`.
+        measure: A key of its `paper`.
+        radius: A radius of this measure, if it has radii.
+    """
+    paper, ours = result["paper"][measure], result.get(measure)
+    if radius is not None:
+        paper, ours = paper[radius], (ours or {}).get(radius)
+    spread = isinstance(paper, list)
+    cells = (
+        _name_recipe(result),
+        result["dataset"],
+        measure.replace("_", " "),
+        "–" if radius is None else radius,
+        f"{paper[0]:.2f} ± {paper[1]:.2f}" if spread else f"{paper:.2f}",
+        "–" if ours is None else f"{100 * ours:.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def format_published_table(results):
+    """Returns all results of the papers, beside ours where there are some."""
+    lines = [_format_titles(PUBLISHED_TITLES)]
+    for result in results:
+        for measure, values in result["paper"].items():
+            radii = values if isinstance(values, dict) else [None]
+            lines += [
+                format_published_row(result, measure, radius)
+                for radius in radii
+            ]
+    return "\n".join(lines)
+
+
+def _format_titles(titles):
+    return f"| {' | '.join(titles)} |\n|" + "---|" * len(titles)
+
+
+def _name_recipe(result):
+    return f"`{' '.join([result['recipe'], *result.get('changes', [])])}`"
+
+
+def _mean(value):
+    """Returns a published number, or the mean of `[mean, deviation]`."""
+    return value[0] if isinstance(value, list) else value
 
 
 def main(arguments=None):
@@ -159,6 +212,11 @@ def main(arguments=None):
     parser.add_argument(
         "--radius",
         help="radius to show (default: the paper's, or else the largest)",
+    )
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="print a second table with all results of the papers",
     )
     parser.add_argument(
         "--group",
@@ -178,6 +236,8 @@ def main(arguments=None):
         print(format_table(results, parsed.radius, parsed.group))
     except ValueError as error:
         parser.error(str(error))
+    if parsed.published:
+        print("\n" + format_published_table(results))
 
 
 if __name__ == "__main__":

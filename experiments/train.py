@@ -89,9 +89,8 @@ def parse_arguments(arguments=None):
     )
     parser.add_argument(
         "--dtype-policy",
-        default="float32",
-        help="dtype policy of the training, such as mixed_bfloat16; the saved "
-        "model computes in float32",
+        help="dtype policy of the training (default: that of the recipe); the "
+        "saved model computes in float32",
     )
     parser.add_argument(
         "--validation",
@@ -181,7 +180,6 @@ def describe_run(arguments, recipe):
         "seed": arguments.seed,
         "validation": arguments.validation,
         "samples": arguments.samples,
-        "dtype_policy": arguments.dtype_policy,
         "settings": json.loads(json.dumps(dataclasses.asdict(recipe))),
     }
 
@@ -212,7 +210,7 @@ def make_callbacks(arguments, recipe, first_epoch):
     output = arguments.output
     callbacks = []
     if recipe.svcm_clipping:
-        callbacks.append(kl.callbacks.SVCMClipping(recipe.svcm_clipping))
+        callbacks.append(kl.callbacks.SVCMClipping(**recipe.svcm_clipping))
     scheduler = build_epsilon_scheduler(recipe)
     if scheduler is not None:
         callbacks.append(scheduler)
@@ -354,15 +352,17 @@ def main(arguments=None):
     recipe = load_recipe(
         arguments.recipe, arguments.dataset, changes=arguments.changes
     )
-    if arguments.epochs:
-        recipe = dataclasses.replace(recipe, epochs=arguments.epochs)
+    for name in ("epochs", "dtype_policy"):
+        value = getattr(arguments, name)
+        if value is not None:
+            recipe = dataclasses.replace(recipe, **{name: value})
     train, test = load_images(arguments.dataset, arguments.data_dir)
     train = tuple(part[: arguments.samples] for part in train)
     parts = split_validation(*train, arguments.validation)
     open_output(arguments, describe_run(arguments, recipe))
     if arguments.deterministic:
         make_deterministic()
-    keras.config.set_dtype_policy(arguments.dtype_policy)
+    keras.config.set_dtype_policy(recipe.dtype_policy)
     keras.utils.set_random_seed(arguments.seed)
 
     classifier = build_network(recipe, arguments.dataset)

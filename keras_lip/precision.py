@@ -34,6 +34,10 @@ def full_precision_scope() -> Iterator[None]:
 def _jax_full_precision() -> contextlib.AbstractContextManager[Any]:
     import jax
 
+    if not is_accelerated() and jax.config.jax_default_matmul_precision is None:
+        # A CPU computes in full precision. With the setting, JAX would compile
+        # every operation again.
+        return contextlib.nullcontext()
     return jax.default_matmul_precision("highest")
 
 

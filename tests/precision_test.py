@@ -4,7 +4,9 @@ import threading
 import keras
 
 from keras_lip.precision import full_precision_scope
+from keras_lip.precision import is_accelerated
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
 
 
 class FullPrecisionScopeTest(LipschitzTestCase):
@@ -31,6 +33,31 @@ class FullPrecisionScopeTest(LipschitzTestCase):
             with full_precision_scope():
                 self.assertEqual((x @ x).dtype, torch.float32)
             self.assertEqual((x @ x).dtype, torch.bfloat16)
+
+    def test_on_a_cpu_nothing_is_compiled_again(self):
+        if keras.backend.backend() != "jax" or is_accelerated():
+            self.skipTest("Only JAX compiles for each precision.")
+        import jax
+
+        def count(event, duration, **kwargs):
+            if event.endswith("backend_compile_duration"):
+                compiled.append(event)
+
+        compiled = []
+        x = keras.ops.convert_to_tensor(self.normal(7, 11))
+        jax.monitoring.register_event_duration_secs_listener(count)
+        try:
+            outside = keras.ops.matmul(x, keras.ops.transpose(x))
+            self.assertNotEmpty(compiled)
+            compiled.clear()
+            with full_precision_scope():
+                inside = keras.ops.matmul(x, keras.ops.transpose(x))
+            self.assertEmpty(compiled)
+        finally:
+            jax.monitoring.unregister_event_duration_listener(count)
+        self.assertAllClose(inside, outside, 0, 0)
+        exact = to_numpy(x).astype("float64")
+        self.assertAllClose(inside, exact @ exact.T, 1e-5, 1e-5)
 
     def test_a_thread_that_leaves_does_not_reduce_that_of_another(self):
         if keras.backend.backend() == "jax":

@@ -14,6 +14,7 @@ from keras_lip.applications.lip_next import LipNeXt
 from keras_lip.applications.res_net_9 import ResNet9
 from keras_lip.applications.sll_net import SLLNet
 from keras_lip.applications.small_conv_net import SmallConvNet
+from keras_lip.applications.wide_res_net import WideResNet
 
 __all__ = (
     "BRONet",
@@ -27,6 +28,7 @@ __all__ = (
     "ResNet9",
     "SLLNet",
     "SmallConvNet",
+    "WideResNet",
 )
 
 

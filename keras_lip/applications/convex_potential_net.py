@@ -46,8 +46,8 @@ def ConvexPotentialNet(
 
     The other numbers are the same in all sizes. All numbers can be given
     explicitly. Table 2 of the paper uses `depth=50`, `channels=90`,
-    `linear_depth=15` and `hidden_units=4096`. Section 5.4 uses depths of up to
-    1000 with 30 channels.
+    `linear_depth=15` and `hidden_units=4096`, with the head `"truncation"`.
+    Section 5.4 uses depths of up to 1000 with 30 channels.
 
     Without its head the network is 1-Lipschitz in the l2 norm if the steps of
     its blocks are short enough. The steps are computed from estimates of norms,
@@ -85,9 +85,10 @@ def ConvexPotentialNet(
             `keras_lip.layers.ConvexPotentialConv2D`. Defaults to `None`.
         padding_mode: `"zeros"`, as in the paper, or `"circular"`. Defaults to
             `"zeros"`.
-        head: `"unit_norm"`, as in the paper; `"truncation"`, as in the first
-            version of the paper, which keeps the first `classes` features;
-            `"orthogonal"` or `"curvature"`. Defaults to `"unit_norm"`.
+        head: `"unit_norm"`; `"truncation"`, as in section 4.1 of the paper,
+            which keeps the first `classes` features; `"orthogonal"` or
+            `"curvature"`. Defaults to `"unit_norm"`, which the authors' code
+            has as well.
         bias_initializer: Initializer of the biases of all blocks. Defaults to
             `"zeros"`.
         scan_blocks: Boolean. Whether to run the blocks of each kind in a loop,
@@ -118,7 +119,8 @@ def ConvexPotentialNet(
 
     Reference:
 
-    - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), section 5
+    - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), sections 4.1
+      and 5
     """
     return stack_blocks(
         get_size(

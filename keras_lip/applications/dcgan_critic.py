@@ -1,5 +1,6 @@
 """A critic of images for Wasserstein distances."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def DCGANCritic(
     activation: str = "max_min",
     width: int = 64,
     padding_mode: str = "circular",
-    convolution_options: dict[str, Any] | None = None,
+    convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes the critic of DCGAN, 1-Lipschitz and without normalization.
@@ -52,17 +53,15 @@ def DCGANCritic(
             Defaults to `64`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
             `"circular"`.
-        convolution_options: Dict of other arguments of all convolutions, such
-            as `{"parametrization": "bjorck"}` for `"bcop"` and `"rko"`,
-            `{"scale": 0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
-            `"convex_potential"`. Defaults to `None`, for their defaults.
+        convolution_arguments: Dict. Further arguments of all convolutions, by
+            name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
+            to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel` with one output, not compiled.
 
     Raises:
-        TypeError: If `convolution_options` is not a dict.
         ValueError: If an argument is invalid, or `input_shape` does not fit the
             network.
 
@@ -88,7 +87,7 @@ def DCGANCritic(
             factor * width,
             2,
             padding_mode,
-            convolution_options,
+            convolution_arguments,
         )
         x = make_activation(activation)(x)
     outputs = UnitNormDense(1)(keras.layers.Flatten("channels_last")(x))

@@ -1,5 +1,6 @@
 """The larger of the two networks used to compare convolutions."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def LargeConvNet(
     units: int = 512,
     block_kernel_size: int = 2,
     padding_mode: str = "circular",
-    convolution_options: dict[str, Any] | None = None,
+    convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes the "Large" network: four convolutions and three dense layers.
@@ -70,17 +71,15 @@ def LargeConvNet(
             Defaults to `2`.
         padding_mode: `"circular"`, as in the papers, or `"zeros"`. Defaults to
             `"circular"`.
-        convolution_options: Dict of other arguments of all convolutions, such
-            as `{"parametrization": "bjorck"}` for `"bcop"` and `"rko"`,
-            `{"scale": 0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
-            `"convex_potential"`. Defaults to `None`, for their defaults.
+        convolution_arguments: Dict. Further arguments of all convolutions, by
+            name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
+            to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
-        TypeError: If `convolution_options` is not a dict.
         ValueError: If an argument is invalid, or `input_shape` does not fit the
             network.
 
@@ -102,7 +101,7 @@ def LargeConvNet(
     inputs = x = make_image_input(input_shape, 4)
     for filters in (width, 2 * width):
         x = convolve(
-            x, convolution, filters, 3, padding_mode, convolution_options
+            x, convolution, filters, 3, padding_mode, convolution_arguments
         )
         x = make_activation(activation)(x)
         x = convolve(
@@ -111,7 +110,7 @@ def LargeConvNet(
             filters,
             block_kernel_size,
             padding_mode,
-            convolution_options,
+            convolution_arguments,
         )
         x = make_activation(activation)(x)
     x = keras.layers.Flatten("channels_last")(x)

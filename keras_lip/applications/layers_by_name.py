@@ -24,11 +24,13 @@ from keras_lip.types import Tensor
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
 
-# Arguments of convolutions that the applications determine.
-_FIXED_ARGUMENTS = {
-    "self",
+# Arguments of layers that `convolve` or the network around it sets.
+_SET_BY_NETWORKS = {
+    "activation",
     "data_format",
+    "dilation_rate",
     "filters",
+    "groups",
     "hidden_filters",
     "kernel_size",
     "kwargs",
@@ -44,7 +46,7 @@ def convolve(
     filters: int,
     kernel_size: int,
     padding_mode: str,
-    options: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Applies a new convolution with strides of one to images.
 
@@ -60,25 +62,22 @@ def convolve(
         filters: Integer. Number of channels of the output.
         kernel_size: Integer. Side of the window.
         padding_mode: `"circular"` or `"zeros"`.
-        options: Dict of other arguments of the layer, such as
-            `{"parametrization": "bjorck"}` for `"bcop"` or `"rko"`, `{"scale":
-            0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
-            `"convex_potential"`. Defaults to `None`, for its defaults.
+        arguments: Further arguments of the layer, by name. Defaults to `None`,
+            for its defaults.
 
     Returns:
         Symbolic tensor.
 
     Raises:
-        TypeError: If `options` is not a dict.
-        ValueError: If `convolution` is unknown, or the layer has no such
-            option.
+        ValueError: If `convolution` is unknown, or the layer does not have an
+            argument.
     """
     known = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
     layer_cls = find("convolution", convolution, known)
-    arguments: dict[str, Any] = {
-        **_check_options(convolution, layer_cls, options),
+    arguments = {
         "padding_mode": padding_mode,
         "data_format": "channels_last",
+        **_check_arguments(layer_cls, arguments),
     }
     if layer_cls is SOCConv2D:
         kernel_size += 1 - kernel_size % 2
@@ -92,26 +91,15 @@ def convolve(
     return images
 
 
-def _check_options(
-    convolution: str, layer_cls: type[keras.layers.Layer], options: Any
-) -> Mapping[str, Any]:
-    if options is None:
-        return {}
-    if not isinstance(options, Mapping):
-        raise TypeError(
-            "`convolution_options` must be a dict from the names of arguments "
-            f"to their values. Received: convolution_options={options!r}"
-        )
-    signature = inspect.signature(layer_cls.__init__)
-    known = sorted(set(signature.parameters) - _FIXED_ARGUMENTS)
-    for name in options:
-        if name not in known:
-            listed = ", ".join(map(repr, known))
-            raise ValueError(
-                f"Unknown option of the convolution {convolution!r}: {name!r}. "
-                f"The known ones are: {listed}."
-            )
-    return options
+def _check_arguments(
+    layer_cls: type[keras.layers.Layer], arguments: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Returns arguments of a layer, except those that a network sets."""
+    arguments = dict(arguments or {})
+    known = inspect.signature(layer_cls).parameters.keys() - _SET_BY_NETWORKS
+    for argument in arguments:
+        check_known(f"argument of `{layer_cls.__name__}`", argument, known)
+    return arguments
 
 
 def downsample(images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Convolutional networks of skew orthogonal convolutions."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from keras_lip.applications.layers_by_name import make_head
 from keras_lip.layers.pooling.max_channel_pooling import MaxChannelPooling
 from keras_lip.layers.pooling.projection_pooling import ProjectionPooling
 from keras_lip.models.lipschitz_model import LipschitzModel
+from keras_lip.types import Tensor
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
 
@@ -30,8 +32,8 @@ def LipConvNet(
     head: str = "unit_norm",
     width: int = 32,
     hidden_units: int = 4096,
-    padding_mode: str = "circular",
-    convolution_options: dict[str, Any] | None = None,
+    padding_mode: str | None = None,
+    convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes a LipConvNet: five blocks, each of which halves the sides.
@@ -74,20 +76,20 @@ def LipConvNet(
             Defaults to `32`.
         hidden_units: Positive integer. Number of hidden units of the head
             `"curvature"`. Defaults to `4096`.
-        padding_mode: `"circular"`, or `"zeros"` as in the authors' code. With
+        padding_mode: `"zeros"`, as in the paper, or `"circular"`. With
             `"zeros"`, `"soc"` is orthogonal, but `"bcop"` is not. `"cayley"`
-            needs `"circular"`. Defaults to `"circular"`.
-        convolution_options: Dict of other arguments of all convolutions, such
-            as `{"parametrization": "bjorck"}` for `"bcop"` and `"rko"`,
-            `{"scale": 0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
-            `"convex_potential"`. Defaults to `None`, for their defaults.
+            needs `"circular"`. Defaults to `None`, for `"zeros"` with `"soc"`
+            and `"circular"` with others.
+        convolution_arguments: Dict. Further arguments of all convolutions, by
+            name. `{"train_terms": 5, "eval_terms": 14, "gradient": "exact"}`
+            are those of `"soc"` in the rows "Baseline" of the paper's tables.
+            Defaults to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
-        TypeError: If `convolution_options` is not a dict.
         ValueError: If an argument is invalid, or `input_shape` does not fit the
             network.
 
@@ -111,23 +113,29 @@ def LipConvNet(
     check_known("pooling", pooling, poolings)
     inputs = make_image_input(input_shape, 2**_NUM_BLOCKS)
     filters = check_positive_integer("width", width)
-    x = convolve(
-        inputs, convolution, filters, 3, padding_mode, convolution_options
-    )
+    if padding_mode is None:
+        padding_mode = "zeros" if convolution == "soc" else "circular"
+
+    def apply(images: Tensor, filters: int, kernel_size: int) -> Tensor:
+        return convolve(
+            images,
+            convolution,
+            filters,
+            kernel_size,
+            padding_mode,
+            convolution_arguments,
+        )
+
+    x = apply(inputs, filters, 3)
     x = make_activation(activation)(x)
     for block in range(_NUM_BLOCKS):
         for _ in range(num_repeats):
-            x = convolve(
-                x, convolution, filters, 3, padding_mode, convolution_options
-            )
+            x = apply(x, filters, 3)
             x = make_activation(activation)(x)
-        images = convolve(
+        images = apply(
             downsample(x),
-            convolution,
             (2 if pooling == "truncation" else 4) * filters,
             1 if block == _NUM_BLOCKS - 1 else 3,
-            padding_mode,
-            convolution_options,
         )
         x = poolings[pooling]()(images)
         filters *= 2

@@ -1,5 +1,6 @@
 """A residual network of orthogonal convolutions."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def ResNet9(
     width: int = 64,
     units: int = 512,
     padding_mode: str = "circular",
-    convolution_options: dict[str, Any] | None = None,
+    convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> LipschitzModel:
     """Makes a network of eight convolutions, with two residual pairs.
@@ -68,17 +69,15 @@ def ResNet9(
             `512`.
         padding_mode: `"circular"`, as in the paper, or `"zeros"`. Defaults to
             `"circular"`.
-        convolution_options: Dict of other arguments of all convolutions, such
-            as `{"parametrization": "bjorck"}` for `"bcop"` and `"rko"`,
-            `{"scale": 0.85}` for `"cayley"`, or `{"step_fraction": 0.9}` for
-            `"convex_potential"`. Defaults to `None`, for their defaults.
+        convolution_arguments: Dict. Further arguments of all convolutions, by
+            name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
+            to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.
 
     Raises:
-        TypeError: If `convolution_options` is not a dict.
         ValueError: If an argument is invalid, or `input_shape` does not fit the
             network.
 
@@ -95,7 +94,7 @@ def ResNet9(
 
     def block(x: Tensor, filters: int) -> Tensor:
         x = convolve(
-            x, convolution, filters, 3, padding_mode, convolution_options
+            x, convolution, filters, 3, padding_mode, convolution_arguments
         )
         return make_activation(activation)(x)
 

@@ -32,8 +32,8 @@ class SVCMClipping(keras.callbacks.Callback):
 
     Reference:
 
-    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 6, who clip
-      after every 100 steps
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 5.2.2, who
+      make 50 rounds after every 100 steps
     """
 
     def __init__(self, every_n_steps: int = 100, rounds: int = 1) -> None:

@@ -20,6 +20,7 @@ IMAGES = {
     "ResNet9": 16,
     "SLLNet": 4,
     "SmallConvNet": 4,
+    "WideResNet": 16,
 }
 MEASURED = {"depth": 1, "width": 4, "dense_depth": 1, "units": 4}
 BLOCKS = {"depth": 1, "channels": 4, "linear_depth": 1, "hidden_units": 4}
@@ -35,8 +36,17 @@ SMALL = {
     "ResNet9": {"width": 2, "units": 4},
     "SLLNet": BLOCKS,
     "SmallConvNet": {"width": 2, "units": 4},
+    "WideResNet": {"width": 2, "widen_factor": 1},
 }
 CLASSIFIERS = sorted(set(SMALL) - {"DCGANCritic"})
+CONVOLUTIONAL = (
+    "DCGANCritic",
+    "LargeConvNet",
+    "LipConvNet",
+    "ResNet9",
+    "SmallConvNet",
+    "WideResNet",
+)
 
 
 def make(network, **kwargs):
@@ -97,9 +107,7 @@ class ApplicationsTest(ApplicationTestCase):
         ):
             make(name, head="softmax")
 
-    @parameterized.parameters(
-        "DCGANCritic", "LargeConvNet", "LipConvNet", "ResNet9", "SmallConvNet"
-    )
+    @parameterized.parameters(*CONVOLUTIONAL)
     def test_what_convolutions_are_made_of_is_passed_on(self, name):
         with self.assertRaisesRegex(ValueError, "Unknown convolution: 'fft'"):
             make(name, convolution="fft")
@@ -122,18 +130,28 @@ class ApplicationsTest(ApplicationTestCase):
             {getattr(layer, "padding_mode", None) for layer in model.layers},
             {"zeros", None},
         )
+
+    @parameterized.parameters(*CONVOLUTIONAL)
+    def test_all_convolutions_take_further_arguments(self, name):
         model = make(
-            name, convolution="cayley", convolution_options={"scale": 0.5}
+            name,
+            convolution="ossn",
+            convolution_arguments={"training_iterations": 10},
         )
-        self.assertEqual(
-            {getattr(layer, "scale", None) for layer in model.layers},
-            {0.5, None},
-        )
-        with self.assertRaisesRegex(ValueError, "Unknown option of the convol"):
-            make(name, convolution_options={"scales": 0.5})
+        found = [
+            layer.kernel_map.training_iterations
+            for layer in model.layers
+            if type(layer).__name__ == "OSSNConv2D"
+        ]
+        self.assertEqual(set(found), {10})
+        self.assertGreaterEqual(len(found), 2)
 
     @parameterized.parameters(
-        "FullyConnected3", "LargeConvNet", "ResNet9", "SmallConvNet"
+        "FullyConnected3",
+        "LargeConvNet",
+        "ResNet9",
+        "SmallConvNet",
+        "WideResNet",
     )
     def test_dense_layers_take_the_parametrization(self, name):
         model = make(name, parametrization="bjorck")

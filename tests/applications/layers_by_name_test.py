@@ -15,10 +15,10 @@ from tests.lipschitz_test_case import LipschitzTestCase
 KINDS = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
 
 
-def make_model(convolution, channels, filters, kernel_size=2, options=None):
+def make_model(convolution, channels, filters, kernel_size=2, **arguments):
     inputs = keras.Input((4, 4, channels))
     outputs = convolve(
-        inputs, convolution, filters, kernel_size, "circular", options
+        inputs, convolution, filters, kernel_size, "circular", arguments
     )
     return models.LipschitzModel(inputs, outputs)
 
@@ -61,29 +61,37 @@ class ConvolveTest(LipschitzTestCase):
         layer = make_model("rko", 2, 2, received).layers[1]
         self.assertEqual(layer.kernel_size, (received, received))
 
-    def test_options_are_arguments_of_the_layer(self):
-        layer = make_model("cayley", 2, 4, 3, {"scale": 0.85}).layers[1]
-        self.assertEqual(layer.scale, 0.85)
+    def test_layers_take_further_arguments(self):
+        layer = make_model(
+            "soc", 2, 2, gradient="exact", train_terms=5, eval_terms=14
+        ).layers[1]
+        found = layer.gradient, layer.train_terms, layer.eval_terms
+        self.assertEqual(found, ("exact", 5, 14))
+        layer = make_model("rko", 2, 2, parametrization="cayley").layers[1]
+        self.assertEqual(type(layer.parametrization).__name__, "Cayley")
+        layer = make_model("cayley", 2, 4, 3, scale=0.85).layers[1]
         self.assertAlmostEqual(layer.lipschitz_bound(), 0.85, delta=1e-5)
-        for convolution in ("bcop", "rko"):
-            model = make_model(convolution, 4, 4, 2, {"parametrization": "qr"})
-            kind = type(model.layers[1].parametrization).__name__
-            self.assertEqual(kind, "QR")
-        options = {"step_fraction": 0.9, "activation": "tanh"}
-        block = make_model("convex_potential", 2, 4, 3, options).layers[2]
-        self.assertEqual(block.step_fraction, 0.9)
-        self.assertEqual(block.activation.__name__, "tanh")
+        model = make_model("convex_potential", 2, 4, step_fraction=0.9)
+        self.assertEqual(model.layers[2].step_fraction, 0.9)
+        model = make_model("convex_potential", 2, 4, step=0.5)
+        self.assertEqual(model.layers[2].step, 0.5)
 
-    def test_invalid_options_are_refused(self):
-        for name in ("scale", "strides", "filters", "padding_mode", "name"):
-            with self.assertRaisesRegex(
-                ValueError,
-                f"Unknown option of the convolution 'bcop': '{name}'. The "
-                "known ones are: 'activation',.*'parametrization'",
-            ):
-                make_model("bcop", 2, 2, 2, {name: 1})
-        with self.assertRaisesRegex(TypeError, r"must be a dict.*\['scale'\]"):
-            make_model("cayley", 2, 2, 2, ["scale"])
+    @parameterized.parameters(
+        ("soc", "terms"),
+        ("rko", "gradient"),
+        ("rko", "strides"),
+        ("soc", "padding_mode"),
+        ("convex_potential", "hidden_filters"),
+    )
+    def test_arguments_of_the_network_or_of_no_layer_are_refused(
+        self, convolution, argument
+    ):
+        kind = KINDS[convolution].__name__
+        with self.assertRaisesRegex(
+            ValueError,
+            f"Unknown argument of `{kind}`: '{argument}'. The known ones are: ",
+        ):
+            make_model(convolution, 2, 4, **{argument: 2})
 
     def test_downsampling_makes_channels_of_two_by_two_pixels(self):
         self.assertEqual(

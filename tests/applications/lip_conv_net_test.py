@@ -94,6 +94,23 @@ class LipConvNetTest(ApplicationTestCase):
         )
         self.run_application_test(model, 1 + 1e-4)
 
+    @parameterized.parameters(
+        ("soc", None, "zeros"),
+        ("soc", "circular", "circular"),
+        ("bcop", None, "circular"),
+        ("aol", "zeros", "zeros"),
+    )
+    def test_padding_is_that_of_the_paper(self, convolution, given, expected):
+        model = LipConvNet(
+            5, convolution=convolution, width=2, padding_mode=given
+        )
+        modes = {
+            layer.padding_mode
+            for layer in model.layers
+            if hasattr(layer, "padding_mode")
+        }
+        self.assertEqual(modes, {expected})
+
     def test_the_curvature_head_has_its_hidden_units(self):
         model = LipConvNet(5, width=2, head="curvature", hidden_units=7)
         self.assertIsInstance(model.layers[-1], layers.CurvatureHead)

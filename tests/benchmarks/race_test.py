@@ -9,6 +9,7 @@ import pytest
 import keras_lip as kl
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_benchmark
+from tests.marks import on_pytorch_alone
 
 SHAPE = (8, 8, 1)
 
@@ -32,9 +33,7 @@ def result(name, block="rko", **values):
 
 class RaceTest(LipschitzTestCase):
     @pytest.mark.slow
-    @pytest.mark.skipif(
-        keras.backend.backend() != "torch", reason="Peers are on PyTorch."
-    )
+    @on_pytorch_alone
     def test_smoke_race_has_a_row_for_everybody(self):
         race = load_benchmark("race")
         output = self.temporary_path("race")

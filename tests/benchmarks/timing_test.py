@@ -9,6 +9,7 @@ import pytest
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import BENCHMARKS
 from tests.load_script import load_benchmark
+from tests.marks import on_pytorch_alone
 
 # Prints how many pages the system clears for four large arrays, before memory
 # is kept and after.
@@ -39,6 +40,7 @@ print(first, count())
 
 class KeepMemoryTest(LipschitzTestCase):
     @pytest.mark.slow
+    @on_pytorch_alone
     def test_freed_memory_is_used_again(self):
         if platform.libc_ver()[0] != "glibc":
             self.skipTest("The allocator is that of glibc.")

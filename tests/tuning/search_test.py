@@ -13,6 +13,7 @@ from keras_lip import tuning
 from keras_lip.tuning import base_hyper_model
 from keras_lip.tuning import hyper_lipschitz_mlp
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.marks import on_pytorch_alone
 from tuning import data
 from tuning import lipschitz_tuner
 from tuning import pareto
@@ -104,6 +105,7 @@ class SearchTest(CommandTest):
         output = self.run_command("--trials", "3", "--epsilon", "1", status=2)
         self.assertIn("epsilon is 0.3 there, and 1.0 here", output)
 
+    @on_pytorch_alone
     def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(self):
         # The first call declares the space.
         calls = iter([True, False])
@@ -131,6 +133,7 @@ class SearchTest(CommandTest):
         self.assertIn("All 2 trials failed", output)
         self.assertFalse((self.project / "best.keras").exists())
 
+    @on_pytorch_alone
     def test_hyperband_trains_on_from_the_weights_of_a_trial(self):
         loaded = []
         load_model = lipschitz_tuner.LipschitzTuner.load_model
@@ -149,6 +152,7 @@ class SearchTest(CommandTest):
         table = (self.project / "trials.csv").read_text()
         self.assertEqual(table.count(",COMPLETED,"), 6, table)
 
+    @on_pytorch_alone
     def test_a_kill_at_the_end_of_the_first_trial_loses_nothing(self):
         def kill(tuner, trial):
             tuner.oracle.end_trial(trial)
@@ -197,6 +201,7 @@ class SearchTest(CommandTest):
             importlib.reload(tuning)
 
 
+@on_pytorch_alone
 class ParetoTest(CommandTest):
     def sweep(self, *options, **kwargs):
         return self.run_command(

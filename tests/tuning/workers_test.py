@@ -13,15 +13,12 @@ import keras
 import pytest
 
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.marks import on_pytorch_alone
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="Processes and files are no matter of the backend, and others "
-    "compile for a minute. PyTorch runs it.",
-)
+@on_pytorch_alone
 class WorkersTest(LipschitzTestCase):
     def setUp(self):
         super().setUp()

@@ -15,13 +15,13 @@ class OSSNConv2D(ExplicitConv):
 
     The power method runs on the convolution itself, with its strides and
     padding, instead of the reshaped kernel (one-sided spectral normalization,
-    OSSN). Each training step runs one iteration and stores the resulting image
-    in a non-trainable weight; inference runs 100 iterations from that image. If
-    weights are loaded for another image size, the power method restarts. The
-    estimate is at most the norm, so the norm of the layer may exceed one by its
-    error. `lipschitz_bound` is computed from the kernel used at inference, for
-    images of any size. `keras_lip.models.materialize` with `proven=True` gives
-    a kernel whose norm is proven to be at most one.
+    OSSN). Each training step runs `training_iterations` iterations and stores
+    the resulting image in a non-trainable weight; inference runs 100 iterations
+    from that image. If weights are loaded for another image size, the power
+    method restarts. The estimate is at most the norm, so the norm of the layer
+    may exceed one by its error. `lipschitz_bound` is computed from the kernel
+    used at inference, for images of any size. `keras_lip.models.materialize`
+    with `proven=True` gives a kernel whose norm is proven to be at most one.
 
     Args:
         filters: Positive integer. Number of output channels.
@@ -45,6 +45,8 @@ class OSSNConv2D(ExplicitConv):
         padding_mode: `"circular"` or `"zeros"`. Values of the padding with
             `"same"`: pixels of the opposite side of the image, or zeros.
             Defaults to `"circular"`.
+        training_iterations: Positive integer. Number of iterations of the power
+            method in a training step. Defaults to `1`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -70,7 +72,8 @@ class OSSNConv2D(ExplicitConv):
     Reference:
 
     - [Gouk et al., 2021](https://arxiv.org/abs/1804.04368), section 4
-    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 6
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), sections 4.1 and
+      5.2.2, who make 10 iterations in a training step
     """
 
     guarantee = "norm one by an estimate"
@@ -91,11 +94,12 @@ class OSSNConv2D(ExplicitConv):
         bias_regularizer: Any = None,
         *,
         padding_mode: str = "circular",
+        training_iterations: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             2,
-            UnitNorm(),
+            UnitNorm(training_iterations),
             filters,
             kernel_size,
             strides=strides,

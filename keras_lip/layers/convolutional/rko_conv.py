@@ -75,7 +75,7 @@ class RKOConv1D(ExplicitConv):
     Reference:
 
     - [Serrurier et al., 2021](https://arxiv.org/abs/2006.06520), appendix
-    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 6
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 4.1
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class RKOConv2D(ExplicitConv):
     Reference:
 
     - [Serrurier et al., 2021](https://arxiv.org/abs/2006.06520), appendix
-    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 6
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 4.1
     """
 
     def __init__(
@@ -294,7 +294,7 @@ class RKOConv2DTranspose(ExplicitConv):
     Reference:
 
     - [Serrurier et al., 2021](https://arxiv.org/abs/2006.06520), appendix
-    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 6
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 4.1
     """
 
     def __init__(

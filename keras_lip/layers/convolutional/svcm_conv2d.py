@@ -54,6 +54,8 @@ class SVCMConv2D(ExplicitConv):
         padding_mode: `"circular"` or `"zeros"`. Values of the padding with
             `"same"`: pixels of the opposite side of the image, or zeros.
             Defaults to `"circular"`.
+        training_iterations: Positive integer. Number of iterations of the power
+            method in a training step. Defaults to `1`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
@@ -79,7 +81,8 @@ class SVCMConv2D(ExplicitConv):
     Reference:
 
     - [Sedghi et al., 2019](https://arxiv.org/abs/1805.10408), section 3
-    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 6
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), sections 4.1 and
+      5.2.2
     """
 
     guarantee = "norm one by an estimate"
@@ -100,11 +103,12 @@ class SVCMConv2D(ExplicitConv):
         bias_regularizer: Any = None,
         *,
         padding_mode: str = "circular",
+        training_iterations: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             2,
-            ClippedNorm(),
+            ClippedNorm(training_iterations),
             filters,
             kernel_size,
             strides=strides,

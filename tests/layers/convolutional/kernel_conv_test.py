@@ -210,6 +210,41 @@ class OSSNConv2DTest(ConvolutionTestCase):
         moved = to_numpy(layer.state["power_iteration_vector"])
         self.assertGreater(np.abs(moved - before).max(), 1e-3)
 
+    @parameterized.product(
+        layer_cls=(layers.OSSNConv2D, layers.SVCMConv2D), iterations=(1, 10)
+    )
+    def test_training_makes_its_iterations(self, layer_cls, iterations):
+        layer = layer_cls(3, 3, training_iterations=iterations)
+        x = self.normal(2, 4, 4, 3)
+        layer.build(x.shape)
+        layer.free_kernel.assign(self.normal(3, 3, 3, 3))
+        kernel = layer.kernel_map.scale(layer.free_kernel.value)
+        start = layer.state["power_iteration_vector"].value
+        expected = [
+            to_numpy(power_iteration(layer._operator, kernel, start, count)[1])
+            for count in (iterations, iterations + 1)
+        ]
+        layer(x, training=True)
+        vector = layer.state["power_iteration_vector"]
+        self.assertAllClose(vector, expected[0], 1e-5)
+        # One more iteration would be noticed: the tolerance is less.
+        distance = np.abs(to_numpy(vector) - expected[1]).max()
+        self.assertGreater(distance, 1e-4)
+
+    @parameterized.parameters(layers.OSSNConv2D, layers.SVCMConv2D)
+    def test_iterations_are_saved_and_checked(self, layer_cls):
+        config = layer_cls(3, 3, training_iterations=10).get_config()
+        copy = layer_cls.from_config(config)
+        self.assertEqual(copy.kernel_map.training_iterations, 10)
+        # Files of earlier versions do not have the argument.
+        del config["training_iterations"]
+        older = layer_cls.from_config(config)
+        self.assertEqual(older.kernel_map.training_iterations, 1)
+        with self.assertRaisesRegex(
+            ValueError, "`training_iterations` must be a positive integer"
+        ):
+            layer_cls(3, 3, training_iterations=0)
+
 
 class RKOConv2DTest(ConvolutionTestCase):
     @parameterized.product(

@@ -10,11 +10,12 @@ from keras_lip.layers.convolutional.kernel_maps.kernel_map import KernelMap
 from keras_lip.linalg import power_iteration
 from keras_lip.linalg import scale_to_one
 from keras_lip.linalg import start_vector
+from keras_lip.types import Config
 from keras_lip.types import State
 from keras_lip.types import Tensor
+from keras_lip.validation import check_positive_integer
 
 # Iterations of the power method, as in `ConvexPotentialDense`.
-_TRAINING_ITERATIONS = 1
 _INFERENCE_ITERATIONS = 100
 
 
@@ -23,9 +24,21 @@ class _EstimatedNorm(KernelMap):
 
     The method runs on the convolution itself, with images of the size that the
     layer is built for. The state is its vector, an image.
+
+    Args:
+        training_iterations: Positive integer. Number of iterations in a
+            training step. Defaults to `1`.
+
+    Raises:
+        ValueError: If `training_iterations` is not a positive integer.
     """
 
     is_estimate = True
+
+    def __init__(self, training_iterations: int = 1) -> None:
+        self.training_iterations = check_positive_integer(
+            "training_iterations", training_iterations
+        )
 
     def initial_state(self, geometry: KernelGeometry) -> State:
         vector = start_vector((1, *geometry.image))
@@ -51,9 +64,12 @@ class _EstimatedNorm(KernelMap):
             geometry.operator,
             kernel,
             ops.convert_to_tensor(state["power_iteration_vector"]),
-            _TRAINING_ITERATIONS if training else _INFERENCE_ITERATIONS,
+            self.training_iterations if training else _INFERENCE_ITERATIONS,
         )
         return self.divide(kernel, norm), {"power_iteration_vector": vector}
+
+    def get_config(self) -> Config:
+        return {"training_iterations": self.training_iterations}
 
 
 class UnitNorm(_EstimatedNorm):

@@ -19,7 +19,7 @@ class RKO(ParametrizedKernelMap):
     Reference:
 
     - [Serrurier et al., 2021](https://arxiv.org/abs/2006.06520), appendix
-    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 6
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 4.1
     """
 
     def initial_state(self, geometry: KernelGeometry) -> State:
