@@ -47,6 +47,8 @@ class ImageDataTest(LipschitzTestCase):
         self.assertEqual({*columns}, set(range(5)))
         self.assertGreater(np.mean(rows != columns), 0.5)
 
+    # Keras transposes a scalar.
+    @pytest.mark.filterwarnings("ignore:Tensor.T is deprecated")
     def test_augmentation_depends_only_on_the_seed(self):
         module = load_experiment("image_data")
         images = self.rng.integers(0, 256, (10, 8, 8, 3)).astype("uint8")
