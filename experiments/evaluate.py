@@ -2,15 +2,23 @@
 
     python experiments/evaluate.py runs/fc3-mnist/model.keras --dataset mnist
 
-measures clean and certified accuracy, the accuracy under each attack (PGD,
-DeepFool and DDN; on PyTorch also AutoAttack, if `pyautoattack` is installed),
-the empirical Lipschitz constant, and the singular values of the layers before
-and after training. It writes into `--output`
+measures clean and certified accuracy, the accuracy under each attack (PGD on
+the crossentropy and on the margin, FGSM, DeepFool and DDN; on PyTorch also
+AutoAttack, if the extra `autoattack` is installed), the empirical Lipschitz
+constant, the singular values of the layers before and after training, and how
+well gradients keep their norm. With `--decision-samples 100` it also runs the
+boundary and the pointwise attack. It writes into `--output`
 
 - `evaluation.html`, a page with all results, and `evaluation.json`,
 - `accuracy.png`, accuracies against the radius (figure 1 of Meunier et al.,
   2022),
 - `singular_values.png` (figure 2 of Li et al., 2019).
+
+    python experiments/evaluate.py runs/*/model.keras --dataset cifar10
+
+evaluates several networks, each into its folder of `--output`, and draws their
+certified accuracy and accuracy under PGD in one figure, `comparison.png`. With
+`--attack-steps 10 --largest-radius 1` it is figure 1 of Meunier et al.
 """
 
 import argparse
@@ -31,7 +39,18 @@ from keras_lip.files import write_json
 from keras_lip.files import write_text
 
 TEMPLATE = pathlib.Path(__file__).with_name("evaluation.html")
-ATTACKS = {"PGD": "pgd", "DeepFool": "deepfool", "DDN": "ddn"}
+ATTACKS = {
+    "PGD": "pgd",
+    "PGD on the margin": "pgd_cw",
+    "FGSM": "fgsm",
+    "DeepFool": "deepfool",
+    "DDN": "ddn",
+}
+# Attacks that only see decisions.
+DECISION_ATTACKS = {"boundary": "boundary", "pointwise": "pointwise"}
+
+# Number of samples whose Jacobian is decomposed.
+ISOMETRY_SAMPLES = 16
 
 # Largest side of a matrix to decompose, and the image used beyond it.
 MAX_SIDE = 4096
@@ -43,7 +62,13 @@ def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(
         description="Certify, attack and analyze a trained network."
     )
-    parser.add_argument("model", type=pathlib.Path, help="a .keras file")
+    parser.add_argument(
+        "models",
+        nargs="+",
+        type=pathlib.Path,
+        metavar="model",
+        help="a .keras file, or several to compare",
+    )
     parser.add_argument("--dataset", required=True, choices=sorted(DATASETS))
     parser.add_argument(
         "--data-dir",
@@ -62,14 +87,53 @@ def parse_arguments(arguments=None):
         default=11,
         help="number of evenly spaced radii in the plot of accuracies",
     )
-    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument(
+        "--largest-radius",
+        type=float,
+        help="end of the plot of accuracies (default: the largest published)",
+    )
+    parser.add_argument(
+        "--decision-samples",
+        type=int,
+        default=0,
+        help="number of images for the boundary and the pointwise attack",
+    )
+    parser.add_argument(
+        "--decision-steps",
+        type=int,
+        default=25_000,
+        help="steps of the boundary attack",
+    )
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        help="folder (default: `evaluation` beside the first model)",
+    )
     parsed = parser.parse_args(arguments)
-    for name in ("attacked_samples", "attack_steps", "points"):
+    if parsed.largest_radius is not None and not parsed.largest_radius > 0:
+        parser.error("--largest-radius must be positive.")
+    if parsed.decision_samples < 0:
+        parser.error("--decision-samples must be at least 0.")
+    for name in (
+        "attacked_samples",
+        "attack_steps",
+        "decision_steps",
+        "points",
+    ):
         if getattr(parsed, name) < 1:
             option = name.replace("_", "-")
             parser.error(f"--{option} must be at least 1.")
-    parsed.output = parsed.output or parsed.model.parent / "evaluation"
+    parsed.output = parsed.output or parsed.models[0].parent / "evaluation"
     return parsed
+
+
+def name_models(paths):
+    """Returns short, different names of files: their folders, or numbered."""
+    names = [path.parent.name or path.stem for path in paths]
+    return [
+        name if names.count(name) == 1 else f"{name}-{number}"
+        for number, name in enumerate(names, start=1)
+    ]
 
 
 def load_classifier(path, dataset):
@@ -100,48 +164,42 @@ The accuracy under one attack is an upper bound on the certified accuracy.
 """
 
 
-def run_attacks(model, images, labels, epsilons, published, steps):
+def run_attacks(model, images, labels, epsilons, published, arguments):
     """Returns accuracies by attack and radius.
 
     AutoAttack takes minutes per radius, so it runs only at published radii.
+    Attacks that only see decisions attack the first `--decision-samples`.
     """
+    attack = kl.certificates.attacked_accuracy
     measured = {
-        title: kl.certificates.attacked_accuracy(
-            model, images, labels, epsilons, steps=steps, attacks=[name]
+        title: attack(
+            model,
+            images,
+            labels,
+            epsilons,
+            steps=arguments.attack_steps,
+            attacks=[name],
         )
         for title, name in ATTACKS.items()
     }
-    accuracies = run_autoattack(model, images, labels, published)
-    if accuracies is None:
-        print("AutoAttack was not run: it needs PyTorch and `pyautoattack`.")
-    else:
-        measured["AutoAttack"] = accuracies
-    return measured
-
-
-def run_autoattack(model, images, labels, epsilons):
-    """Runs AutoAttack (Croce & Hein, 2020), or returns `None`."""
-    if keras.backend.backend() != "torch":
-        return None
+    count = arguments.decision_samples
+    if count:
+        for title, name in DECISION_ATTACKS.items():
+            measured[f"{title}, first {count}"] = attack(
+                model,
+                images[:count],
+                labels[:count],
+                epsilons,
+                steps=arguments.decision_steps,
+                attacks=[name],
+            )
     try:
-        import pyautoattack
-    except ImportError:
-        return None
-
-    def predict(x):
-        return model(keras.ops.moveaxis(x, 1, -1), training=False)
-
-    x = keras.ops.convert_to_tensor(images.transpose(0, 3, 1, 2).copy())
-    y = keras.ops.convert_to_tensor(labels, dtype="int64")
-    accuracies = {}
-    for epsilon in epsilons:
-        adversary = pyautoattack.AutoAttack(
-            predict, norm="L2", eps=epsilon, seed=0, device=x.device
+        measured["AutoAttack"] = attack(
+            model, images, labels, published, attacks=["autoattack"]
         )
-        found, _ = adversary.run_standard_evaluation(x, y, batch_size=len(x))
-        answers = predict(found).argmax(dim=1)
-        accuracies[epsilon] = float((answers == y).float().mean())
-    return accuracies
+    except (ImportError, ValueError) as error:
+        print(f"AutoAttack was not run: {error}")
+    return measured
 
 
 """
@@ -211,14 +269,40 @@ def apply(layer, points):
 
 
 """
+## Isometry
+
+If the singular values of the Jacobian are close to one, the network preserves
+the norm of gradients. Where the norm of a gradient falls from the output to the
+input, a layer attenuates it.
+"""
+
+
+def measure_isometry(model, images):
+    """Returns a dict of numbers about the Jacobian and gradients."""
+    images = images[:ISOMETRY_SAMPLES]
+    jacobian = kl.bounds.jacobian_singular_values(model, images)
+    counts, edges = jacobian.histogram()
+    norms = kl.bounds.gradient_norms(model, images)
+    return {
+        "least": jacobian.least,
+        "largest": jacobian.largest,
+        "share_near_one": jacobian.share_near_one(),
+        "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
+        "gradient_norms": {
+            name: float(values.mean()) for name, values in norms.items()
+        },
+    }
+
+
+"""
 ## Plots
 """
 
 
-def draw_accuracies(report, attacks, epsilons):
+def draw_accuracies(report, attacks, epsilons, largest):
     """Plots certified and attacked accuracies against the radius.
 
-    `report` must cover only the attacked samples.
+    `report` must cover only the attacked samples. The plot ends at `largest`.
     """
     figure = matplotlib.figure.Figure((7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -229,7 +313,36 @@ def draw_accuracies(report, attacks, epsilons):
         percent = [100 * accuracies[value] for value in radii]
         axes.plot(radii, percent, "--", label=title)
     axes.set(xlabel="radius (l2)", ylabel="accuracy (%)", ylim=(0, 100))
-    axes.set_xlim(0, epsilons[-1])
+    axes.set_xlim(0, largest)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return to_png(figure)
+
+
+def draw_comparison(evaluations, epsilons, largest):
+    """Plots the accuracies of several networks against the radius.
+
+    Lines are certified accuracies, and dashed lines accuracies under PGD, both
+    of the attacked samples.
+
+    Args:
+        evaluations: Dict from names to pairs of a report of the attacked
+            samples and a dict of accuracies by attack.
+        epsilons: List of radii.
+        largest: Float. End of the plot.
+    """
+    figure = matplotlib.figure.Figure((7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, (report, attacks)) in enumerate(evaluations.items()):
+        certified = [report.certified_accuracy(value) for value in epsilons]
+        attacked = [attacks["PGD"][value] for value in epsilons]
+        color = f"C{number}"
+        percent = 100 * np.array([certified, attacked])
+        axes.plot(epsilons, percent[0], color=color, label=name)
+        axes.plot(epsilons, percent[1], "--", color=color)
+    axes.set(xlabel="radius (l2)", ylabel="accuracy (%)", ylim=(0, 100))
+    axes.set_xlim(0, largest)
+    axes.set_title("certified, and under PGD (dashed)", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend()
     return to_png(figure)
@@ -271,17 +384,16 @@ def render(**values):
     return environment.from_string(TEMPLATE.read_text()).render(**values)
 
 
-def main(arguments=None):
-    """Evaluates a network and writes the results."""
-    arguments = parse_arguments(arguments)
-    model = load_classifier(arguments.model, arguments.dataset)
-    _, (images, labels) = load_images(arguments.dataset, arguments.data_dir)
-    images = scale_images(images[: arguments.samples])
-    labels = labels[: arguments.samples]
-    published = DATASETS[arguments.dataset].epsilons
-    curve = np.linspace(0, published[-1], arguments.points).tolist()
-    epsilons = sorted({*published, *curve})
+def evaluate(path, data, epsilons, arguments, output):
+    """Evaluates one network and writes the results.
 
+    Returns:
+        Pair of the report of the attacked samples and a dict of accuracies by
+        attack.
+    """
+    model = load_classifier(path, arguments.dataset)
+    images, labels = data
+    published = DATASETS[arguments.dataset].epsilons
     print("Auditing and certifying ...")
     audit = kl.certificates.audit(model)
     report = kl.certificates.certify(
@@ -298,7 +410,7 @@ def main(arguments=None):
             labels[attacked],
             epsilons,
             published,
-            arguments.attack_steps,
+            arguments,
         )
     )
     part = kl.certificates.certify(
@@ -314,15 +426,22 @@ def main(arguments=None):
     print(summary)
     empirical = kl.bounds.lipschitz_estimate(model, images[:64])
     print(f"Empirical Lipschitz constant: {empirical:.4f}")
+    isometry = measure_isometry(model, images)
+    print(
+        "Singular values of the Jacobian: "
+        f"{isometry['least']:.4f} to {isometry['largest']:.4f}, "
+        f"{isometry['share_near_one']:.1%} within 5 % of one"
+    )
 
     rng = np.random.default_rng(0)
     after = singular_values(model, rng)
     before = singular_values(kl.models.clone_model(model), rng)
     pictures = {
-        "accuracy": draw_accuracies(part, report.attacks, epsilons),
+        "accuracy": draw_accuracies(
+            part, report.attacks, epsilons, arguments.largest_radius
+        ),
         "singular_values": draw_singular_values(before, after),
     }
-    output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     for name, png in pictures.items():
         (output / f"{name}.png").write_bytes(png)
@@ -333,6 +452,7 @@ def main(arguments=None):
         published=published,
         attacked=len(images[attacked]),
         empirical=empirical,
+        isometry=isometry,
         summary=summary,
         **pictures,
     )
@@ -343,6 +463,7 @@ def main(arguments=None):
             "clean": report.accuracy,
             "lipschitz_bound": report.lipschitz_bound,
             "empirical_lipschitz_constant": empirical,
+            "isometry": isometry,
             "nearest": summary.nearest,
             "certified": {
                 value: report.certified_accuracy(value) for value in epsilons
@@ -355,6 +476,39 @@ def main(arguments=None):
         },
     )
     print(f"Written to {output}/")
+    return part, report.attacks
+
+
+def main(arguments=None):
+    """Evaluates networks and compares them."""
+    arguments = parse_arguments(arguments)
+    for path in arguments.models:
+        # Before the first evaluation, which takes minutes.
+        load_classifier(path, arguments.dataset)
+    _, (images, labels) = load_images(arguments.dataset, arguments.data_dir)
+    images = scale_images(images[: arguments.samples])
+    labels = labels[: arguments.samples]
+    published = DATASETS[arguments.dataset].epsilons
+    arguments.largest_radius = arguments.largest_radius or published[-1]
+    curve = np.linspace(0, arguments.largest_radius, arguments.points)
+    epsilons = sorted({*published, *curve.tolist()})
+    output = arguments.output
+    if len(arguments.models) == 1:
+        evaluate(
+            arguments.models[0], (images, labels), epsilons, arguments, output
+        )
+        return
+    evaluations = {}
+    for name, path in zip(
+        name_models(arguments.models), arguments.models, strict=True
+    ):
+        print(f"{name}:")
+        evaluations[name] = evaluate(
+            path, (images, labels), epsilons, arguments, output / name
+        )
+    png = draw_comparison(evaluations, epsilons, arguments.largest_radius)
+    (output / "comparison.png").write_bytes(png)
+    print(f"Written to {output}/comparison.png")
 
 
 if __name__ == "__main__":

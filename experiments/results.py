@@ -7,11 +7,17 @@ ours, in percent, and the settings of the run. `RESULTS.md` contains such rows.
 With `--published`, a second table has a row for each result of the paper, with
 its standard deviation: also accuracies under attacks, which `train.py` does not
 measure, and empirical Lipschitz constants.
+
+    python experiments/results.py --group runs/*/result.json
+
+prints one row for each recipe, with the mean and the standard deviation over
+the seeds. Runs form a group if they differ only in the seed.
 """
 
 import argparse
 import json
 import pathlib
+import statistics
 
 TITLES = (
     "recipe",
@@ -38,9 +44,14 @@ def format_row(result, radius=None):
         radius: The radius to show, a key of `certified`. Defaults to the first
             radius of the paper, or to the largest radius if there is none.
     """
+    cells = describe_run(result, radius or choose_radius(result))
+    return f"| {' | '.join(cells.values())} |"
+
+
+def describe_run(result, radius):
+    """Returns the cells of the row of one run, by short names."""
     paper = result["paper"]
     published = paper.get("certified", {})
-    radius = radius or next(iter(published), list(result["certified"])[-1])
     theirs = "–"
     if "clean" in paper:
         certified = published.get(radius)
@@ -49,26 +60,99 @@ def format_row(result, radius=None):
         )
     ours = result["clean"], result["certified"][radius]
     attacked = result["attacked"].get(radius)
-    cells = (
-        _name_recipe(result),
-        radius,
-        theirs,
-        " / ".join(f"{100 * value:.2f}" for value in ours),
-        "–" if attacked is None else f"{100 * attacked:.1f}",
-        f"{result['lipschitz_bound']:.6f}",
-        f"{result['parameters']:,}",
-        str(result["epochs"]),
-        str(result["seed"]),
-        f"{result['seconds'] / 60:.1f}",
-        f"{result['hardware']}, {result['backend']}",
-    )
-    return f"| {' | '.join(cells)} |"
+    return {
+        "recipe": _name_recipe(result),
+        "radius": radius,
+        "theirs": theirs,
+        "ours": " / ".join(f"{100 * value:.2f}" for value in ours),
+        "attacked": "–" if attacked is None else f"{100 * attacked:.1f}",
+        "bound": f"{result['lipschitz_bound']:.6f}",
+        "parameters": f"{result['parameters']:,}",
+        "epochs": str(result["epochs"]),
+        "seed": str(result["seed"]),
+        "minutes": f"{result['seconds'] / 60:.1f}",
+        "hardware": f"{result['hardware']}, {result['backend']}",
+    }
 
 
-def format_table(results, radius=None):
+def group_runs(results):
+    """Groups runs that differ only in the seed.
+
+    Returns:
+        List of lists of results, in the order of their first runs.
+
+    Raises:
+        ValueError: If two runs of a group have the same seed.
+    """
+    groups = {}
+    for result in results:
+        key = (
+            result["recipe"],
+            tuple(result.get("changes", [])),
+            result.get("dataset"),
+            result.get("part"),
+            result["epochs"],
+            result["backend"],
+            result["hardware"],
+            tuple(result["certified"]),
+        )
+        groups.setdefault(key, []).append(result)
+    for group in groups.values():
+        seeds = [result["seed"] for result in group]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"The runs of {group[0]['recipe']!r} must have different "
+                f"seeds. Received: seeds {sorted(seeds)}"
+            )
+    return list(groups.values())
+
+
+def format_group(group, radius=None):
+    """Returns one row for the runs of a group.
+
+    Accuracies are means and sample standard deviations over the seeds. The
+    bound is the largest one, and the minutes are a mean.
+    """
+    first = group[0]
+    radius = radius or choose_radius(first)
+    cells = describe_run(first, radius)
+    certified = [result["certified"][radius] for result in group]
+    clean = [result["clean"] for result in group]
+    cells["ours"] = f"{format_spread(clean)} / {format_spread(certified)}"
+    attacked = [result["attacked"].get(radius) for result in group]
+    cells["attacked"] = "–"
+    if None not in attacked:
+        cells["attacked"] = format_spread(attacked)
+    bound = max(result["lipschitz_bound"] for result in group)
+    cells["bound"] = f"{bound:.6f}"
+    seeds = sorted(result["seed"] for result in group)
+    cells["seed"] = ", ".join(map(str, seeds))
+    minutes = statistics.fmean(result["seconds"] for result in group) / 60
+    cells["minutes"] = f"{minutes:.1f}"
+    return f"| {' | '.join(cells.values())} |"
+
+
+def format_spread(values):
+    """Returns a mean and a sample standard deviation, in percent."""
+    mean = f"{100 * statistics.fmean(values):.2f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}"
+
+
+def choose_radius(result):
+    """Returns the first radius of the paper, or else the largest one."""
+    published = result["paper"].get("certified", {})
+    return next(iter(published), list(result["certified"])[-1])
+
+
+def format_table(results, radius=None, group=False):
     """Returns the results as a Markdown table."""
     lines = [_format_titles(TITLES)]
-    lines += [format_row(result, radius) for result in results]
+    if group:
+        lines += [format_group(runs, radius) for runs in group_runs(results)]
+    else:
+        lines += [format_row(result, radius) for result in results]
     return "\n".join(lines)
 
 
@@ -134,6 +218,11 @@ def main(arguments=None):
         action="store_true",
         help="print a second table with all results of the papers",
     )
+    parser.add_argument(
+        "--group",
+        action="store_true",
+        help="one row for the runs that differ only in the seed",
+    )
     parsed = parser.parse_args(arguments)
     results = [json.loads(path.read_text()) for path in parsed.files]
     for path, result in zip(parsed.files, results, strict=True):
@@ -143,7 +232,10 @@ def main(arguments=None):
                 f"--radius must be one of {', '.join(known)} in {path}. "
                 f"Received: {parsed.radius}"
             )
-    print(format_table(results, parsed.radius))
+    try:
+        print(format_table(results, parsed.radius, parsed.group))
+    except ValueError as error:
+        parser.error(str(error))
     if parsed.published:
         print("\n" + format_published_table(results))
 

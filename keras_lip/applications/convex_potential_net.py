@@ -28,6 +28,7 @@ def ConvexPotentialNet(
     head: str = "unit_norm",
     bias_initializer: Any = "zeros",
     scan_blocks: bool = False,
+    step_fraction: float = 1.0,
     name: str | None = None,
 ) -> LipschitzSequential:
     """Makes a residual network of convex potential layers (CPL).
@@ -94,6 +95,10 @@ def ConvexPotentialNet(
             a `keras_lip.layers.LayerStack`. Only one block is then compiled,
             for any depth. The network computes the same function. Defaults to
             `False`.
+        step_fraction: Float in (0, 1]. Share of the longest step that all
+            blocks take if `step` is `None`. With a share further below one than
+            the estimates are below the norms, such as `0.95`, the bound of
+            every block is one, up to rounding. Defaults to `1.0`.
         name: Name of the model. Defaults to `None`.
 
     Returns:
@@ -125,12 +130,16 @@ def ConvexPotentialNet(
             hidden_filters,
             3,
             step=step,
+            step_fraction=step_fraction,
             padding_mode=padding_mode,
             data_format="channels_last",
             bias_initializer=bias_initializer,
         ),
         lambda: ConvexPotentialDense(
-            hidden_units, step=step, bias_initializer=bias_initializer
+            hidden_units,
+            step=step,
+            step_fraction=step_fraction,
+            bias_initializer=bias_initializer,
         ),
         input_shape,
         classes,

@@ -1,13 +1,19 @@
-"""Proven Lipschitz bounds of models, and lower estimates."""
+"""Proven Lipschitz bounds of models, and lower estimates of slopes."""
 
 import warnings
 from typing import Any
 
+from keras_lip.bounds.gradient_norms import gradient_norms
+from keras_lip.bounds.jacobian_singular_values import JacobianSingularValues
+from keras_lip.bounds.jacobian_singular_values import jacobian_singular_values
 from keras_lip.bounds.lipschitz_bound import lipschitz_bound
 from keras_lip.bounds.lipschitz_estimate import lipschitz_estimate
 from keras_lip.bounds.propagate_bound import propagate_bound
 
 __all__ = (
+    "JacobianSingularValues",
+    "gradient_norms",
+    "jacobian_singular_values",
     "lipschitz_bound",
     "lipschitz_estimate",
     "propagate_bound",

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lip.bounds.jacobian_singular_values import check_points
+from keras_lip.bounds.jacobian_singular_values import compute_jacobians
 from keras_lip.bounds.largest_stretch import largest_stretch
-from keras_lip.graph import check_model
 from keras_lip.live_model import LiveModel
-from keras_lip.types import Array
 from keras_lip.validation import check_positive_integer
 
 # Maximal number of outputs for which the whole Jacobian is computed, row by
@@ -59,23 +59,11 @@ def lipschitz_estimate(
     - [Latorre et al., 2020](https://arxiv.org/abs/2004.08688) on how such
       estimates compare with upper bounds.
     """
-    check_model(model, needs_build=False)
-    graph_outputs = keras.tree.flatten(getattr(model, "outputs", None))
-    if len(graph_outputs) > 1:
-        raise ValueError(
-            f"Model '{model.name}' must have one output. Make a model with one "
-            "output: `keras.Model(model.inputs, model.outputs[0])`. Received: "
-            f"{len(graph_outputs)} outputs"
-        )
     steps = check_positive_integer("steps", steps)
-    points = np.asarray(inputs)
-    if len(points) == 0 or not np.isfinite(points).all():
-        raise ValueError(
-            "`inputs` must contain at least one sample and only finite "
-            f"numbers. Received: an array of shape {points.shape}"
-        )
+    points = check_points(model, inputs)
     live = LiveModel(model)
-    directions = np.random.default_rng(seed).normal(size=points.shape)
+    shape = np.shape(points)
+    directions = np.random.default_rng(seed).normal(size=shape)
     best = max(
         largest_stretch(
             live,
@@ -91,18 +79,8 @@ def lipschitz_estimate(
     )
     num_outputs = math.prod(live(points[:1]).shape[1:])
     if num_outputs <= _MAX_JACOBIAN_ROWS:
-        best = max(best, _jacobian_norm(live, points, num_outputs))
-    return best
-
-
-def _jacobian_norm(live: LiveModel, x: Array, num_outputs: int) -> float:
-    shape = live(x).shape
-    rows = []
-    for index in range(num_outputs):
-        weights = np.zeros((len(x), num_outputs))
-        weights[:, index] = 1.0
-        rows.append(
-            live.pull_back(x, weights.reshape(shape)).reshape(len(x), -1)
+        values = np.linalg.svd(
+            compute_jacobians(live, points), compute_uv=False
         )
-    singular_values = np.linalg.svd(np.stack(rows, axis=1), compute_uv=False)
-    return float(singular_values.max())
+        best = max(best, float(values.max()))
+    return best

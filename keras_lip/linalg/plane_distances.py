@@ -1,4 +1,4 @@
-"""Signed distances from sets in the plane.
+"""Signed distances from sets in the plane, and distances of points.
 
 The first argument of each function is `keras.ops` or NumPy. So a layer and its
 frozen program use the same formulas.
@@ -42,11 +42,17 @@ def half_line_distance(
     return xp.where(is_behind, _safe_sqrt(xp, squares), across)
 
 
-def point_distance(
-    xp: Any, x: Tensor, y: Tensor, u: Tensor, v: Tensor
-) -> Tensor:
-    """Returns the distance of `(x, y)` from `(u, v)`."""
-    return _safe_sqrt(xp, xp.square(x - u) + xp.square(y - v))
+def point_distance(xp: Any, *coordinates: Tensor) -> Tensor:
+    """Returns the distance between two points of a space of any dimension.
+
+    Args:
+        xp: `keras.ops` or NumPy.
+        *coordinates: The coordinates of one point, then as many of the other.
+    """
+    dimension = len(coordinates) // 2
+    pairs = zip(coordinates[:dimension], coordinates[dimension:], strict=True)
+    squares = [xp.square(x - u) for x, u in pairs]
+    return _safe_sqrt(xp, sum(squares[1:], squares[0]))
 
 
 def polygon_distance(

@@ -186,6 +186,20 @@ class Program:
 
     def gradient(self, weights: Array, *inputs: Array) -> list[Array]:
         """Returns the gradients of `sum(weights * run(*inputs))`."""
+        return [
+            np.zeros_like(x) if part is None else part
+            for x, part in zip(
+                inputs, self.gradients(weights, *inputs), strict=False
+            )
+        ]
+
+    def gradients(self, weights: Array, *inputs: Array) -> list[Any]:
+        """Returns the gradients with respect to all tensors.
+
+        Returns:
+            List of arrays, counted as in `Step.inputs`. `None` for a tensor on
+            which the output does not depend.
+        """
         values = self.forward(inputs, keep=True)
         found: list[Any] = [None] * len(values)
         found[self.output] = weights
@@ -199,10 +213,7 @@ class Program:
             for index, part in zip(step.inputs, parts, strict=True):
                 so_far = found[index]
                 found[index] = part if so_far is None else so_far + part
-        return [
-            np.zeros_like(x) if part is None else part
-            for x, part in zip(inputs, found, strict=False)
-        ]
+        return found
 
     def bounds(
         self, norm: str, inputs: Sequence[float] | None = None

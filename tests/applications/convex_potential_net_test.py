@@ -87,6 +87,15 @@ class ConvexPotentialNetTest(ApplicationTestCase):
         self.assertAlmostEqual(bounds.lipschitz_bound(model), 1.0, delta=1e-6)
         self.assertIsInstance(model.layers[-1], layers.TruncateChannels)
 
+    def test_a_fraction_of_every_step_is_proven(self):
+        model = ConvexPotentialNet(
+            **SMALL, step_fraction=0.9, head="truncation"
+        )
+        self.assertAlmostEqual(bounds.lipschitz_bound(model), 1.0, delta=1e-6)
+        blocks = [each for each in model.layers if hasattr(each, "step")]
+        self.assertLen(blocks, 4)
+        self.assertEqual({block.step_fraction for block in blocks}, {0.9})
+
     @parameterized.parameters(ConvexPotentialNet, SLLNet)
     def test_a_loop_over_blocks_is_the_same_network(self, make):
         model = make(**SMALL, scan_blocks=True)

@@ -69,6 +69,10 @@ class ConvolveTest(LipschitzTestCase):
         self.assertEqual(found, ("exact", 5, 14))
         layer = make_model("rko", 2, 2, parametrization="cayley").layers[1]
         self.assertEqual(type(layer.parametrization).__name__, "Cayley")
+        layer = make_model("cayley", 2, 4, 3, scale=0.85).layers[1]
+        self.assertAlmostEqual(layer.lipschitz_bound(), 0.85, delta=1e-5)
+        model = make_model("convex_potential", 2, 4, step_fraction=0.9)
+        self.assertEqual(model.layers[2].step_fraction, 0.9)
         model = make_model("convex_potential", 2, 4, step=0.5)
         self.assertEqual(model.layers[2].step, 0.5)
 

@@ -1,4 +1,7 @@
+import json
 from unittest import mock
+
+from absl.testing import parameterized
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_experiment
@@ -24,6 +27,27 @@ SPREAD = {
     "pgd": {"0.1412": [51.26, 0.17]},
     "empirical_lipschitz_constant": 0.61,
 }
+
+
+def make_result(seed, clean=0.6, certified=0.4, **changes):
+    return {
+        "recipe": "small-bcop",
+        "dataset": "mnist",
+        "part": "test",
+        "changes": [],
+        "seed": seed,
+        "epochs": 3,
+        "seconds": 60.0 * seed,
+        "hardware": "2 cores",
+        "backend": "jax",
+        "parameters": 1000,
+        "lipschitz_bound": 1.0 + 1e-6 * seed,
+        "clean": clean,
+        "certified": {"0.1": certified, "0.3": 0.2},
+        "attacked": {"0.1": 0.5},
+        "paper": {"clean": 64.53, "certified": {"0.1": 50.01}},
+        **changes,
+    }
 
 
 class ResultsTest(LipschitzTestCase):
@@ -68,3 +92,64 @@ class ResultsTest(LipschitzTestCase):
             with mock.patch("builtins.print") as printed:
                 results.main([str(file), *arguments])
             self.assertEqual(printed.call_count, count)
+
+
+class GroupedResultsTest(LipschitzTestCase):
+    def setUp(self):
+        super().setUp()
+        self.script = load_experiment("results")
+
+    def rows(self, results, *arguments):
+        paths = []
+        for index, result in enumerate(results):
+            path = self.temporary_path(f"{index}.json")
+            path.write_text(json.dumps(result))
+            paths.append(str(path))
+        with mock.patch("builtins.print") as printed:
+            self.script.main([*paths, *arguments])
+        return printed.call_args.args[0].splitlines()[2:]
+
+    def test_group_has_a_mean_and_a_standard_deviation(self):
+        results = [
+            make_result(1, 0.60, 0.40),
+            make_result(3, 0.62, 0.40),
+            make_result(2, 0.67, 0.43, attacked={"0.1": 0.62}),
+        ]
+        (row,) = self.rows(results, "--group")
+        # Of 60, 62 and 67: the squares 9, 1 and 16 by two.
+        ours = "63.00 ± 3.61 / 41.00 ± 1.73"
+        self.assertEqual(
+            row,
+            f"| `small-bcop` | 0.1 | 64.53 / 50.01 | {ours} | 54.00 ± 6.93 "
+            "| 1.000003 | 1,000 | 3 | 1, 2, 3 | 2.0 | 2 cores, jax |",
+        )
+        self.assertLen(self.rows(results), 3)
+        (row,) = self.rows(results, "--group", "--radius", "0.3")
+        self.assertIn("| 0.3 | 64.53 / – | 63.00 ± 3.61 / 20.00 ± 0.00 |", row)
+        # No accuracy under attack at this radius.
+        self.assertIn("20.00 ± 0.00 | – | 1.000003", row)
+
+    def test_group_of_one_run_has_no_deviation(self):
+        (row,) = self.rows([make_result(4)], "--group")
+        self.assertIn("| 60.00 / 40.00 | 50.00 |", row)
+
+    @parameterized.parameters(
+        ("recipe", "small-rko"),
+        ("changes", ["width=8"]),
+        ("dataset", "cifar10"),
+        ("part", "validation"),
+        ("epochs", 4),
+        ("backend", "torch"),
+        ("hardware", "8 cores"),
+    )
+    def test_runs_that_differ_in_more_than_the_seed_are_rows(self, name, value):
+        other = make_result(2, **{name: value})
+        results = [make_result(1), other, make_result(3)]
+        self.assertLen(self.rows(results, "--group"), 2)
+
+    def test_runs_of_the_same_seed_are_refused(self):
+        results = [make_result(1), make_result(1)]
+        with mock.patch("sys.stderr"), self.assertRaises(SystemExit):
+            self.rows(results, "--group")
+        with self.assertRaisesRegex(ValueError, r"different seeds.*\[1, 1\]"):
+            self.script.group_runs(results)

@@ -220,6 +220,8 @@ class TrainTest(LipschitzTestCase):
         self.assertLess(
             found["empirical_lipschitz_constant"], found["lipschitz_bound"]
         )
+        self.assertIn("pgd_cw", evaluate.ATTACKS.values())
+        self.assertContainsSubset(evaluate.ATTACKS, found["attacks"])
         page = (output / "evaluation/evaluation.html").read_text()
         self.assertEqual(page.count("data:image/png;base64,"), 2)
         with self.assertRaisesRegex(SystemExit, r"shape \(28, 28, 1\)"):

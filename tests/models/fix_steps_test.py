@@ -105,6 +105,30 @@ class FixStepsTest(LipschitzTestCase):
         # The original is left as it is.
         self.assertIsNone(model.layers[1].layers[0].step)
 
+    def test_fractions_of_steps_become_steps(self):
+        model = LipschitzSequential(
+            [
+                keras.Input((5, 5, 2)),
+                ConvexPotentialConv2D(3, 3, step_fraction=0.5),
+                SkewFlowConv2D(3, 3, step_fraction=0.5),
+                keras.layers.Flatten(),
+                ConvexPotentialDense(3, step_fraction=0.5),
+                SkewFlowDense(3, step_fraction=0.5),
+            ]
+        )
+        fixed = fix_steps(model)
+        x = self.normal(3, 5, 5, 2)
+        # Half of a step is proven as it is.
+        self.assertAllClose(fixed(x), model(x), 1e-5)
+        for new, old in zip(fixed.layers, model.layers, strict=True):
+            if hasattr(old, "_fix_config") and old.trainable_weights:
+                self.assertEqual(new.get_config()["step_fraction"], 1.0)
+                self.assertIsNotNone(new.get_config()["step"])
+                self.assertEqual(old.get_config()["step_fraction"], 0.5)
+        clone = type(fixed).from_config(fixed.get_config())
+        clone.set_weights(fixed.get_weights())
+        self.assertAllClose(clone(x), fixed(x), 1e-6)
+
     def test_blocks_of_one_name_keep_steps_of_their_own(self):
         inputs = outputs = keras.Input((4,))
         for scale in (1.0, 2.0):

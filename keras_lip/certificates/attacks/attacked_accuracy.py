@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.certificates.attacks.auto_attack import AutoAttack
 from keras_lip.certificates.attacks.foolbox_attacks import make_attacks
 from keras_lip.certificates.attacks.foolbox_attacks import to_foolbox_model
 from keras_lip.certificates.attacks.foolbox_attacks import to_native
@@ -41,7 +42,18 @@ def attacked_accuracy(
     (Moosavi-Dezfooli et al., 2016) and DDN (Rony et al., 2019). In l-infinity
     the fast gradient method (Goodfellow et al., 2015) replaces DDN. DeepFool
     and DDN also work if the gradient of the crossentropy vanishes for a
-    confident network.
+    confident network. Other attacks run if they are named in `attacks`:
+
+    - `"pgd_cw"`: projected gradient descent on the loss of Carlini & Wagner
+      (2017), the largest other logit minus the label's logit.
+    - `"fgsm"`: one step of the fast gradient method, in l2 as well.
+    - `"boundary"` (Brendel et al., 2018) and `"pointwise"` (Schott et al.,
+      2019), in l2: they only see decisions and start from uniform noise. They
+      are slow, so attack few samples. The boundary attack needs thousands of
+      `steps`, in foolbox 25 000; the pointwise attack ignores `steps`.
+    - `"autoattack"` (Croce & Hein, 2020): the standard ensemble, on PyTorch,
+      for images and at least four logits. It needs the extra `autoattack`,
+      ignores `steps` and runs once per radius.
 
     Args:
         model: A classifier of logits of shape `(batch_size, classes)`, or
@@ -56,28 +68,31 @@ def attacked_accuracy(
         batch_size: Positive integer. Number of samples attacked at a time.
             Defaults to `256`.
         norm: `"l2"` or `"linf"`. Norm of the perturbations. Defaults to `"l2"`.
-        attacks: List of the attacks to run, or `None` for all: `"pgd"`,
+        attacks: List of the attacks to run. Defaults to `None`, for `"pgd"`,
             `"deepfool"` and, in l2, `"ddn"` or, in l-infinity, `"fgsm"`.
-            Defaults to `None`.
 
     Returns:
         Dict that maps each epsilon to an accuracy.
 
     Raises:
-        ImportError: If the extra `attacks` is not installed.
+        ImportError: If the extra `attacks` is not installed, or the extra
+            `autoattack` for this attack.
         ValueError: If an argument is out of range, an input is out of `bounds`,
-            or labels are missing or of the wrong shape.
+            labels are missing or of the wrong shape, or `"autoattack"` does not
+            support the backend or the model.
 
     Reference:
 
     - [Rauber et al., 2020](https://doi.org/10.21105/joss.02607), foolbox
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 5.2.1, for
+      the choice of the fast gradient method, projected gradient descent on the
+      margin, and the boundary and pointwise attacks on 100 images
     """
     radii = list(check_numbers("epsilons", epsilons, 0.0))
     steps = check_positive_integer("steps", steps)
     batch_size = check_positive_integer("batch_size", batch_size)
-    known = make_attacks(check_norm(norm), steps)
-    chosen = _choose({**known.bounded, **known.minimal}, attacks)
     bounds = check_bounds(bounds)
+    chosen = _choose(model, check_norm(norm), steps, bounds, attacks)
     target = to_foolbox_model(model, bounds)
     classes = model.output_shape[-1]
     survivors: list[Any] = []
@@ -98,9 +113,18 @@ def attacked_accuracy(
     return dict(zip(radii, shares.tolist(), strict=True))
 
 
-def _choose(known: dict[str, Any], names: Sequence[str] | None) -> list[Any]:
+def _choose(
+    model: keras.Model,
+    norm: str,
+    steps: int,
+    bounds: tuple[float, float],
+    names: Sequence[str] | None,
+) -> list[Any]:
+    bounded, minimal, others = make_attacks(norm, steps)
+    known = {**bounded, **minimal}
     if names is None:
         return list(known.values())
+    known = {**known, **others, "autoattack": None}
     if isinstance(names, str) or len(names) == 0:
         raise ValueError(
             "`attacks` must be a list of one or more names. "
@@ -108,6 +132,8 @@ def _choose(known: dict[str, Any], names: Sequence[str] | None) -> list[Any]:
         )
     for name in names:
         check_known("attack", name, known)
+        if name == "autoattack":
+            known[name] = AutoAttack(model, bounds, norm)
     return [known[name] for name in names]
 
 

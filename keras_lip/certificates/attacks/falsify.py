@@ -260,6 +260,7 @@ def _check_stretch(
 
 
 def _name_attacks(norm: str, attacks: bool) -> tuple[str, ...]:
-    kinds = make_attacks(norm, 1) if attacks else ()
+    # The others are not run.
+    kinds = make_attacks(norm, 1)[:2] if attacks else ()
     theirs = (name for kind in kinds for name in kind)
     return "margin ascent", *theirs

@@ -1,4 +1,4 @@
-"""Pooling of pairs of channels by their distance from a trainable set."""
+"""Pooling of groups of channels by their distance from a trainable set."""
 
 import math
 from typing import Any
@@ -33,7 +33,7 @@ _SMALLEST_ANGLE = 0.01
 
 @keras.saving.register_keras_serializable(package="keras_lip")
 class ProjectionPooling(LipschitzLayer):
-    """Pools pairs of channels to their distance from a trainable set.
+    """Pools groups of channels to their distance from a trainable set.
 
     For `2 c` input channels, the channels `i` and `c + i` form a point of the
     plane. Output channel `i` is the l2 distance of this point from a trainable
@@ -41,12 +41,13 @@ class ProjectionPooling(LipschitzLayer):
     the layer is 1-Lipschitz in the l2 norm. The distance is signed if the set
     is a curve that separates the plane. It is still 1-Lipschitz, because a path
     from one side to the other crosses the curve, where the distance is zero.
-    The sets are:
+    With a `group_size` of `n` the channels `i, c + i, ..., (n - 1) c + i` of `n
+    c` channels form a point of the `n`-dimensional space. The sets are:
 
     - `"half_lines"`: two half-lines from the origin at the angles `theta` and
       `-theta` to the first axis, with `theta` between zero and `pi / 2`. The
       distance is negative between them, around the positive first axis.
-    - `"point"`: a point. The distance has no sign.
+    - `"point"`: a point, of a space of any dimension. The distance has no sign.
     - `"polygon"`: a closed polygon. The distance is negative inside. If the
       polygon intersects itself, a point is inside if an odd number of edges
       separates it from infinity.
@@ -65,17 +66,20 @@ class ProjectionPooling(LipschitzLayer):
             or of a polyline, at least one. Defaults to `None`, for four
             vertices.
         axis: Integer. The channel axis. Defaults to `-1`, the last axis.
+        group_size: Positive integer. Number of channels that form a point. Sets
+            other than `"point"` need `2`. Defaults to `2`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If an argument is none of these, `num_vertices` is given for
-            a set without vertices, or the number of channels is odd.
+            a set without vertices, `group_size` is not `2` for another set than
+            `"point"`, or the number of channels is not a multiple of it.
 
     Input shape:
         Arbitrary, with a batch axis first.
 
     Output shape:
-        Same as the input, with half as many channels.
+        Same as the input, with the channels divided by `group_size`.
 
     Example:
 
@@ -83,6 +87,10 @@ class ProjectionPooling(LipschitzLayer):
     >>> outputs = layer(np.array([[3.0, 6.0, 4.0, 8.0]]))
     >>> keras.ops.convert_to_numpy(outputs).tolist()
     [[5.0, 10.0]]
+    >>> layer = keras_lip.layers.ProjectionPooling("point", group_size=4)
+    >>> outputs = layer(np.array([[1.0, 1.0, 1.0, 1.0]]))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[2.0]]
 
     Reference:
 
@@ -95,6 +103,8 @@ class ProjectionPooling(LipschitzLayer):
         projection: str = "half_lines",
         num_vertices: int | None = None,
         axis: int = -1,
+        *,
+        group_size: int = 2,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -102,31 +112,38 @@ class ProjectionPooling(LipschitzLayer):
         self.projection = projection
         self.num_vertices = _check_num_vertices(projection, num_vertices)
         self.axis = check_integer("axis", axis)
+        self.group_size = check_positive_integer("group_size", group_size)
+        if projection != "point" and group_size != 2:
+            raise ValueError(
+                f"`group_size` of the projection {projection!r} must be 2, "
+                "because the set is in the plane. Use 'point' for other sizes. "
+                f"Received: projection={projection!r}, group_size={group_size}"
+            )
 
     def build(self, input_shape: Shape) -> None:
-        check_groups(self, input_shape, self.axis, group_size=2)
+        check_groups(self, input_shape, self.axis, self.group_size)
         channels: Any = input_shape[self.axis]
-        pairs = channels // 2
+        groups = channels // self.group_size
         # The parameters stay in float32 under mixed precision, like a free
         # kernel.
         if self.projection == "half_lines":
             self.free_theta = self.add_weight(
                 name="free_theta",
-                shape=(pairs,),
+                shape=(groups,),
                 initializer="zeros",
                 autocast=False,
             )
         else:
             self.vertices = self.add_weight(
                 name="vertices",
-                shape=(2, pairs, self.num_vertices or 1),
+                shape=(self.group_size, groups, self.num_vertices or 1),
                 initializer=_INITIALIZERS[self.projection],
                 autocast=False,
             )
         if self.projection == "polyline":
             self.free_angles = self.add_weight(
                 name="free_angles",
-                shape=(pairs, 2),
+                shape=(groups, 2),
                 initializer="zeros",
                 autocast=False,
             )
@@ -135,10 +152,10 @@ class ProjectionPooling(LipschitzLayer):
         )
 
     def _compute_set(self) -> list[Tensor]:
-        """Returns the parameters of the sets, one row per pair of channels.
+        """Returns the parameters of the sets, one row per group of channels.
 
         Returns:
-            List of tensors: the cosines and sines of `theta`, or the two
+            List of tensors: the cosines and sines of `theta`, or the
             coordinates of the vertices, followed for polylines by the cosines
             and sines of the two ends.
         """
@@ -165,8 +182,8 @@ class ProjectionPooling(LipschitzLayer):
         return self._pool(inputs, values)
 
     def _pool(self, inputs: Tensor, values: list[Tensor]) -> Tensor:
-        x, y = ops.split(upcast(inputs), 2, axis=self.axis)
-        distance = DISTANCES[self.projection](ops, x, y, *values)
+        point = ops.split(upcast(inputs), self.group_size, axis=self.axis)
+        distance = DISTANCES[self.projection](ops, *point, *values)
         return ops.cast(distance, inputs.dtype)
 
     def _align(self, shape: Shape, ndim: int) -> tuple[Any, ...]:
@@ -176,7 +193,7 @@ class ProjectionPooling(LipschitzLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape: list[Any] = list(input_shape)
         if shape[self.axis] is not None:
-            shape[self.axis] //= 2
+            shape[self.axis] //= self.group_size
         return tuple(shape)
 
     def freeze(self, *inputs: Wire) -> Wire:
@@ -191,6 +208,7 @@ class ProjectionPooling(LipschitzLayer):
             "projection": self.projection,
             "num_vertices": self.num_vertices,
             "axis": self.axis,
+            "group_size": self.group_size,
         }
 
 

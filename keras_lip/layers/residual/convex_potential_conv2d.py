@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_lip.held_values import compute_once
 from keras_lip.layers.residual.base_hidden_conv2d import BaseHiddenConv2D
-from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
+from keras_lip.layers.residual.potential_step import check_steps
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.layers.residual.potential_step import running_kernel
@@ -21,7 +21,6 @@ from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
-from keras_lip.validation import check_number
 
 # Smallest side of the image on which the norm is estimated. The bound must hold
 # for images of any size, and on smaller images the norm may be much smaller.
@@ -49,7 +48,9 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     estimate is smaller than the norm for images of any size, often by half a
     percent, so the step may be too long: `lipschitz_bound` is `max(1, h |K|^2 -
     1)` for the step `h` used at inference. `keras_lip.models.fix_steps` returns
-    a model whose steps are proven to be short enough.
+    a model whose steps are proven to be short enough. With a `step_fraction`
+    below one the step is `2 * step_fraction / max(|K|, 0.1)^2`. The bound is
+    then one if the squared estimate is at least `step_fraction * |K|^2`.
 
     A given `step` stays fixed while `K` changes (relaxed training). It is a
     non-trainable weight. If it is longer than `2 / |K|^2`, the bound is `h
@@ -79,11 +80,15 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         step: Positive float, or `None`. A given `step` stays fixed while the
             kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` with
             the norm of the kernel.
+        step_fraction: Float in (0, 1]. Share of the longest step `2 /
+            max(norm, 0.1)^2` that the layer takes if `step` is `None`. Defaults
+            to `1.0`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If an argument is out of range or the activation is not
-            known to be non-decreasing and 1-Lipschitz.
+        ValueError: If an argument is out of range, the activation is not known
+            to be non-decreasing and 1-Lipschitz, or both `step` and
+            `step_fraction` are given.
 
     Input shape:
         `(batch_size, height, width, channels)`, or with `"channels_first"`
@@ -101,7 +106,8 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     Reference:
 
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), section 4.1 and
-      Algorithm 1; appendix C.1 for a fixed step
+      Algorithm 1; Proposition 4 for shorter steps, and appendix C.1 for a
+      fixed step
     """
 
     def __init__(
@@ -118,6 +124,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         *,
         padding_mode: str = "circular",
         step: float | None = None,
+        step_fraction: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -133,11 +140,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
             padding_mode=padding_mode,
             **kwargs,
         )
-        self.step = step
-        if step is not None:
-            self.step = check_number(
-                "step", step, 0, LARGEST_STEP, open_low=True
-            )
+        self.step, self.step_fraction = check_steps(step, step_fraction)
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
@@ -164,6 +167,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
             running_kernel(self.kernel),
             self.power_iteration_vector,
             training,
+            self.step_fraction,
         )
 
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
@@ -186,6 +190,9 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         norm = self._make_up(read_kernel(self, kernel)).constant("l2", None)
         return min(step, longest_step(norm))
 
+    def _fix_config(self, config: Config) -> Config:
+        return {**super()._fix_config(config), "step_fraction": 1.0}
+
     def _read_kernels(self, proven: bool) -> tuple[Array, Array]:
         if not proven:
             return super()._read_kernels(proven)
@@ -193,4 +200,8 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         return read_kernel(self, kernel), read_kernel(self, back)
 
     def get_config(self) -> Config:
-        return {**super().get_config(), "step": self.step}
+        return {
+            **super().get_config(),
+            "step": self.step,
+            "step_fraction": self.step_fraction,
+        }

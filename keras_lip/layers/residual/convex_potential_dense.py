@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_lip.held_values import compute_once
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenDense
-from keras_lip.layers.residual.potential_step import LARGEST_STEP
 from keras_lip.layers.residual.potential_step import add_fixed_step
+from keras_lip.layers.residual.potential_step import check_steps
 from keras_lip.layers.residual.potential_step import estimate_step
 from keras_lip.layers.residual.potential_step import longest_step
 from keras_lip.layers.residual.potential_step import running_kernel
@@ -22,7 +22,6 @@ from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
-from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
 
 
@@ -42,12 +41,19 @@ class ConvexPotentialDense(BaseHiddenDense):
     runs 100 iterations from that vector. The estimate is at most `|W|`, so the
     step may be too long: `lipschitz_bound` is `max(1, h |W|^2 - 1)` for the
     step `h` used at inference. `keras_lip.models.fix_steps` returns a model
-    whose steps are proven to be short enough.
+    whose steps are proven to be short enough. With a `step_fraction` below one
+    the step is `2 * step_fraction / max(|W|, 0.1)^2`. The bound is then one if
+    the squared estimate is at least `step_fraction * |W|^2`.
 
     A given `step` stays fixed while `W` changes (relaxed training). It is a
     non-trainable weight. The layer is cheaper, because it estimates nothing,
     but it may leave the 1-Lipschitz functions: if the step is longer than `2 /
     |W|^2`, the bound is `h |W|^2 - 1`, which is above one.
+
+    Blocks with a linear activation compose every linear contraction of `n`
+    dimensions with at most `n + 1` blocks: `n` reflections and a symmetric
+    matrix, by its polar decomposition. The paper's appendix B claims that some
+    contractions cannot be approximated at any depth, which is false.
 
     If an entry of the kernel exceeds 1e6, the layer scales the kernel down so
     that its largest entry is 1e6. Otherwise its computations might overflow.
@@ -63,12 +69,16 @@ class ConvexPotentialDense(BaseHiddenDense):
         bias_regularizer: Regularizer of the hidden bias. Defaults to `None`.
         step: Positive float, or `None`. A given `step` stays fixed while the
             kernel changes. Defaults to `None`, for `2 / max(|W|, 0.1)^2`.
+        step_fraction: Float in (0, 1]. Share of the longest step `2 /
+            max(|W|, 0.1)^2` that the layer takes if `step` is `None`. Defaults
+            to `1.0`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `hidden_units` is not a positive integer, the activation
-            is not known to be non-decreasing and 1-Lipschitz, or `step` is not
-            a positive finite float32 number.
+            is not known to be non-decreasing and 1-Lipschitz, `step` is not a
+            positive finite float32 number, `step_fraction` is not in (0, 1], or
+            both are given.
 
     Input shape:
         `(batch_size, ..., input_dim)`.
@@ -85,7 +95,8 @@ class ConvexPotentialDense(BaseHiddenDense):
     Reference:
 
     - [Meunier et al., 2022](https://arxiv.org/abs/2110.12690), Proposition 1
-      and Algorithm 1; appendix C.1 for a fixed step
+      and Algorithm 1; Proposition 4 for shorter steps, and appendix C.1 for a
+      fixed step
     """
 
     def __init__(
@@ -98,6 +109,7 @@ class ConvexPotentialDense(BaseHiddenDense):
         bias_regularizer: Any = None,
         *,
         step: float | None = None,
+        step_fraction: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -109,11 +121,7 @@ class ConvexPotentialDense(BaseHiddenDense):
             **kwargs,
         )
         self.hidden_units = check_positive_integer("hidden_units", hidden_units)
-        self.step = step
-        if step is not None:
-            self.step = check_number(
-                "step", step, 0, LARGEST_STEP, open_low=True
-            )
+        self.step, self.step_fraction = check_steps(step, step_fraction)
 
     def build(self, input_shape: Shape) -> None:
         input_dim = self._fix_input_dim(input_shape)
@@ -139,6 +147,7 @@ class ConvexPotentialDense(BaseHiddenDense):
             running_kernel(self.kernel),
             self.power_iteration_vector,
             training,
+            self.step_fraction,
         )
 
     def _constrain(self) -> Any:
@@ -166,6 +175,9 @@ class ConvexPotentialDense(BaseHiddenDense):
         norm = Dense(kernel, None).constant("l2", None)
         return min(step, longest_step(norm))
 
+    def _fix_config(self, config: Config) -> Config:
+        return {**super()._fix_config(config), "step_fraction": 1.0}
+
     def freeze(self, *inputs: Wire) -> Wire:
         (x,) = inputs
         kernel = read_kernel(self, running_kernel(self.kernel))
@@ -184,4 +196,5 @@ class ConvexPotentialDense(BaseHiddenDense):
             **super().get_config(),
             "hidden_units": self.hidden_units,
             "step": self.step,
+            "step_fraction": self.step_fraction,
         }

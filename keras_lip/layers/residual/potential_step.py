@@ -1,7 +1,8 @@
 """The step of convex potential layers.
 
 A block computes `x - h * K^T s(K x + b)` with `h = 2 / max(|K|, 0.1)^2`. For
-kernels with a norm of at least 0.1, this is the longest non-expansive step.
+kernels with a norm of at least 0.1, this is the longest non-expansive step. A
+`step_fraction` in (0, 1] shortens it, by Proposition 4 of Meunier et al., 2022.
 Usual initializers and training give such kernels. Without the limit 0.1, a
 smaller kernel would change the outputs by up to `2 |s(b)| / |K|`: starting from
 `K = 0`, the first step of an optimizer would change them by about one over its
@@ -22,6 +23,7 @@ from keras_lip.proofs.rounding import divide_down
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.traces import can_move
 from keras_lip.types import Tensor
+from keras_lip.validation import check_number
 
 # Iterations of the power method: Meunier et al., 2022, section 4.1.
 _TRAINING_ITERATIONS = 1
@@ -37,6 +39,26 @@ NORM_FLOOR = 0.1
 # Upper limit of the entries of a kernel. The squared norm, its square in a
 # gradient, and the step are then in the range of float32.
 _LARGEST_ENTRY = 1e6
+
+
+def check_steps(step: Any, step_fraction: Any) -> tuple[float | None, float]:
+    """Returns the two arguments of a step, and checks them.
+
+    Raises:
+        ValueError: If `step` is not a positive float32 number or `None`,
+            `step_fraction` is not in (0, 1], or both are given.
+    """
+    fraction = check_number("step_fraction", step_fraction, 0, 1, open_low=True)
+    if step is None:
+        return None, fraction
+    step = check_number("step", step, 0, LARGEST_STEP, open_low=True)
+    if fraction != 1:
+        raise ValueError(
+            "`step_fraction` shortens the step that follows from the kernel, "
+            "which a given `step` replaces. Give one of them. Received: "
+            f"step={step}, step_fraction={step_fraction}"
+        )
+    return step, fraction
 
 
 def running_kernel(kernel: Any) -> Tensor:
@@ -92,7 +114,11 @@ def longest_step(norm_bound: float) -> float:
 
 
 def estimate_step(
-    operator: LinearOperator, kernel: Tensor, vector: Any, training: bool
+    operator: LinearOperator,
+    kernel: Tensor,
+    vector: Any,
+    training: bool,
+    step_fraction: float = 1.0,
 ) -> Tensor:
     """Estimates the step by the power method.
 
@@ -102,10 +128,11 @@ def estimate_step(
         vector: Variable. Start vector of the power method.
         training: Boolean. Whether to run a single iteration and store its
             result in `vector`.
+        step_fraction: Float in (0, 1]. Factor of the longest step.
 
     Returns:
-        Scalar tensor: `2 / max(|K|, 0.1)^2`, too long by the error of the
-        estimate, and at most 200.
+        Scalar tensor: `2 * step_fraction / max(|K|, 0.1)^2`, too long by the
+        error of the estimate, and at most 200.
     """
     training = training and can_move(vector)
     norm, moved = power_iteration(
@@ -116,4 +143,4 @@ def estimate_step(
     )
     if training:
         vector.assign(moved)
-    return 2.0 / ops.square(ops.maximum(norm, NORM_FLOOR))
+    return 2.0 * step_fraction / ops.square(ops.maximum(norm, NORM_FLOOR))

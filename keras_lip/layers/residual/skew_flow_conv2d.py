@@ -59,6 +59,9 @@ class SkewFlowConv2D(BaseSkewFlow):
         step: Positive float, or `None`. A given `step` stays fixed while the
             kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` with
             the norm of the kernel.
+        step_fraction: Float in (0, 1]. Share of the longest step `2 /
+            max(norm, 0.1)^2` that the layer takes if `step` is `None`. Defaults
+            to `1.0`.
         flow: `"midpoint"` or `"exponential"`. Discretization of the flow of
             `A`. Defaults to `"midpoint"`.
         generator_initializer: Initializer of `G`. With `"zeros"` the block is
@@ -103,6 +106,7 @@ class SkewFlowConv2D(BaseSkewFlow):
         *,
         padding_mode: str = "circular",
         step: float | None = None,
+        step_fraction: float = 1.0,
         flow: str = "midpoint",
         generator_initializer: Any = "orthogonal",
         generator_regularizer: Any = None,
@@ -126,6 +130,7 @@ class SkewFlowConv2D(BaseSkewFlow):
             bias_regularizer=bias_regularizer,
             padding_mode=padding_mode,
             step=step,
+            step_fraction=step_fraction,
             dtype=self.dtype_policy,
             trainable=self.trainable,
         )

@@ -44,6 +44,9 @@ class SkewFlowDense(BaseSkewFlow):
         step: Positive float, or `None`. A given `step` stays fixed while the
             kernel changes. Defaults to `None`, for `2 / max(norm, 0.1)^2` with
             the norm of the kernel.
+        step_fraction: Float in (0, 1]. Share of the longest step `2 /
+            max(norm, 0.1)^2` that the layer takes if `step` is `None`. Defaults
+            to `1.0`.
         flow: `"midpoint"` or `"exponential"`. Discretization of the flow of
             `A`. Defaults to `"midpoint"`.
         generator_initializer: Initializer of `G`. With `"zeros"` the block is
@@ -83,6 +86,7 @@ class SkewFlowDense(BaseSkewFlow):
         bias_regularizer: Any = None,
         *,
         step: float | None = None,
+        step_fraction: float = 1.0,
         flow: str = "midpoint",
         generator_initializer: Any = "orthogonal",
         generator_regularizer: Any = None,
@@ -102,6 +106,7 @@ class SkewFlowDense(BaseSkewFlow):
             kernel_regularizer=kernel_regularizer,
             bias_regularizer=bias_regularizer,
             step=step,
+            step_fraction=step_fraction,
             dtype=self.dtype_policy,
             trainable=self.trainable,
         )

@@ -1,4 +1,4 @@
-"""The distance of pairs of channels from sets in the plane."""
+"""The distance of groups of channels from sets."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,14 +22,15 @@ from keras_lip.types import Tensor
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distance(Node):
-    """Pools channels `i` and `c + i` to their distance from a set.
+    """Pools channels `i`, `c + i`, ... to their distance from a set.
 
     A distance is 1-Lipschitz. The distance from half-lines is scaled by the
-    length of their directions.
+    length of their directions. Only the distance from a point can be of more
+    than two channels, one for each coordinate.
 
     Attributes:
         projection: Name of the kind of set.
-        parameters: Tuple of float64 arrays, one row for each pair of channels.
+        parameters: Tuple of float64 arrays, one row for each group of channels.
         axis: Integer. Axis of a sample.
     """
 
@@ -39,28 +40,33 @@ class Distance(Node):
     parameters: tuple[Array, ...]
     axis: int
 
-    def _split(self, x: Array) -> tuple[Array, Array]:
-        moved = np.moveaxis(x, self.axis + 1, -1)
-        half = moved.shape[-1] // 2
-        return moved[..., :half], moved[..., half:]
+    @property
+    def group_size(self) -> int:
+        """Number of channels that form a point."""
+        return len(self.parameters) if self.projection == "point" else 2
 
-    def _measure(self, first: Array, second: Array) -> Array:
+    def _split(self, x: Array) -> list[Array]:
+        moved = np.moveaxis(x, self.axis + 1, -1)
+        return np.split(moved, self.group_size, axis=-1)
+
+    def _measure(self, point: Sequence[Array]) -> Array:
         function = DISTANCES[self.projection]
-        return np.asarray(function(np, first, second, *self.parameters))
+        return np.asarray(function(np, *point, *self.parameters))
 
     def apply(self, *inputs: Array) -> Array:
-        distance = self._measure(*self._split(inputs[0]))
+        distance = self._measure(self._split(inputs[0]))
         return np.moveaxis(distance, -1, self.axis + 1)
 
     def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
         # Gradients are used for estimates and attacks, not for proofs.
-        first, second = self._split(inputs[0])
+        point = self._split(inputs[0])
         up = np.moveaxis(upstream, self.axis + 1, -1)
+        step = 1e-6 * (1 + sum(map(np.abs, point)))
         parts = []
-        for x, y in ((1, 0), (0, 1)):
-            step = 1e-6 * (1 + np.abs(first) + np.abs(second))
-            change = self._measure(first + x * step, second + y * step)
-            change = change - self._measure(first - x * step, second - y * step)
+        for i, coordinate in enumerate(point):
+            after, before = list(point), list(point)
+            after[i], before[i] = coordinate + step, coordinate - step
+            change = self._measure(after) - self._measure(before)
             parts.append(up * change / (2 * step))
         joined = np.concatenate(parts, axis=-1)
         return (np.moveaxis(joined, -1, self.axis + 1),)
@@ -71,7 +77,7 @@ class Distance(Node):
             return None
         sizes = list(shape)
         size = sizes[self.axis]
-        sizes[self.axis] = None if size is None else size // 2
+        sizes[self.axis] = None if size is None else size // self.group_size
         return tuple(sizes)
 
     def prove(self, norm: str, shape: SampleShape) -> float:
@@ -99,14 +105,14 @@ class Distance(Node):
             4.0 * size * float(np.sqrt(copies)),
         )
         outputs = source.with_value(value, constant)
-        return outputs.with_rounding(machine, moduli, 256)
+        return outputs.with_rounding(machine, moduli, 254 + self.group_size)
 
     def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
         (x,) = inputs
         half = dtype in ("float16", "bfloat16")
         wide = ops.cast(x, "float32") if half else x
         single = "float64" if dtype == "float64" else "float32"
-        first, second = ops.split(wide, 2, axis=self.axis + 1)
+        point = ops.split(wide, self.group_size, axis=self.axis + 1)
         shape = [1] * len(x.shape)
         shape[self.axis + 1] = -1
         values = [
@@ -114,4 +120,4 @@ class Distance(Node):
             for array in self.parameters
         ]
         function = DISTANCES[self.projection]
-        return ops.cast(function(ops, first, second, *values), dtype)
+        return ops.cast(function(ops, *point, *values), dtype)

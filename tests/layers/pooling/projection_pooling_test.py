@@ -32,6 +32,7 @@ class ProjectionPoolingTest(PoolingTestCase):
         ({}, (6,), (3,)),
         ({"axis": 1}, (4, 3, 2), (2, 3, 2)),
         ({"projection": "point", "axis": -2}, (4, 2), (2, 2)),
+        ({"projection": "point", "group_size": 3}, (6,), (2,)),
         ({"projection": "polygon"}, (2, 3, 4), (2, 3, 2)),
         ({"projection": "polyline", "axis": 1}, (4, 3, 2), (2, 3, 2)),
     )
@@ -129,6 +130,33 @@ class ProjectionPoolingTest(PoolingTestCase):
         expected = np.linalg.norm(points - np.array([1.5, -2.0]), axis=-1)
         outputs = self.make_layer("point", [(1.5, -2.0)])(points)
         self.assertAllClose(outputs[:, 0], expected, ROUNDING)
+
+    @parameterized.parameters(1, 3, 5)
+    def test_distance_to_a_point_of_any_dimension_is_exact(self, size):
+        layer = layers.ProjectionPooling("point", axis=1, group_size=size)
+        x = self.normal(4, 2 * size, 3)
+        layer.build(x.shape)
+        points = self.normal(size, 2, 1)
+        layer.vertices.assign(points)
+        # Channels `i`, `2 + i`, ... form a point.
+        away = x.reshape(4, size, 2, 3) - points
+        expected = np.sqrt(np.square(away.astype("float64")).sum(axis=1))
+        self.assertAllClose(layer(x), expected, ROUNDING)
+        self.assertEqual(layer.lipschitz_bound(), 1.0)
+
+        model = keras.Sequential([keras.Input((2 * size, 3)), layer])
+        program = freeze(model)
+        self.assertAllClose(program.run(x), expected, 1e-12)
+        wide = x.astype("float64")
+        gradient = program.gradient(np.ones(expected.shape), wide)[0]
+        unit = (away / expected[:, np.newaxis]).reshape(x.shape)
+        self.assertAllClose(gradient, unit, 1e-6)
+
+    def test_config_without_a_group_size_is_in_the_plane(self):
+        config = layers.ProjectionPooling("point").get_config()
+        del config["group_size"]
+        layer = layers.ProjectionPooling.from_config(config)
+        self.assertEqual(layer.group_size, 2)
 
     def test_polygon_is_as_far_as_its_samples(self):
         points = self.draw_points()
@@ -329,7 +357,16 @@ class ProjectionPoolingTest(PoolingTestCase):
             with self.assertRaisesRegex(ValueError, "`num_vertices` is for"):
                 layers.ProjectionPooling(projection, 3)
 
+        for size in (0, 2.5, "3"):
+            with self.assertRaisesRegex(ValueError, "`group_size` must be"):
+                layers.ProjectionPooling("point", group_size=size)
+        for projection in ("half_lines", "polygon", "polyline"):
+            with self.assertRaisesRegex(ValueError, "must be 2, because.*=3"):
+                layers.ProjectionPooling(projection, group_size=3)
+
     def test_invalid_inputs_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "multiple of 3.*4 channels"):
+            layers.ProjectionPooling("point", group_size=3)(self.normal(2, 4))
         with self.assertRaisesRegex(ValueError, "multiple of 2.*5 channels"):
             layers.ProjectionPooling()(self.normal(2, 5))
         with self.assertRaisesRegex(ValueError, "`axis` of layer"):

@@ -67,6 +67,62 @@ class ConvexPotentialDenseTest(LipschitzTestCase):
             stock = layer.to_keras_layer(proven=proven)
             self.assertAllClose(stock(np.eye(5)), outputs, 1e-5, 1e-5)
 
+    @parameterized.parameters(0.25, 0.5, 1.0)
+    def test_step_is_a_fraction_of_the_longest(self, fraction):
+        layer = layers.ConvexPotentialDense(
+            5, activation="linear", step_fraction=fraction
+        )
+        layer.build((None, 5))
+        kernel = np.diag([2.0, 1.5, 1.0, 0.5, 0.0])
+        layer.kernel.assign(kernel)
+        self.assertAllClose(layer.compute_step(), fraction * 2 / 2.0**2)
+        jacobian = np.eye(5) - fraction / 2 * kernel @ kernel
+        self.assertAllClose(layer(np.eye(5)), jacobian, 1e-6)
+        for proven in (True, False):
+            stock = layer.to_keras_layer(proven=proven)
+            self.assertAllClose(stock(np.eye(5)), jacobian, 1e-6)
+
+    def test_bound_with_a_fraction_is_one_despite_a_bad_estimate(self):
+        # The estimate is 2 where the norm is 2.1: too small by more than a
+        # whole step allows.
+        bounds = []
+        for fraction in (1.0, 0.9):
+            layer = layers.ConvexPotentialDense(
+                2, activation="linear", step_fraction=fraction
+            )
+            layer.build((None, 2))
+            layer.kernel.assign(np.diag([2.1, 2.0]))
+            layer.power_iteration_vector.assign([[0.0, 1.0]])
+            bounds.append(layer.lipschitz_bound())
+        self.assertAlmostEqual(bounds[0], 2.1**2 / 2 - 1, delta=1e-6)
+        self.assertEqual(bounds[1], 1.0)
+
+    def test_bound_counts_a_fraction_that_is_not_short_enough(self):
+        layer = layers.ConvexPotentialDense(
+            2, activation="linear", step_fraction=0.9
+        )
+        layer.build((None, 2))
+        layer.kernel.assign(np.diag([2.0, 1.0]))
+        layer.power_iteration_vector.assign([[0.0, 1.0]])
+        exact = 0.9 * 2.0 * 4 - 1
+        self.assertAllClose(layer(np.eye(2))[0, 0], -exact, 1e-6)
+        self.assertGreaterEqual(layer.lipschitz_bound(), exact * (1 - 1e-7))
+        self.assertAlmostEqual(layer.lipschitz_bound(), exact, delta=1e-6)
+
+    def test_contract_with_a_fraction(self):
+        self.run_lipschitz_layer_test(
+            layers.ConvexPotentialDense,
+            init_kwargs={"hidden_units": 4, "step_fraction": 0.5},
+            input_shape=(5,),
+            expected_output_shape=(5,),
+        )
+
+    def test_config_without_a_fraction_takes_the_whole_step(self):
+        config = layers.ConvexPotentialDense(4).get_config()
+        del config["step_fraction"]
+        layer = layers.ConvexPotentialDense.from_config(config)
+        self.assertEqual(layer.step_fraction, 1.0)
+
     def test_fixed_step_needs_no_estimate(self):
         layer = layers.ConvexPotentialDense(6, step=1.0)
         layer.build((None, 5))
@@ -241,5 +297,10 @@ class ConvexPotentialDenseTest(LipschitzTestCase):
         for step in (0.0, -1.0, float("nan"), 1e39, "long"):
             with self.assertRaisesRegex(ValueError, "`step` must be"):
                 layers.ConvexPotentialDense(3, step=step)
+        for fraction in (0.0, 1.5, float("nan"), "half"):
+            with self.assertRaisesRegex(ValueError, "`step_fraction` must be"):
+                layers.ConvexPotentialDense(3, step_fraction=fraction)
+        with self.assertRaisesRegex(ValueError, "Give one of them.*=0.5"):
+            layers.ConvexPotentialDense(3, step=1.0, step_fraction=0.5)
         with self.assertRaisesRegex(ValueError, "must have a known size"):
             layers.ConvexPotentialDense(3).build((None, None))

@@ -136,6 +136,20 @@ class ConvexPotentialConv2DTest(ConvolutionTestCase):
         norm = convolution_norm_bound(to_numpy(layer.kernel))
         self.assertLessEqual(longest_step(norm) * norm * norm, 2)
 
+    def test_bound_with_a_fraction_of_the_step_is_one(self):
+        # The estimates are too small by up to about one percent.
+        for fraction in (0.5, 0.95):
+            layer = layers.ConvexPotentialConv2D(4, 3, step_fraction=fraction)
+            self.build(layer, (5, 5), 2)
+            norm = convolution_norm_bound(to_numpy(layer.kernel))
+            step = fraction * 2 / norm**2
+            self.assertAllClose(layer.compute_step(), step, rtol=2.5e-2)
+            # The rounding of the scaled kernel counts.
+            self.assertBetween(layer.lipschitz_bound(), 1.0, 1 + 1e-6)
+        whole = layers.ConvexPotentialConv2D(4, 3)
+        self.build(whole, (5, 5), 2)
+        self.assertGreater(whole.lipschitz_bound(), 1 + 1e-4)
+
     def test_training_moves_the_image_on(self):
         layer = layers.ConvexPotentialConv2D(4, 3)
         x = self.normal(2, 5, 5, 3)
