@@ -88,6 +88,12 @@ def constrain(layer: Any) -> Any:
     return _find_shared(layer)(values)
 
 
+def forget_functions() -> None:
+    """Drops the compiled functions, which contain the code as it was."""
+    with _shared_lock:
+        _shared.clear()
+
+
 def _find_shared(layer: Any) -> Callable[[list[Any]], Any]:
     """Returns the compiled function of layers with this config."""
     config = {k: v for k, v in layer.get_config().items() if k != "name"}

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_lip import bounds
 from keras_lip import layers
+from keras_lip.compiled import forget_functions
 from keras_lip.models import materialize
 from keras_lip.program import freeze
 
@@ -110,6 +111,8 @@ class LipschitzTestCase(parameterized.TestCase):
         """
         patch = mock.patch.object(cls, name, value)
         patch.start()
+        forget_functions()
+        self.addCleanup(forget_functions)
         self.addCleanup(patch.stop)
 
     def run_serialization_test(self, instance):

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 
 from keras_lip.bounds import lipschitz_bound
+from keras_lip.compiled import forget_functions
 from keras_lip.layers import ConvexPotentialConv2D
 from keras_lip.layers import ConvexPotentialDense
 from keras_lip.layers import ConvexPotentialExpansion
@@ -72,6 +73,7 @@ class FixStepsTest(LipschitzTestCase):
         # Each block but the one whose step is given.
         for module in (convex_potential_conv2d, convex_potential_dense):
             count(module, "estimate_step")
+        forget_functions()
         forget_proofs()
         count(convolution, "convolution_norm_bound")
         count(dense, "spectral_norm_bound")
