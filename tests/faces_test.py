@@ -55,6 +55,7 @@ MADE_ELSEWHERE = (
     "LipschitzSequential",
     "Parametrization",
     "Saliency",
+    "WassersteinReport",
 )
 CASES = [
     (f"{room}_{name}", value)

@@ -22,6 +22,10 @@ from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.certificates.reports.certification_report import (
     CertificationReport,
 )
+from keras_lip.certificates.reports.wasserstein_report import WassersteinReport
+from keras_lip.certificates.wasserstein_lower_bound import (
+    wasserstein_lower_bound,
+)
 
 __all__ = (
     "Adversarials",
@@ -29,12 +33,14 @@ __all__ = (
     "CertificationReport",
     "FalsificationSummary",
     "FalsifiedCertificate",
+    "WassersteinReport",
     "attacked_accuracy",
     "audit",
     "certified_radius",
     "certify",
     "falsify",
     "find_adversarials",
+    "wasserstein_lower_bound",
 )
 
 
