@@ -1,13 +1,15 @@
-"""Proven Lipschitz bounds of models, and lower estimates."""
+"""Proven Lipschitz and contraction bounds of models, and estimates."""
 
 import warnings
 from typing import Any
 
+from keras_lip.bounds.contraction_bound import contraction_bound
 from keras_lip.bounds.lipschitz_bound import lipschitz_bound
 from keras_lip.bounds.lipschitz_estimate import lipschitz_estimate
 from keras_lip.bounds.propagate_bound import propagate_bound
 
 __all__ = (
+    "contraction_bound",
     "lipschitz_bound",
     "lipschitz_estimate",
     "propagate_bound",
