@@ -69,6 +69,7 @@ from keras_lip.layers.residual.convex_potential_dense import (
 from keras_lip.layers.residual.convex_potential_expansion import (
     ConvexPotentialExpansion,
 )
+from keras_lip.layers.residual.invertible_residual import InvertibleResidual
 from keras_lip.layers.residual.lip_next_block import LipNeXtBlock
 from keras_lip.layers.residual.lipschitz_residual_conv2d import (
     LipschitzResidualConv2D,
@@ -106,6 +107,7 @@ __all__ = (
     "GroupSort",
     "Householder",
     "InvertibleDownsampling2D",
+    "InvertibleResidual",
     "InvertibleUpsampling2D",
     "L2NormPooling2D",
     "LayerCentering",
