@@ -50,6 +50,7 @@ MADE_ELSEWHERE = (
     "CertificationReport",
     "Conversion",
     "FalsificationSummary",
+    "FisherInformation",
     "LipschitzLayer",
     "LipschitzModel",
     "LipschitzSequential",

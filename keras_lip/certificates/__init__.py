@@ -18,6 +18,7 @@ from keras_lip.certificates.attacks.find_adversarials import find_adversarials
 from keras_lip.certificates.audit import audit
 from keras_lip.certificates.certified_radius import certified_radius
 from keras_lip.certificates.certify import certify
+from keras_lip.certificates.fisher_rao_distance import fisher_rao_distance
 from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.certificates.reports.certification_report import (
     CertificationReport,
@@ -40,6 +41,7 @@ __all__ = (
     "certify",
     "falsify",
     "find_adversarials",
+    "fisher_rao_distance",
     "wasserstein_lower_bound",
 )
 
