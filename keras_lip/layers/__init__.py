@@ -50,6 +50,7 @@ from keras_lip.layers.pooling.projection_pooling import ProjectionPooling
 from keras_lip.layers.pooling.scaled_average_pooling2d import (
     ScaledAveragePooling2D,
 )
+from keras_lip.layers.recurrent.lipschitz_rnn_cell import LipschitzRNNCell
 from keras_lip.layers.registry import get
 from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
@@ -118,6 +119,7 @@ __all__ = (
     "LipschitzConcatenate",
     "LipschitzDense",
     "LipschitzLayer",
+    "LipschitzRNNCell",
     "LipschitzResidualConv2D",
     "LipschitzResidualDense",
     "LipschitzScale",
