@@ -9,7 +9,6 @@ from keras_lip import layers
 from keras_lip import models
 from keras_lip.bounds import contraction_bound
 from keras_lip.bounds import lipschitz_bound
-from keras_lip.bounds import lipschitz_estimate
 from keras_lip.certificates import certify
 from keras_lip.program import freeze
 from keras_lip.program.nodes import recurrence
@@ -32,7 +31,7 @@ class LipschitzRNNCellTest(LipschitzTestCase):
         return keras.Sequential([keras.Input((length, size)), rnn])
 
     @parameterized.product(
-        length=[1, 2, 6], sequences=[False, True], backwards=[False, True]
+        length=[1, 4], sequences=[False, True], backwards=[False, True]
     )
     def test_the_program_computes_what_runs(self, length, sequences, backwards):
         model = self.make(
@@ -67,9 +66,8 @@ class LipschitzRNNCellTest(LipschitzTestCase):
             model = self.make(length, units=units, return_sequences=sequences)
             bound = lipschitz_bound(model)
             self.assertAlmostEqual(bound, expected, delta=1e-5 * length)
-            self.assertLipschitz(model, (length, 3), bound)
-            estimate = lipschitz_estimate(model, self.normal(8, length, 3))
-            self.assertLessEqual(estimate, bound)
+            # JAX compiles the loop again for every call of the live model.
+            self.assertLipschitz(freeze(model).run, (length, 3), bound)
             self.assertEqual(contraction_bound(model), 0.0)
 
     @parameterized.product(length=[1, 3, 8], sequences=[False, True])
