@@ -50,11 +50,13 @@ MADE_ELSEWHERE = (
     "CertificationReport",
     "Conversion",
     "FalsificationSummary",
+    "FisherInformation",
     "LipschitzLayer",
     "LipschitzModel",
     "LipschitzSequential",
     "Parametrization",
     "Saliency",
+    "WassersteinReport",
 )
 CASES = [
     (f"{room}_{name}", value)

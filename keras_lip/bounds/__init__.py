@@ -1,8 +1,9 @@
-"""Proven Lipschitz bounds of models, and lower estimates of slopes."""
+"""Proven Lipschitz and contraction bounds of models, and estimates."""
 
 import warnings
 from typing import Any
 
+from keras_lip.bounds.contraction_bound import contraction_bound
 from keras_lip.bounds.gradient_norms import gradient_norms
 from keras_lip.bounds.jacobian_singular_values import JacobianSingularValues
 from keras_lip.bounds.jacobian_singular_values import jacobian_singular_values
@@ -14,6 +15,7 @@ __all__ = (
     "JacobianSingularValues",
     "gradient_norms",
     "jacobian_singular_values",
+    "contraction_bound",
     "lipschitz_bound",
     "lipschitz_estimate",
     "propagate_bound",

@@ -18,9 +18,14 @@ from keras_lip.certificates.attacks.find_adversarials import find_adversarials
 from keras_lip.certificates.audit import audit
 from keras_lip.certificates.certified_radius import certified_radius
 from keras_lip.certificates.certify import certify
+from keras_lip.certificates.fisher_rao_distance import fisher_rao_distance
 from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.certificates.reports.certification_report import (
     CertificationReport,
+)
+from keras_lip.certificates.reports.wasserstein_report import WassersteinReport
+from keras_lip.certificates.wasserstein_lower_bound import (
+    wasserstein_lower_bound,
 )
 
 __all__ = (
@@ -29,12 +34,15 @@ __all__ = (
     "CertificationReport",
     "FalsificationSummary",
     "FalsifiedCertificate",
+    "WassersteinReport",
     "attacked_accuracy",
     "audit",
     "certified_radius",
     "certify",
     "falsify",
     "find_adversarials",
+    "fisher_rao_distance",
+    "wasserstein_lower_bound",
 )
 
 

@@ -40,12 +40,17 @@ class BatchCertificate(NamedTuple):
         worst_margin: Array of shape `(num_samples, 1 + num_epsilons)`. Lower
             bounds on the margin at the input itself, and within each epsilon.
         label: Integer array of shape `(num_samples,)`, or `None`.
+        logits: Float64 array of shape `(num_samples, classes)`.
+        margin_error: Array of shape `(num_samples,)`. Bounds on the errors of
+            the margins between logits as numbers of the real-valued function.
     """
 
     prediction: Array
     radius: Array
     worst_margin: Array
     label: Array | None
+    logits: Array
+    margin_error: Array
 
 
 class Certifier:
@@ -136,6 +141,7 @@ class Certifier:
             if labels is not None:
                 labels = to_sparse_labels(labels, classes)
             margins, radii = self._real(inputs, start)
+            logits, errors = margins.logits, margins.loss[:, 0]
             start += len(inputs)
             if self._execution is not None:
                 margins = self._execution(inputs)
@@ -150,6 +156,8 @@ class Certifier:
                 radii,
                 margins.worst_margins((0.0, *epsilons)),
                 labels,
+                logits,
+                errors,
             )
 
 

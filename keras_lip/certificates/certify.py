@@ -140,4 +140,6 @@ def certify(
         worst_margin=np.concatenate([batch.worst_margin for batch in batches]),
         largest_pair_bound=float(np.max(certifier.bounds.matrix)),
         audit=certifier.audit,
+        logits=np.concatenate([batch.logits for batch in batches]),
+        margin_error=np.concatenate([batch.margin_error for batch in batches]),
     )

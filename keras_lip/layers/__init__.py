@@ -50,6 +50,7 @@ from keras_lip.layers.pooling.projection_pooling import ProjectionPooling
 from keras_lip.layers.pooling.scaled_average_pooling2d import (
     ScaledAveragePooling2D,
 )
+from keras_lip.layers.recurrent.lipschitz_rnn_cell import LipschitzRNNCell
 from keras_lip.layers.registry import get
 from keras_lip.layers.reshaping.invertible_downsampling2d import (
     InvertibleDownsampling2D,
@@ -69,6 +70,7 @@ from keras_lip.layers.residual.convex_potential_dense import (
 from keras_lip.layers.residual.convex_potential_expansion import (
     ConvexPotentialExpansion,
 )
+from keras_lip.layers.residual.invertible_residual import InvertibleResidual
 from keras_lip.layers.residual.lip_next_block import LipNeXtBlock
 from keras_lip.layers.residual.lipschitz_residual_conv2d import (
     LipschitzResidualConv2D,
@@ -106,6 +108,7 @@ __all__ = (
     "GroupSort",
     "Householder",
     "InvertibleDownsampling2D",
+    "InvertibleResidual",
     "InvertibleUpsampling2D",
     "L2NormPooling2D",
     "LayerCentering",
@@ -116,6 +119,7 @@ __all__ = (
     "LipschitzConcatenate",
     "LipschitzDense",
     "LipschitzLayer",
+    "LipschitzRNNCell",
     "LipschitzResidualConv2D",
     "LipschitzResidualDense",
     "LipschitzScale",

@@ -24,6 +24,10 @@ from keras_lip.types import Tensor
 # The shape of one sample, or `None` if it is unknown.
 SampleShape = tuple[int | None, ...] | None
 
+# Constants are read with the largest absolute value to which backends may round
+# them. Rounded to float32, they are at least this fraction of it.
+CONSTANT_SLACK = 1 - 2.0**-22
+
 _BYTES_PER_PART = 2**18
 
 
@@ -82,6 +86,28 @@ class Node(abc.ABC):
         """
         key = (self.digest, norm, shape if self.depends_on_shape else None)
         return prove_once(key, functools.partial(self.prove, norm, shape))
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        """Proves how much an operation with one input contracts at most.
+
+        Args:
+            norm: `"l2"` or `"linf"`.
+            shape: Shape of the input.
+
+        Returns:
+            Float `c`, such that the distance of two outputs is at least `c`
+            times the distance of their inputs. Zero if nothing is known.
+        """
+        return 0.0
+
+    def contraction(self, norm: str, shape: SampleShape) -> float:
+        """Returns `prove_contraction`, proven once for the same numbers.
+
+        Constants may be rounded to float32 at inference.
+        """
+        key = ("contraction", self.digest, norm, shape)
+        prove = functools.partial(self.prove_contraction, norm, shape)
+        return prove_once(key, prove)
 
     def propagate(
         self, norm: str, bounds: Sequence[float], shapes: Sequence[SampleShape]

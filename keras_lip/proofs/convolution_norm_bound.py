@@ -17,8 +17,10 @@ from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import hypot_up
 from keras_lip.proofs.rounding import inflate_up
+from keras_lip.proofs.rounding import multiply_down
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.proofs.rounding import scale_to_unit
+from keras_lip.proofs.rounding import sqrt_down
 from keras_lip.proofs.rounding import sqrt_up
 
 
@@ -118,6 +120,39 @@ def convolution_norm_bound(
     if kernel.shape[-2] < kernel.shape[-1]:
         kernel = np.swapaxes(kernel, -2, -1)
     return multiply_up(scale, sqrt_up(_bound_squared_norm(kernel)))
+
+
+def convolution_contraction_bound(
+    kernel: npt.ArrayLike,
+    strides: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> float:
+    """Computes a lower bound on `|K * x| / |x|` for images `x` of any size.
+
+    The bound holds for circular padding whose output has one pixel for each
+    stride, if the strides divide the sides of the image, and for "full" zero
+    padding without strides. It does not hold for other zero padding, which
+    crops the border. It is tight if the kernel is close to orthogonal, and
+    often zero otherwise.
+
+    Args:
+        kernel: As in `convolution_norm_bound`.
+        strides: Positive integer, or one for each axis of the window.
+        groups: Positive integer. Number of groups of channels.
+
+    Returns:
+        Float, at least zero. Zero if nothing is known.
+    """
+    kernel = np.asarray(kernel).astype(np.float64)
+    kernel = _split_phases(_split_groups(kernel, groups), strides)
+    rows, columns = kernel.shape[-2:]
+    if rows > columns or not np.all(np.isfinite(kernel)) or not np.any(kernel):
+        return 0.0
+    kernel, scale = scale_to_unit(kernel)
+    # The squared singular values at all frequencies, also those that a small
+    # image does not have.
+    lower, _ = kernel_gram_bound(np.swapaxes(kernel, -2, -1))
+    return max(0.0, multiply_down(scale, sqrt_down(lower)))
 
 
 def _bound_squared_norm(kernel: npt.NDArray[Any]) -> float:

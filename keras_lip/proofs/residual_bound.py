@@ -8,6 +8,7 @@ from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
 from keras_lip.proofs.convolution_norm_bound import tap_norm_bound
 from keras_lip.proofs.rounding import UNDERFLOW
 from keras_lip.proofs.rounding import UNIT_ROUNDOFF
+from keras_lip.proofs.rounding import add_down
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
@@ -81,6 +82,32 @@ def residual_bound(kernel: Array, back: Array) -> float:
       [Araujo et al., 2023](https://arxiv.org/abs/2303.03169), Theorem 3, for
       the bound of one if `|K r K^T|` is at most two
     """
+    square, rest = _split_product(kernel, back)
+    return add_up(max(1.0, add_up(square, -1.0)), rest)
+
+
+# If a number is not finite, nothing is known, and no warning is needed.
+@np.errstate(over="ignore", invalid="ignore")
+def contraction_bound(kernel: Array, back: Array) -> float:
+    """Bounds from below how much the block of `residual_bound` contracts.
+
+    With the same notation, the eigenvalues of the symmetric part of the
+    Jacobian are at least `1 - |K r K^T|`, minus `|E| |K|`. The block is then
+    strongly monotone, and stretches all distances by at least this number.
+
+    Args:
+        kernel: As in `residual_bound`.
+        back: As in `residual_bound`.
+
+    Returns:
+        Float, at least zero. Zero if nothing is known.
+    """
+    square, rest = _split_product(kernel, back)
+    return max(0.0, add_down(1.0, -square, -rest))
+
+
+def _split_product(kernel: Array, back: Array) -> tuple[float, float]:
+    """Bounds `|K r K^T|` and `|E| |K|`."""
     taps = tuple(range(kernel.ndim - 1))
     # After scaling, the squares of kernels of any magnitude are in range.
     largest = np.max(np.abs(kernel), initial=_SMALLEST)
@@ -88,12 +115,12 @@ def residual_bound(kernel: Array, back: Array) -> float:
     squares = np.sum(np.square(scaled), axis=taps)
     ratios = np.sum(scaled * back, axis=taps) / np.maximum(squares, _SMALLEST)
     ratios = np.maximum(ratios / largest, 0.0)
-    first = max(1.0, add_up(weighted_gram_bound(kernel, ratios), -1.0))
+    square = weighted_gram_bound(kernel, ratios)
     product = kernel * ratios
     # The product and the difference are rounded once each.
     rounded = (np.abs(back) + np.abs(product)) * 2.0**-50 + _SMALLEST
     rest = _norm_bound(np.abs(back - product) + rounded)
-    return add_up(first, multiply_up(rest, _norm_bound(kernel)))
+    return square, multiply_up(rest, _norm_bound(kernel))
 
 
 def _norm_bound(kernel: Array) -> float:

@@ -79,6 +79,37 @@ def hypot_up(*terms: float) -> float:
     return _raise_to_root(math.hypot(*terms), squares)
 
 
+def add_down(*terms: float) -> float:
+    """Returns the sum rounded down; `-inf` if a term is not finite."""
+    return -add_up(*(-term for term in terms))
+
+
+def multiply_down(*factors: float) -> float:
+    """Returns the product rounded down; `-inf` if any is not finite."""
+    return -multiply_up(-1.0, *factors)
+
+
+def sqrt_down(x: float) -> float:
+    """Returns the square root rounded down; zero if `x` is negative.
+
+    It is `-inf` if `x` is not finite.
+    """
+    if not math.isfinite(x):
+        return -math.inf
+    if x <= 0:
+        return 0.0
+    return _lower_to_root(math.sqrt(x), _exact(x))
+
+
+def hypot_down(*terms: float) -> float:
+    """Returns the Euclidean norm rounded down; `-inf` if not finite."""
+    if not _all_finite(terms):
+        return -math.inf
+    squares = sum((_exact(term) ** 2 for term in terms), Fraction(0))
+    root = min(math.hypot(*terms), float(np.finfo(np.float64).max))
+    return _lower_to_root(root, squares)
+
+
 def gamma(n: int) -> float:
     """Returns an upper bound on the relative error of `n` roundings.
 
@@ -214,4 +245,10 @@ def _round_up(exact: Fraction) -> float:
 def _raise_to_root(root: float, square: Fraction) -> float:
     while math.isfinite(root) and Fraction(root) ** 2 < square:
         root = up(root)
+    return root
+
+
+def _lower_to_root(root: float, square: Fraction) -> float:
+    while root > 0 and Fraction(root) ** 2 > square:
+        root = down(root)
     return root

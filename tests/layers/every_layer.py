@@ -74,6 +74,11 @@ def make_expansion(**kwargs):
     return layers.ConvexPotentialExpansion(blocks, **kwargs)
 
 
+def make_invertible(**kwargs):
+    block = [layers.ConvexPotentialDense(3, **kwargs), layers.MaxMin(**kwargs)]
+    return layers.InvertibleResidual(block, 0.5, **kwargs)
+
+
 def make_stack(**kwargs):
     block = [layers.ConvexPotentialDense(3), layers.MaxMin()]
     kwargs.setdefault("dtype", keras.config.dtype_policy())
@@ -104,6 +109,12 @@ _CASES = (
     Case(layers.GroupSort, weighted=False),
     Case(layers.Householder, (2,)),
     Case(layers.InvertibleDownsampling2D, (), IMAGES, weighted=False),
+    Case(
+        layers.InvertibleResidual,
+        maker=make_invertible,
+        promised=1.5,
+        estimated=True,
+    ),
     Case(
         layers.InvertibleUpsampling2D,
         (),

@@ -14,6 +14,7 @@ STATES = (
     "ConvexPotentialConv2D",
     "ConvexPotentialDense",
     "ConvexPotentialExpansion",
+    "InvertibleResidual",
     "LayerStack",
     "LipschitzDense",
     "OSSNConv2D",

@@ -145,7 +145,7 @@ class PairEstimateTest(LipschitzTestCase):
             [keras.Input((4,)), loose, layers.UnitNormDense(3)]
         )
         model.compile("sgd", losses.EMMA(0.1))
-        with self.assertRaisesRegex(ValueError, "`LayerStack` has weights"):
+        with self.assertRaisesRegex(ValueError, "of a block has weights"):
             model.fit(np.ones((6, 4)), np.arange(6) % 3, verbose=0)
 
     def test_a_layer_of_ones_own_is_bounded(self):

@@ -9,6 +9,7 @@ from absl.testing import parameterized
 
 from keras_lip.proofs.matrix_norms import are_bounded
 from keras_lip.proofs.matrix_norms import largest_eigenvalue_bound
+from keras_lip.proofs.matrix_norms import smallest_singular_value_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
 
 # The bound exceeds the norm by about `rows * columns * 1e-16`, 4e-13 here.
@@ -334,3 +335,59 @@ class AreBoundedTest(parameterized.TestCase):
         np.testing.assert_array_equal(
             are_bounded(grams, 2.0), [True, False, True]
         )
+
+
+class SmallestSingularValueBoundTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.rng = np.random.default_rng(0)
+
+    def exact(self, matrix):
+        with mpmath.workdps(50):
+            matrix = mpmath.matrix(matrix.tolist())
+            return min(mpmath.svd_r(matrix, compute_uv=False))
+
+    @parameterized.product(
+        shape=[(1, 1), (6, 6), (9, 4), (7, 1)],
+        scale=[2.0**-1000, 1e-20, 1.0, 3.0, 1e20],
+    )
+    def test_bound_is_below_the_exact_value_and_tight(self, shape, scale):
+        for matrix in (
+            self.rng.standard_normal(shape),
+            orthogonal(self.rng, *shape),
+            orthogonal(self.rng, *shape).astype("float32").astype("float64"),
+            np.eye(*shape),
+        ):
+            matrix = matrix * scale
+            exact = self.exact(matrix)
+            bound = smallest_singular_value_bound(matrix)
+            with mpmath.workdps(50):
+                self.assertLessEqual(mpmath.mpf(bound), exact)
+                # Its square has the absolute error of the largest one.
+                largest = exact_norm(matrix)
+                slack = 1e-13 * largest * largest / exact
+                self.assertGreater(mpmath.mpf(bound), exact - slack)
+
+    def test_a_null_space_has_zero(self):
+        matrix = np.outer([1.0, 2.0, 3.0], [0.1, 0.7])
+        self.assertLess(smallest_singular_value_bound(matrix), 1e-7)
+        for matrix in (
+            np.zeros((3, 3)),
+            np.ones((2, 3)),
+            np.ones((2, 0)),
+            np.full((2, 2), math.nan),
+            np.diag([1.0, math.inf]),
+        ):
+            self.assertEqual(smallest_singular_value_bound(matrix), 0.0)
+
+    def test_a_wrong_eigenvalue_only_loosens_the_bound(self):
+        matrix = self.rng.standard_normal((6, 4))
+        exact = self.exact(matrix)
+        compute = np.linalg.eigvalsh
+        for factor in (0.5, 3.0):
+            with mock.patch.object(
+                np.linalg, "eigvalsh", lambda *a, f=factor: compute(*a) * f
+            ):
+                bound = smallest_singular_value_bound(matrix)
+            with mpmath.workdps(50):
+                self.assertLessEqual(mpmath.mpf(bound), exact)

@@ -47,6 +47,12 @@ class RoundingTest(parameterized.TestCase):
             self.assert_smallest_above(
                 -rounding.divide_down(a, b), -exact_a / exact_b
             )
+            self.assert_smallest_above(
+                -rounding.add_down(a, b, c), -exact_a - exact_b - exact_c
+            )
+            self.assert_smallest_above(
+                -rounding.multiply_down(a, b, c), -exact_a * exact_b * exact_c
+            )
 
     def test_roots_are_above_the_exact_ones_and_close(self):
         for _ in range(200):
@@ -58,6 +64,24 @@ class RoundingTest(parameterized.TestCase):
             root = rounding.sqrt_up(abs(terms[0]))
             self.assertGreaterEqual(Fraction(root) ** 2, abs(terms[0]))
             self.assertLess(root, math.sqrt(abs(terms[0])) * (1 + 1e-15))
+            norm = rounding.hypot_down(*terms)
+            self.assertLessEqual(Fraction(norm) ** 2, square)
+            self.assertGreater(norm, math.hypot(*terms) * (1 - 1e-15))
+            root = rounding.sqrt_down(abs(terms[0]))
+            self.assertLessEqual(Fraction(root) ** 2, abs(terms[0]))
+            self.assertGreater(root, math.sqrt(abs(terms[0])) * (1 - 1e-15))
+
+    def test_lower_bounds_of_unknown_numbers_prove_nothing(self):
+        for unknown in (math.nan, math.inf, -math.inf):
+            for bound in (
+                rounding.add_down(1.0, unknown),
+                rounding.multiply_down(0.0, unknown),
+                rounding.sqrt_down(unknown),
+                rounding.hypot_down(1.0, unknown),
+            ):
+                self.assertEqual(bound, -math.inf)
+        self.assertEqual(rounding.sqrt_down(-1.0), 0.0)
+        self.assertEqual(rounding.hypot_down(LARGEST, LARGEST), LARGEST)
 
     def test_exact_results_are_kept(self):
         self.assertEqual(rounding.add_up(1.0, 1.0, 0.5), 2.5)

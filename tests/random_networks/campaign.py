@@ -69,7 +69,8 @@ def main():
             keras.backend.clear_session()
     print(
         f"{keras.backend.backend()}: {tally.networks} networks, "
-        f"{tally.refused} refused, {tally.bounds} bounds checked, "
+        f"{tally.refused} refused, {tally.bounds} bounds and "
+        f"{tally.contractions} contractions checked, "
         f"{tally.copies} stock forms and {tally.artifacts} artifacts "
         f"compared, {tally.certificates} certificates attacked, {broken} broken"
     )

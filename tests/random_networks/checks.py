@@ -14,6 +14,7 @@ from keras_lip.bounds import lipschitz_bound
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.live_model import LiveModel
 from keras_lip.program import freeze
+from keras_lip.program.contracting import bound_contraction
 from keras_lip.program.program import LIVE_MACHINE
 from tests.random_networks import artifacts
 
@@ -30,6 +31,7 @@ class Tally:
         networks: Number of networks that were built.
         refused: Number of those that no certificate is known for.
         bounds: Number of Lipschitz bounds that were held against a stretch.
+        contractions: Number of contraction bounds that were.
         certificates: Number of certified radii that were attacked.
         copies: Number of stock models that were held against the original.
         artifacts: Number of exported models that were.
@@ -40,6 +42,7 @@ class Tally:
     networks: int = 0
     refused: int = 0
     bounds: int = 0
+    contractions: int = 0
     certificates: int = 0
     copies: int = 0
     artifacts: int = 0
@@ -86,6 +89,7 @@ class NetworkChecks:
         self.live = LiveModel(self.model)
         self.check_program()
         self.check_bounds()
+        self.check_contractions()
         self.attack(report)
         if evaluates:
             self.check_evaluation(report)
@@ -128,6 +132,32 @@ class NetworkChecks:
             return
         # Constants are rounded once more in the copy, so that is stretched.
         self._check_stretch(bound, freeze(copy), steps)
+
+    def check_contractions(self):
+        """No tensor brings inputs closer than is proven of it."""
+        x = self.x.astype("float64")
+        p = np.inf if self.norm == "linf" else 2
+        # Functions that sort or take moduli do not tell these inputs apart.
+        steps = [x[..., ::-1] - x, -2 * x]
+        steps += [
+            length * self.rng.normal(size=x.shape)
+            for length in (1e-3, 1.0, 10.0)
+        ]
+        for index in range(1, len(self.program.steps) + 1):
+            part = dataclasses.replace(self.program, output=index).pruned()
+            bound = bound_contraction(part, self.norm)
+            if bound == 0:
+                continue
+            start, _, error = self._enclose(part, x)
+            for step in steps:
+                end, _, other = self._enclose(part, x + step)
+                gap = _distances(end - start, p) + error + other
+                least = bound * (1 - _ROUNDING) * _distances(step, p)
+                self._require(
+                    ~(gap < least),
+                    f"{gap} apart where {least} is proven of tensor {index}",
+                )
+            self.tally.contractions += 1
 
     def _list_steps(self):
         """Returns steps along which gradients find the outputs far apart."""

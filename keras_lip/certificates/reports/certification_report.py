@@ -6,6 +6,9 @@ import pathlib
 
 import numpy as np
 
+from keras_lip.certificates.probabilities import distance_bound
+from keras_lip.certificates.probabilities import log_odds_bound
+from keras_lip.certificates.probabilities import probability_radii
 from keras_lip.certificates.reports.abstention_curve import AbstentionCurve
 from keras_lip.certificates.reports.abstention_curve import trace_abstention
 from keras_lip.certificates.reports.audit_report import AuditReport
@@ -50,6 +53,10 @@ class CertificationReport:
         audit: The `AuditReport` with the bounds behind the radii, or `None`.
         saliency: The result of `keras_lip.explanations.saliency_maps`, which is
             shown on the HTML page, or `None`.
+        logits: Float64 array of shape `(num_samples, classes)`, or `None` if
+            only radii are known.
+        margin_error: Float64 array of shape `(num_samples,)`, or `None`. Bounds
+            on the errors of differences of two logits.
     """
 
     model_name: str
@@ -69,6 +76,8 @@ class CertificationReport:
     largest_pair_bound: float = np.inf
     audit: AuditReport | None = None
     saliency: Saliency | None = None
+    logits: Array | None = None
+    margin_error: Array | None = None
 
     @property
     def answered(self) -> Array:
@@ -171,6 +180,108 @@ class CertificationReport:
             margins[:, known.index(epsilon)],
             num_points,
         )
+
+    def probability_radius(
+        self, threshold: float = 0.5, temperature: float = 1.0
+    ) -> Array:
+        """Returns radii within which the predicted class stays probable.
+
+        The probabilities are `softmax(temperature * logits)`, or for a single
+        output `sigmoid(temperature * f)`. The log-odds of the predicted class
+        are a function of its margins that changes by at most `temperature`
+        times the largest change of a margin. So they change by at most
+        `temperature * largest_pair_bound * epsilon` at the distance `epsilon`.
+        This radius is never smaller than the one that follows from
+        `fisher_rao_bound` for the same threshold.
+
+        Args:
+            threshold: Float between 0 and 1, both excluded. From one half on,
+                the class also remains the predicted one. Defaults to `0.5`.
+            temperature: Positive float. Factor of the logits. Defaults to
+                `1.0`.
+
+        Returns:
+            Float64 array of shape `(num_samples,)`. For every input closer to
+            sample `i` than its entry `i`, the probability of `prediction[i]` is
+            more than `threshold`. Zero if it is not more at the sample itself.
+
+        Raises:
+            ValueError: If an argument is out of range, the report contains no
+                logits, or its semantics are an execution, in which the softmax
+                would round.
+
+        Reference:
+
+        - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), Proposition
+          1, for the change of a margin
+        """
+        threshold = check_number("threshold", threshold, 0.0, 1.0, True)
+        if threshold == 1.0:
+            raise ValueError(
+                "`threshold` must be less than 1, which no probability "
+                "exceeds. Received: threshold=1.0"
+            )
+        temperature = check_number(
+            "temperature", temperature, 0.0, open_low=True
+        )
+        if self.logits is None or self.margin_error is None:
+            raise ValueError(
+                "The report contains no logits. Use a report that "
+                "`keras_lip.certificates.certify` returned. Received: "
+                "logits=None"
+            )
+        self._check_real("probability_radius")
+        odds = log_odds_bound(self.logits, self.margin_error, temperature)
+        return probability_radii(
+            odds, threshold, temperature, self.largest_pair_bound
+        )
+
+    def fisher_rao_bound(
+        self, epsilon: float, temperature: float = 1.0
+    ) -> float:
+        """Bounds how far probabilities move if an input moves by `epsilon`.
+
+        The Fisher information of `softmax(z)` is `diag(p) - p p^T`, so a change
+        `dz` of the logits has the squared length `Var_p(dz)`, at most a quarter
+        of the square of the largest change of a margin. With the Lipschitz
+        bound `L` of the model in l2, the margins change by at most `sqrt(2) L`
+        times the distance of two inputs, so the distance of their probabilities
+        is at most `temperature * L * epsilon / sqrt(2)`. The proven constant of
+        the margins may be smaller.
+
+        Args:
+            epsilon: Non-negative float. Distance of two inputs, in `norm`.
+            temperature: Positive float. Factor of the logits. Defaults to
+                `1.0`.
+
+        Returns:
+            Float. Upper bound on `keras_lip.certificates.fisher_rao_distance`
+            of `softmax(temperature * logits)`, or of the sigmoid of a single
+            output, for any two inputs at a distance of at most `epsilon`, in
+            the data or not. It is at most about pi.
+
+        Raises:
+            ValueError: If an argument is out of range, or the semantics of the
+                report are an execution.
+
+        Reference:
+
+        - [Amari, 2016](https://doi.org/10.1007/978-4-431-55978-8), for
+          the Fisher information of an exponential family
+        """
+        epsilon = check_number("epsilon", epsilon, 0.0)
+        temperature = check_number(
+            "temperature", temperature, 0.0, open_low=True
+        )
+        self._check_real("fisher_rao_bound")
+        return distance_bound(self.largest_pair_bound, temperature, epsilon)
+
+    def _check_real(self, what: str) -> None:
+        if self.semantics != "real":
+            raise ValueError(
+                f"`{what}` is known for the real-valued function. Certify with "
+                f"`semantics='real'`. Received: semantics={self.semantics!r}"
+            )
 
     def to_json(self) -> str:
         """Returns the report as JSON text."""

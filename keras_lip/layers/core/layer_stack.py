@@ -17,6 +17,7 @@ from keras_lip.held_values import read_slot
 from keras_lip.held_values import reading_slots
 from keras_lip.layers.core.stacked_blocks import check_block
 from keras_lip.layers.core.stacked_blocks import copy_layers
+from keras_lip.layers.core.stacked_blocks import estimate_part
 from keras_lip.layers.core.stacked_blocks import find_common_norms
 from keras_lip.layers.core.stacked_blocks import find_dtype
 from keras_lip.layers.core.stacked_blocks import map_each
@@ -26,7 +27,6 @@ from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.layers.lipschitz_layer import fixed_weights
-from keras_lip.program import freeze_layer
 from keras_lip.program.builder import Wire
 from keras_lip.scan import Step
 from keras_lip.scan import scan
@@ -244,7 +244,7 @@ class LayerStack(LipschitzLayer):
         # layer in every block.
         constant, varying = 1.0, []
         for layer in block.layers:
-            part = _estimate_part(layer, training=False)
+            part = estimate_part(layer, training=False)
             if isinstance(part, float):
                 constant *= part
             else:
@@ -381,17 +381,3 @@ class LayerStack(LipschitzLayer):
             return outputs, self._moved_states(scope, training)
 
         return step
-
-
-def _estimate_part(layer: Any, training: bool) -> Any:
-    """Returns the bound of a layer of a block that a loss uses."""
-    if isinstance(layer, LipschitzLayer):
-        return layer._estimate_bound(training)
-    if layer.weights:
-        raise ValueError(
-            f"Layer '{layer.name}' of type `{type(layer).__name__}` of a "
-            "`LayerStack` has weights, but its norm is neither constrained nor "
-            "estimated in training, as the loss requires. Use a layer of "
-            "`keras_lip.layers` instead."
-        )
-    return freeze_layer(layer).bounds("l2").output

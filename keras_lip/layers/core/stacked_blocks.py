@@ -1,4 +1,4 @@
-"""Blocks of one kind whose weights are stacked."""
+"""Blocks of layers inside a layer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.layers.lipschitz_layer import LipschitzLayer
+from keras_lip.program import freeze_layer
 from keras_lip.program.freezing.registry import find_norms
 from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Shape
@@ -108,3 +110,17 @@ def check_block(stack: Any, block: keras.Sequential, shape: Shape) -> None:
             f"{why}, which a loop over blocks does not support. Remove it, "
             "or use separate layers instead."
         )
+
+
+def estimate_part(layer: Any, training: bool) -> Any:
+    """Returns the bound of a layer of a block that a loss uses."""
+    if isinstance(layer, LipschitzLayer):
+        return layer._estimate_bound(training)
+    if layer.weights:
+        raise ValueError(
+            f"Layer '{layer.name}' of type `{type(layer).__name__}` of a "
+            "block has weights, but its norm is neither constrained nor "
+            "estimated in training, as the loss requires. Use a layer of "
+            "`keras_lip.layers` instead."
+        )
+    return freeze_layer(layer).bounds("l2").output

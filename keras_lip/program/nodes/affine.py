@@ -12,8 +12,10 @@ from keras_lip.program import upward
 from keras_lip.program.arithmetic import constant_rate
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
+from keras_lip.program.node import CONSTANT_SLACK
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
+from keras_lip.proofs.rounding import multiply_down
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
 from keras_lip.types import Tensor
@@ -51,6 +53,13 @@ class Affine(Node):
             return np.inf
         largest = float(np.max(np.abs(self.scale), initial=0.0))
         return largest if self.exact else multiply_up(largest, _SLACK)
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        least = float(np.min(np.abs(self.scale), initial=np.inf))
+        # A translation has no constant that may be rounded.
+        if least == 1 and self.exact:
+            return 1.0
+        return multiply_down(least, CONSTANT_SLACK)
 
     @functools.cached_property
     def _constants(self) -> list[float]:

@@ -5,10 +5,12 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from keras_lip.program.contracting import bound_contraction
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
@@ -23,9 +25,11 @@ from keras_lip.program.program import Program
 from keras_lip.program.program import Step
 from keras_lip.proofs.convolution_norm_bound import tap_norm_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
+from keras_lip.proofs.residual_bound import contraction_bound
 from keras_lip.proofs.residual_bound import residual_bound
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import divide_up
+from keras_lip.proofs.rounding import down
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.proofs.truncated_exponential_bound import (
     truncated_exponential_bound,
@@ -75,6 +79,9 @@ class Composite(Node):
                 step.node.output_shape(*(found[i] for i in step.inputs))
             )
         return found[self.body.output]
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        return bound_contraction(self.body, norm)
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         (source,) = inputs
@@ -150,6 +157,18 @@ class Residual(Composite):
         )
         return min(add_up(1.0, product), together)
 
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        # The Jacobian is `I - step K D K^T`, symmetric if `down` is the adjoint
+        # of `up`, so a negative step only stretches.
+        steers = norm == "l2" and is_monotone(self.activation)
+        if self.step <= 0 and steers:
+            if np.array_equal(self.back, self.up.kernel):
+                return 1.0
+        least = super().prove_contraction(norm, shape)
+        if self.step == 1 and steers:
+            least = max(least, contraction_bound(self.up.kernel, self.back))
+        return least
+
 
 def _largest_entry(kernel: Array) -> float:
     return float(np.max(np.abs(kernel), initial=0.0))
@@ -214,6 +233,22 @@ class Exponential(Composite):
                 )
             )
         )
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        least = super().prove_contraction(norm, shape)
+        if norm != "l2" or self.first != 1 or not self.is_skew:
+            return least
+        # The exponential of `i t` has the modulus one, and the rest of its
+        # series is at most `|t|^(k + 1) / (k + 1)!`.
+        radius = min(
+            self.generator.constant("l2", None),
+            tap_norm_bound(self.generator.kernel),
+        )
+        if not math.isfinite(radius):
+            return 0.0
+        order = self.terms + 1
+        rest = Fraction(radius) ** order / math.factorial(order)
+        return max(least, down(float(1 - rest)) if rest < 1 else 0.0)
 
     def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
         (x,) = inputs

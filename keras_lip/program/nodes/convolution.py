@@ -16,6 +16,9 @@ from keras_lip.program.nodes.host_convolution import convolve
 from keras_lip.program.nodes.host_convolution import pad_width
 from keras_lip.program.nodes.host_convolution import transpose_convolve
 from keras_lip.program.nodes.linear import Linear
+from keras_lip.proofs.convolution_norm_bound import (
+    convolution_contraction_bound,
+)
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
 from keras_lip.proofs.matrix_norms import row_sum_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
@@ -173,6 +176,23 @@ class Convolution(BaseConvolution):
         if norm == "linf":
             return row_sum_bound(self.kernel, range(self.kernel.ndim - 1))
         return super().prove(norm, shape)
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        if norm != "l2" or self.widths is None or max(self.dilation_rate) > 1:
+            return 0.0
+        # All frequencies of the image must be seen.
+        pairs = list(zip(self.widths, self.spans, self.strides, strict=True))
+        if self.circular:
+            sees = all(sum(pair) == span - n for pair, span, n in pairs)
+        else:
+            sees = max(self.strides) == 1 and all(
+                min(pair) >= span - 1 for pair, span, _ in pairs
+            )
+        if not sees:
+            return 0.0
+        return convolution_contraction_bound(
+            self.kernel, self.strides, self.groups
+        )
 
     @property
     def keras_padding(self) -> str | None:

@@ -12,6 +12,7 @@ from keras_lip.program.node import hash_value
 from keras_lip.program.nodes.linear import Linear
 from keras_lip.program.proof_cache import prove_once
 from keras_lip.proofs.matrix_norms import row_sum_bound
+from keras_lip.proofs.matrix_norms import smallest_singular_value_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.types import Array
 from keras_lip.types import Tensor
@@ -57,6 +58,11 @@ class Dense(Linear):
             ("spectral norm", state.hexdigest()),
             lambda: spectral_norm_bound(stored),
         )
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        if norm != "l2":
+            return 0.0
+        return smallest_singular_value_bound(self.kernel.T)
 
     def prove_moduli(self) -> float:
         return spectral_norm_bound(np.abs(self.kernel))

@@ -15,8 +15,10 @@ from keras_lip.program import upward
 from keras_lip.program.arithmetic import constant_rate
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
+from keras_lip.program.node import CONSTANT_SLACK
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
+from keras_lip.proofs.rounding import multiply_down
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
@@ -33,12 +35,14 @@ class Function(NamedTuple):
         slope: Float. Upper bound on the absolute value of its slope.
         monotone: Boolean. Whether slopes are between zero and one.
         exact: Boolean. Whether it only compares and selects, without rounding.
+        least_slope: Float. Lower bound on its slope, at least zero.
     """
 
     compute: Callable[[Array], Array]
     slope: float
     monotone: bool = False
     exact: bool = False
+    least_slope: float = 0.0
 
 
 def _sigmoid(x: Array) -> Array:
@@ -86,8 +90,10 @@ FUNCTIONS: dict[str, Function] = {
     "hard_sigmoid": Function(_hard_sigmoid, 1 / 6 + 1e-16, True),
     "hard_silu": Function(lambda x: x * _hard_sigmoid(x), 1.5),
     "hard_tanh": Function(lambda x: np.clip(x, -1.0, 1.0), 1.0, True, True),
-    "leaky_relu": Function(lambda x: np.maximum(x, 0.2 * x), 1.0, True),
-    "linear": Function(lambda x: x, 1.0, True, True),
+    "leaky_relu": Function(
+        lambda x: np.maximum(x, 0.2 * x), 1.0, True, False, 0.199
+    ),
+    "linear": Function(lambda x: x, 1.0, True, True, 1.0),
     "log_sigmoid": Function(lambda x: -_softplus(-x), 1.0, True),
     "mish": Function(lambda x: x * np.tanh(_softplus(x)), 1.0886),
     "relu": Function(_relu, 1.0, True, True),
@@ -139,6 +145,9 @@ class Elementwise(Node):
 
     def prove(self, norm: str, shape: SampleShape) -> float:
         return self.known.slope
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        return self.known.least_slope
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         if self.function == "soft_shrink":
@@ -212,6 +221,13 @@ class Rectify(Node):
         # Unlike Python's `max`, this maximum keeps NaN.
         steepest = float(np.max(np.abs(self.slope), initial=1.0))
         return steepest if math.isfinite(steepest) else math.inf
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        if self.limit is not None:
+            return 0.0
+        # A negative slope folds the line.
+        least = float(np.min(np.asarray(self.slope), initial=1.0))
+        return max(0.0, multiply_down(least, CONSTANT_SLACK))
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         (source,) = inputs

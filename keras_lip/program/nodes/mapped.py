@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lip.program.contracting import bound_contraction
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
@@ -55,6 +56,9 @@ class Mapped(Node):
     def prove(self, norm: str, shape: SampleShape) -> float:
         # Slices are independent, so the squares of their changes add up.
         return self.body.bounds(norm).output
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        return bound_contraction(self.body, norm)
 
     def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
         (source,) = inputs

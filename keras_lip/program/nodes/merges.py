@@ -15,10 +15,12 @@ from keras_lip.program.arithmetic import constant_rate
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.enclosure import join_enclosures
+from keras_lip.program.node import CONSTANT_SLACK
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import hypot_up
+from keras_lip.proofs.rounding import multiply_down
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
 from keras_lip.types import Tensor
@@ -46,6 +48,16 @@ class Combine(Node):
             abs(weight)
             if float(np.float32(weight)) == weight
             else math.nextafter(abs(weight), math.inf)
+            for weight in self.weights
+        ]
+
+    @property
+    def least_sizes(self) -> list[float]:
+        """Lower bounds on the absolute values of the weights."""
+        return [
+            1.0
+            if abs(weight) == 1
+            else multiply_down(abs(weight), CONSTANT_SLACK)
             for weight in self.weights
         ]
 

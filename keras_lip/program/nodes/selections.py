@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
+from keras_lip.program.node import count_entries
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
@@ -38,6 +39,15 @@ class Selection(Node):
 
     def prove(self, norm: str, shape: SampleShape) -> float:
         return 1.0
+
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        if shape is None or None in shape:
+            return 0.0
+        # The distance is kept if no entry is dropped.
+        size = count_entries(shape)
+        numbers = np.arange(1, size + 1).reshape(1, *map(int, shape))  # type: ignore[arg-type]
+        kept = np.unique(self.select(numbers))
+        return float(np.count_nonzero(kept) == size)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

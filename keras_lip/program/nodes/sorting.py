@@ -68,6 +68,10 @@ class Sort(Node):
     def prove(self, norm: str, shape: SampleShape) -> float:
         return 1.0
 
+    def prove_contraction(self, norm: str, shape: SampleShape) -> float:
+        # All orders of the same numbers are sorted to one output.
+        return float(self.group_size == 1)
+
     def to_keras(self, inputs: list[Tensor], dtype: str, **kwargs: Any) -> Any:
         (x,) = inputs
         sizes = split_axis(x.shape[1:], self.axis, self.group_size)
