@@ -13,9 +13,9 @@ from keras_lip.bounds.propagate_bound import propagate_bound
 
 __all__ = (
     "JacobianSingularValues",
+    "contraction_bound",
     "gradient_norms",
     "jacobian_singular_values",
-    "contraction_bound",
     "lipschitz_bound",
     "lipschitz_estimate",
     "propagate_bound",
