@@ -21,6 +21,8 @@ class ConvolutionTestCase(LipschitzTestCase):
     def matrix_of(self, layer, image, channels):
         """Returns the explicit matrix of a layer's linear map."""
         shape = (*image, channels)
+        if not layer.built:
+            layer.build((None, *shape))
         # The last input is zero, and its output what is added to all others.
         inputs = np.eye(np.prod(shape) + 1, np.prod(shape), dtype="float32")
         outputs = self.compile_call(layer)(inputs.reshape(-1, *shape))
