@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_lip.compiled import constrain
+from keras_lip.constrain import constrain
 from keras_lip.traces import is_compiling
 from keras_lip.traces import is_concrete
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_lip import bounds
 from keras_lip import layers
-from keras_lip.compiled import forget_functions
+from keras_lip.constrain import forget_functions
 from keras_lip.models import materialize
 from keras_lip.program import freeze
 

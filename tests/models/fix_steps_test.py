@@ -5,7 +5,7 @@ import keras
 import numpy as np
 
 from keras_lip.bounds import lipschitz_bound
-from keras_lip.compiled import forget_functions
+from keras_lip.constrain import forget_functions
 from keras_lip.layers import ConvexPotentialConv2D
 from keras_lip.layers import ConvexPotentialDense
 from keras_lip.layers import ConvexPotentialExpansion

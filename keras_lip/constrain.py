@@ -1,0 +1,107 @@
+"""Computes what a layer computes from its weights at inference.
+
+This is one of the few files that branch on the backend.
+"""
+
+import collections
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
+
+import keras
+
+from keras_lip.traces import is_concrete
+from keras_lip.types import Config
+
+# Number of compiled functions that are kept.
+_MOST_FUNCTIONS = 256
+
+# Packages whose classes compute what their configs say.
+_PACKAGES = ("keras", "keras_lip")
+
+
+class _Shared(NamedTuple):
+    """A compiled function, and the layer that it was first made for."""
+
+    layer: weakref.ref[Any]
+    function: Callable[[list[Any]], Any]
+
+
+_shared: collections.OrderedDict[Any, _Shared] = collections.OrderedDict()
+_shared_lock = threading.Lock()
+
+
+def constrain(layer: Any) -> Any:
+    """Calls the method `_constrain` of a layer.
+
+    In eager execution JAX would compile each operation of the method. Here it
+    compiles the whole method, once for all layers of one config and one class.
+    A layer with a part that users defined, such as a parametrization, runs
+    uncompiled, because its config may not contain all that it computes with.
+
+    Args:
+        layer: The layer. Its method returns a tensor, a tuple of tensors or
+            `None`.
+    """
+    if keras.backend.backend() != "jax":
+        return layer._constrain()
+    values = [variable.value for variable in layer.variables]
+    config = {**layer.get_config(), "name": None}
+    is_known = _is_known(type(layer).__module__) and _has_known_parts(config)
+    if not is_known or not all(map(is_concrete, values)):
+        return layer._constrain()
+    return _find_shared(layer, config)(values)
+
+
+def forget_functions() -> None:
+    """Drops the compiled functions, which contain the code as it was."""
+    with _shared_lock:
+        _shared.clear()
+
+
+def _is_known(module: Any) -> bool:
+    return str(module).partition(".")[0] in _PACKAGES
+
+
+def _has_known_parts(config: Any) -> bool:
+    """Whether all objects in a config are of Keras or of this library."""
+    if isinstance(config, dict):
+        if "class_name" in config and not _is_known(config.get("module")):
+            return False
+        return all(map(_has_known_parts, config.values()))
+    if isinstance(config, list | tuple):
+        return all(map(_has_known_parts, config))
+    return True
+
+
+def _find_shared(layer: Any, config: Config) -> Callable[[list[Any]], Any]:
+    """Returns the compiled function of layers with this config."""
+    shapes = [(tuple(each.shape), each.dtype) for each in layer.variables]
+    described = repr((config, layer.get_build_config(), shapes))
+    key = type(layer), type(layer)._constrain, described
+    with _shared_lock:
+        found = _shared.pop(key, None)
+        # It may be traced again, and then needs its layer.
+        if found is None or found.layer() is None:
+            found = _share(layer)
+        _shared[key] = found
+        while len(_shared) > _MOST_FUNCTIONS:
+            _shared.popitem(last=False)
+    return found.function
+
+
+def _share(layer: Any) -> _Shared:
+    import jax
+
+    reference = weakref.ref(layer)
+
+    @jax.jit
+    def run(values: list[Any]) -> Any:
+        first: Any = reference()
+        mapping = list(zip(first.variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return first._constrain()
+
+    return _Shared(reference, run)
