@@ -13,7 +13,6 @@ from typing import NamedTuple
 import keras
 
 from keras_lip.traces import is_concrete
-from keras_lip.types import Config
 
 # Number of compiled functions that are kept.
 _MOST_FUNCTIONS = 256
@@ -48,11 +47,9 @@ def constrain(layer: Any) -> Any:
     if keras.backend.backend() != "jax":
         return layer._constrain()
     values = [variable.value for variable in layer.variables]
-    config = {**layer.get_config(), "name": None}
-    is_known = _is_known(type(layer).__module__) and _has_known_parts(config)
-    if not is_known or not all(map(is_concrete, values)):
+    if not has_known_parts(layer) or not all(map(is_concrete, values)):
         return layer._constrain()
-    return _find_shared(layer, config)(values)
+    return _find_shared(layer)(values)
 
 
 def forget_functions() -> None:
@@ -61,23 +58,30 @@ def forget_functions() -> None:
         _shared.clear()
 
 
+def has_known_parts(layer: Any) -> bool:
+    """Whether a layer and all its parts are of Keras or of this library."""
+    return _is_known(type(layer).__module__) and _describes_known_parts(
+        layer.get_config()
+    )
+
+
+def _describes_known_parts(config: Any) -> bool:
+    if isinstance(config, dict):
+        if "class_name" in config and not _is_known(config.get("module")):
+            return False
+        return all(map(_describes_known_parts, config.values()))
+    if isinstance(config, list | tuple):
+        return all(map(_describes_known_parts, config))
+    return True
+
+
 def _is_known(module: Any) -> bool:
     return str(module).partition(".")[0] in _PACKAGES
 
 
-def _has_known_parts(config: Any) -> bool:
-    """Whether all objects in a config are of Keras or of this library."""
-    if isinstance(config, dict):
-        if "class_name" in config and not _is_known(config.get("module")):
-            return False
-        return all(map(_has_known_parts, config.values()))
-    if isinstance(config, list | tuple):
-        return all(map(_has_known_parts, config))
-    return True
-
-
-def _find_shared(layer: Any, config: Config) -> Callable[[list[Any]], Any]:
+def _find_shared(layer: Any) -> Callable[[list[Any]], Any]:
     """Returns the compiled function of layers with this config."""
+    config = {**layer.get_config(), "name": None}
     shapes = [(tuple(each.shape), each.dtype) for each in layer.variables]
     described = repr((config, layer.get_build_config(), shapes))
     key = type(layer), type(layer)._constrain, described

@@ -9,28 +9,16 @@ from keras import ops
 
 from keras_lip import bounds
 from keras_lip import layers
-from keras_lip import parametrizations
 from keras_lip.autodiff import gradient
 from keras_lip.constrain import constrain
 from keras_lip.constrain import forget_functions
 from tests.layers.every_layer import CASES
+from tests.layers.scaled_cayley import ScaledCayley
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
 # The function of this name hides the module.
 module = importlib.import_module("keras_lip.constrain")
-
-
-class ScaledCayley(parametrizations.Cayley):
-    """A parametrization whose config does not contain its factor."""
-
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def __call__(self, matrix, state, training=False):
-        kernel, state = super().__call__(matrix, state, training)
-        return self.factor * kernel, state
 
 
 class ConstrainTest(LipschitzTestCase):

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_lip.compiled import compile_reading
+from keras_lip.constrain import has_known_parts
 from keras_lip.held_values import Slots
 from keras_lip.held_values import reading_slots
 from keras_lip.layers.core.layer_stack import LayerStack
@@ -49,6 +50,9 @@ class HeldInference:
         self._variables = [
             variable for layer in self.layers for variable in layer.variables
         ]
+        # If a config may lack a number that a value depends on, the values are
+        # computed every time, by functions that contain no old number.
+        self._is_described = all(map(has_known_parts, self.layers))
         self._compute: Callable[[], Any] | None = None
         self._slots: Slots = {}
         self._config = ""
@@ -104,9 +108,10 @@ class HeldInference:
         """Computes the values, unless weights and configs are unchanged."""
         config = repr([layer.get_config() for layer in self.layers])
         version = _digest(self._variables)
-        if (config, version) == (self._config, self._version):
+        is_same = (config, version) == (self._config, self._version)
+        if is_same and self._is_described:
             return
-        if config != self._config:
+        if config != self._config or not self._is_described:
             # The compiled function contains the old configs.
             self._compute = None
         computed = self._run_compiled()

@@ -8,10 +8,12 @@ from keras import ops
 from keras_lip import layers
 from keras_lip import metrics
 from keras_lip import models
+from keras_lip.bounds import lipschitz_bound
 from keras_lip.bounds import propagate_bound
 from keras_lip.models.held_inference import HeldInference
 from tests.layers.every_layer import WEIGHTED
 from tests.layers.every_layer import connect
+from tests.layers.scaled_cayley import ScaledCayley
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -162,6 +164,18 @@ class HeldInferenceTest(LipschitzTestCase):
         found = model.predict(x, verbose=0)
         self.assertGreater(np.abs(found - before).max(), 1e-3)
         self.assertAllClose(found, model(x), 1e-5)
+
+    def test_nothing_is_stale_after_a_part_of_a_user_changes(self):
+        layer = layers.OrthogonalDense(4, parametrization=ScaledCayley(1.0))
+        model = models.LipschitzSequential([keras.Input((4,)), layer])
+        x = self.normal(3, 4)
+        for factor in (1.0, 3.0):
+            layer.parametrization.factor = factor
+            found = to_numpy(model.predict(x, verbose=0) - layer.bias)
+            norms = np.linalg.norm(found, axis=1)
+            expected = factor * np.linalg.norm(x, axis=1)
+            self.assertAllClose(norms, expected, 1e-5, 1e-5)
+            self.assertAllClose(lipschitz_bound(model), factor, 1e-5)
 
     def test_validation_is_of_the_weights_of_its_epoch(self):
         history = self.model.fit(
