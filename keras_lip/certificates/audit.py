@@ -14,7 +14,7 @@ from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.program import Program
 from keras_lip.program import freeze
 from keras_lip.program.bounding import ProgramBounds
-from keras_lip.program.program import Origin
+from keras_lip.program.step import Origin
 from keras_lip.proofs.rounding import divide_up
 from keras_lip.types import Shape
 from keras_lip.validation import check_positive_integer

@@ -16,7 +16,7 @@ from keras_lip.program.nodes.dense import Dense
 from keras_lip.program.nodes.elementwise import Elementwise
 from keras_lip.program.nodes.elementwise import Softmax
 from keras_lip.program.nodes.merges import Concatenate
-from keras_lip.program.program import Step
+from keras_lip.program.step import Step
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
 

@@ -1,10 +1,14 @@
-"""Kernels of composed convolutions."""
+"""Kernels of composed convolutions.
+
+This is one of the few files that branch on the backend.
+"""
 
 import functools
 import itertools
 import math
 import operator
 
+import keras
 from keras import ops
 
 from keras_lip.operators import pad_zeros
@@ -54,10 +58,7 @@ def block_convolution(left: Tensor, right: Tensor, rank: int) -> Tensor:
 
     - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 3.1
     """
-    # Use few, large products: one for each tap of the shorter kernel. That tap
-    # is repeated for all taps of the longer kernel. TensorFlow writes outside
-    # of its memory when products of four axes broadcast on a CPU
-    # (tensorflow/tensorflow#117700).
+    # Use few, large products: one for each tap of the shorter kernel.
     left_taps, right_taps = (math.prod(k.shape[:rank]) for k in (left, right))
     if left_taps <= right_taps:
         short, long = left, right
@@ -68,7 +69,10 @@ def block_convolution(left: Tensor, right: Tensor, rank: int) -> Tensor:
     products = []
     taps = itertools.product(*map(range, window))
     for tap, matrix in zip(taps, matrices, strict=True):
-        matrix = ops.broadcast_to(matrix, (*others, *matrix.shape))
+        if keras.backend.backend() == "tensorflow":
+            # It writes outside of its memory when products of four axes
+            # broadcast on a CPU (tensorflow/tensorflow#117700).
+            matrix = ops.broadcast_to(matrix, (*others, *matrix.shape))
         pair = (matrix, long) if short is left else (long, matrix)
         product = ops.matmul(*pair)
         widths = [(p, n - 1 - p) for p, n in zip(tap, window, strict=True)]

@@ -7,10 +7,10 @@ from typing import Any
 
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
-from keras_lip.program.program import Origin
 from keras_lip.program.program import Program
-from keras_lip.program.program import Step
 from keras_lip.program.recognition import recognize
+from keras_lip.program.step import Origin
+from keras_lip.program.step import Step
 
 # Function that reads a layer that is part of another layer.
 Reader = Callable[[Any, list["Wire"]], "Wire"]

@@ -11,7 +11,7 @@ from keras_lip.program.nodes.merges import Concatenate
 from keras_lip.program.parts import find_entries
 from keras_lip.program.parts import find_source
 from keras_lip.program.program import Program
-from keras_lip.program.program import Step
+from keras_lip.program.step import Step
 from keras_lip.proofs.rounding import add_down
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import hypot_down

@@ -14,11 +14,12 @@ from keras_lip.program.bounding import bound_steps
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.enclosure import start_enclosure
-from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
 from keras_lip.program.node import count_entries
 from keras_lip.program.node import hash_value
 from keras_lip.program.nodes.elementwise import Unaccounted
+from keras_lip.program.step import Origin
+from keras_lip.program.step import Step
 from keras_lip.program.writing import write_steps
 from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Array
@@ -26,47 +27,6 @@ from keras_lip.types import Tensor
 
 # Maximal number of entries of a tensor for a chunk of samples.
 _CHUNK = 2**22
-
-
-@dataclasses.dataclass(frozen=True)
-class Origin:
-    """The layer or operation of a model that steps were read from.
-
-    It is used in tables and error messages, but not in proofs.
-
-    Attributes:
-        name: Name of the layer.
-        kind: Name of its class.
-        guarantee: The guarantee of its class, or `"none"`.
-        inputs: Tuple of indices of the input tensors.
-        output: Index of the output tensor.
-    """
-
-    name: str
-    kind: str
-    guarantee: str
-    inputs: tuple[int, ...] = ()
-    output: int = -1
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One node of a program, and its inputs.
-
-    Attributes:
-        node: The `Node`.
-        inputs: Tuple of indices of tensors: first the inputs of the program,
-            then its steps.
-        shape: Shape of the output for one sample.
-        dtype: Name of the dtype in which the model computes the step.
-        origin: Index of its `Origin`.
-    """
-
-    node: Node
-    inputs: tuple[int, ...]
-    shape: SampleShape
-    dtype: str
-    origin: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

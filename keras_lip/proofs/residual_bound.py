@@ -88,7 +88,7 @@ def residual_bound(kernel: Array, back: Array) -> float:
 
 # If a number is not finite, nothing is known, and no warning is needed.
 @np.errstate(over="ignore", invalid="ignore")
-def contraction_bound(kernel: Array, back: Array) -> float:
+def residual_contraction_bound(kernel: Array, back: Array) -> float:
     """Bounds from below how much the block of `residual_bound` contracts.
 
     With the same notation, the eigenvalues of the symmetric part of the

@@ -8,9 +8,7 @@ from keras_lip.bounds import lipschitz_bound
 from keras_lip.program import freeze
 from keras_lip.program import freeze_layer
 from keras_lip.program.contracting import bound_contraction
-from keras_lip.proofs.residual_bound import (
-    contraction_bound as residual_contraction,
-)
+from keras_lip.proofs.residual_bound import residual_contraction_bound
 from tests.bounds.model_bound_test_case import ModelBoundTestCase
 from tests.bounds.model_bound_test_case import scale
 from tests.lipschitz_test_case import to_numpy
@@ -219,11 +217,13 @@ class ContractionBoundTest(ModelBoundTestCase):
         (step,) = freeze(model).steps
         kernel, back = step.node.up.kernel, step.node.back / 4
         exact = np.linalg.eigvalsh(np.eye(5) - kernel @ back.T).min()
-        bound = residual_contraction(kernel, back)
+        bound = residual_contraction_bound(kernel, back)
         self.assertLessEqual(bound, exact + 1e-7)
         self.assertAlmostEqual(bound, exact, delta=1e-5)
         # Another map back may undo the identity.
-        self.assertEqual(residual_contraction(kernel, 100 * kernel[::-1]), 0.0)
+        self.assertEqual(
+            residual_contraction_bound(kernel, 100 * kernel[::-1]), 0.0
+        )
 
     @parameterized.named_parameters(
         ("bcop", lambda: lip.BCOPConv2D(6, 3), (5, 4, 4), 1.0),

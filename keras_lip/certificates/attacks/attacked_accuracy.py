@@ -121,20 +121,20 @@ def _choose(
     names: Sequence[str] | None,
 ) -> list[Any]:
     bounded, minimal, others = make_attacks(norm, steps)
-    known = {**bounded, **minimal}
     if names is None:
-        return list(known.values())
-    known = {**known, **others, "autoattack": None}
+        return [*bounded.values(), *minimal.values()]
+    known = {**bounded, **minimal, **others}
     if isinstance(names, str) or len(names) == 0:
         raise ValueError(
             "`attacks` must be a list of one or more names. "
             f"Received: attacks={names!r}"
         )
     for name in names:
-        check_known("attack", name, known)
-        if name == "autoattack":
-            known[name] = AutoAttack(model, bounds, norm)
-    return [known[name] for name in names]
+        check_known("attack", name, [*known, "autoattack"])
+    return [
+        AutoAttack(model, bounds, norm) if name == "autoattack" else known[name]
+        for name in names
+    ]
 
 
 def _predict(model: keras.Model, inputs: Any) -> Array:

@@ -20,6 +20,7 @@ from keras_lip.layers.core.stacked_blocks import copy_layers
 from keras_lip.layers.core.stacked_blocks import estimate_part
 from keras_lip.layers.core.stacked_blocks import find_common_norms
 from keras_lip.layers.core.stacked_blocks import find_dtype
+from keras_lip.layers.core.stacked_blocks import list_layers
 from keras_lip.layers.core.stacked_blocks import map_each
 from keras_lip.layers.core.stacked_blocks import start_from
 from keras_lip.layers.core.stacked_blocks import sum_each
@@ -113,21 +114,7 @@ class LayerStack(LipschitzLayer):
         depth: int,
         **kwargs: Any,
     ) -> None:
-        listed = list(layers) if isinstance(layers, list | tuple) else [layers]
-        for layer in listed:
-            if not isinstance(layer, keras.layers.Layer) or isinstance(
-                layer, keras.Model
-            ):
-                raise TypeError(
-                    "`layers` must be a layer or a list of layers that are not "
-                    f"models. Received: {layer!r} of type "
-                    f"`{type(layer).__name__}`"
-                )
-        if not listed:
-            raise ValueError(
-                "`layers` must contain at least one layer. Received: "
-                f"layers={layers!r}"
-            )
+        listed = list_layers(layers)
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = find_dtype(listed)
         super().__init__(**kwargs)

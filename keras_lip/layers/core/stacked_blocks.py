@@ -1,6 +1,7 @@
 """Blocks of layers inside a layer."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,6 +14,32 @@ from keras_lip.program.freezing.registry import find_norms
 from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+
+
+def list_layers(
+    layers: keras.layers.Layer | Sequence[keras.layers.Layer],
+) -> list[keras.layers.Layer]:
+    """Returns the list of one or more layers.
+
+    Raises:
+        TypeError: If `layers` contains anything other than layers, or a model.
+        ValueError: If `layers` is empty.
+    """
+    listed = list(layers) if isinstance(layers, list | tuple) else [layers]
+    for layer in listed:
+        if not isinstance(layer, keras.layers.Layer) or isinstance(
+            layer, keras.Model
+        ):
+            raise TypeError(
+                "`layers` must be a layer or a list of layers that are not "
+                f"models. Received: {layer!r} of type `{type(layer).__name__}`"
+            )
+    if not listed:
+        raise ValueError(
+            "`layers` must contain at least one layer. Received: "
+            f"layers={layers!r}"
+        )
+    return listed
 
 
 def copy_layers(

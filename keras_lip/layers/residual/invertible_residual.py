@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_lip.layers.core.stacked_blocks import estimate_part
 from keras_lip.layers.core.stacked_blocks import find_common_norms
+from keras_lip.layers.core.stacked_blocks import list_layers
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.lipschitz_layer import fix_entry
 from keras_lip.program import Program
@@ -99,23 +100,7 @@ class InvertibleResidual(LipschitzLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        listed: list[Any] = [layers]
-        if isinstance(layers, list | tuple):
-            listed = list(layers)
-        for layer in listed:
-            if not isinstance(layer, keras.layers.Layer) or isinstance(
-                layer, keras.Model
-            ):
-                raise TypeError(
-                    "`layers` must be a layer or a list of layers that are not "
-                    f"models. Received: {layer!r} of type "
-                    f"`{type(layer).__name__}`"
-                )
-        if not listed:
-            raise ValueError(
-                "`layers` must contain at least one layer. Received: "
-                f"layers={layers!r}"
-            )
+        listed = list_layers(layers)
         self.norms = find_common_norms(listed)
         self.scale = check_number("scale", scale, 0.0, open_low=True)
         if np.float32(self.scale) >= 1:

@@ -25,8 +25,8 @@ from keras_lip.program.freezing.registry import find_norms
 from keras_lip.program.freezing.registry import find_provider
 from keras_lip.program.node import SampleShape
 from keras_lip.program.nodes.claimed import Claimed
-from keras_lip.program.program import Origin
 from keras_lip.program.program import Program
+from keras_lip.program.step import Origin
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Shape
 from keras_lip.types import Tensor

@@ -22,11 +22,11 @@ from keras_lip.program.nodes.elementwise import Rectify
 from keras_lip.program.nodes.linear import Linear
 from keras_lip.program.nodes.merges import Combine
 from keras_lip.program.program import Program
-from keras_lip.program.program import Step
+from keras_lip.program.step import Step
 from keras_lip.proofs.convolution_norm_bound import tap_norm_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
-from keras_lip.proofs.residual_bound import contraction_bound
 from keras_lip.proofs.residual_bound import residual_bound
+from keras_lip.proofs.residual_bound import residual_contraction_bound
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import divide_up
 from keras_lip.proofs.rounding import down
@@ -166,7 +166,9 @@ class Residual(Composite):
                 return 1.0
         least = super().prove_contraction(norm, shape)
         if self.step == 1 and steers:
-            least = max(least, contraction_bound(self.up.kernel, self.back))
+            least = max(
+                least, residual_contraction_bound(self.up.kernel, self.back)
+            )
         return least
 
 
