@@ -76,7 +76,7 @@ class PropagateBound:
         bounds = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         unknown: list[SampleShape] = [None] * len(bounds)
         program = freeze_layer(layer, unknown if len(bounds) > 1 else None)
-        return program.bounds(norm, bounds).output
+        return program.bounds(norm, bounds, for_any_size=True).output
 
 
 propagate_bound = PropagateBound()

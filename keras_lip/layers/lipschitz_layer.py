@@ -63,7 +63,9 @@ class LipschitzLayer(keras.layers.Layer):
         """Returns a proven bound for the built layer and its current weights.
 
         The bound is computed from the weights used at inference, in float64,
-        and rounded up. It is never assumed to be one because of theory. For a
+        and rounded up. It is never assumed to be one because of theory. The
+        bounds of convolutions hold for images of any size; `audit`, which knows
+        the size, may prove less. For a
         layer with several inputs, it is the bound of the output if each input
         is a 1-Lipschitz function of the model's input.
 
@@ -76,7 +78,10 @@ class LipschitzLayer(keras.layers.Layer):
         """
         # A subclass that overrides the bound may call this method.
         program = freeze_layer(self, own=True)
-        return max(program.bounds(norm).output for norm in self.norms)
+        return max(
+            program.bounds(norm, for_any_size=True).output
+            for norm in self.norms
+        )
 
     def to_keras_layer(self, proven: bool = False) -> keras.Model:
         """Returns a stock Keras model that computes the same function.

@@ -46,6 +46,7 @@ def bound_steps(
     output: int,
     norm: str,
     inputs: Sequence[float],
+    for_any_size: bool = False,
 ) -> ProgramBounds:
     """Returns upper bounds for all tensors.
 
@@ -55,18 +56,24 @@ def bound_steps(
         output: Index of its output.
         norm: `"l2"` or `"linf"`.
         inputs: The bounds of the inputs.
+        for_any_size: Boolean. Whether the bounds of convolutions should hold
+            for images of any size.
     """
     values = list(inputs)
     methods: list[tuple[str, ...]] = [()] * len(values)
     for step in steps:
         with collect_methods() as noted:
-            values.append(_bound_step(graph, step, norm, values))
+            values.append(_bound_step(graph, step, norm, values, for_any_size))
         methods.append(tuple(noted))
     return ProgramBounds(norm, tuple(values), tuple(methods), values[output])
 
 
 def _bound_step(
-    graph: Graph, step: Any, norm: str, values: list[float]
+    graph: Graph,
+    step: Any,
+    norm: str,
+    values: list[float],
+    for_any_size: bool,
 ) -> float:
     # NaN and negative numbers are not bounds.
     if not step.node.is_finite or norm not in step.node.norms:
@@ -79,6 +86,8 @@ def _bound_step(
     if isinstance(step.node, Combine) and norm == "l2":
         return _add(graph, step.node.sizes, indices, values)
     shapes = [graph.shape_of(index) for index in indices]
+    if for_any_size and step.node.is_bounded_without_shape:
+        shapes = [None] * len(shapes)
     bound = step.node.propagate(norm, bounds, shapes)
     return bound if bound >= 0 else math.inf
 

@@ -45,6 +45,9 @@ class Node(abc.ABC):
     depends_on_shape: ClassVar[bool] = False
     """Whether the constant depends on the shape of the inputs."""
 
+    is_bounded_without_shape: ClassVar[bool] = False
+    """Whether the constant for the shape `None` holds for every shape."""
+
     @abc.abstractmethod
     def apply(self, *inputs: Array) -> Array:
         """Computes the operation, in float64."""

@@ -176,16 +176,24 @@ class Program:
         return found
 
     def bounds(
-        self, norm: str, inputs: Sequence[float] | None = None
+        self,
+        norm: str,
+        inputs: Sequence[float] | None = None,
+        for_any_size: bool = False,
     ) -> ProgramBounds:
         """Returns upper bounds for all tensors.
 
         Args:
             norm: `"l2"` or `"linf"`.
             inputs: The bounds of the inputs. Defaults to `None`, for one each.
+            for_any_size: Boolean. Whether the bounds of convolutions should
+                hold for images of any size. Defaults to `False`, for the sizes
+                of this program.
         """
         start = [1.0] * self.num_inputs if inputs is None else list(inputs)
-        return bound_steps(self, self.steps, self.output, norm, start)
+        return bound_steps(
+            self, self.steps, self.output, norm, start, for_any_size
+        )
 
     def enclose(
         self, x: Array, machine: Machine, keep: Sequence[int] = ()

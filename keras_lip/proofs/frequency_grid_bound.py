@@ -88,7 +88,7 @@ def _bound_on_grid(kernel: npt.NDArray[Any], points: int) -> float:
     for part in grams.in_chunks(frequencies, np.full(len(window), points)):
         # The current bound is the guess. It rarely increases. If it does, the
         # eigenvalues of the chunk are computed.
-        bound = largest_eigenvalue_bound(part, guess=bound)
+        bound = max(bound, largest_eigenvalue_bound(part, guess=bound))
         if bound == math.inf:
             break
     return add_up(bound, grams.error)

@@ -111,6 +111,14 @@ class AuditTest(LipschitzTestCase):
         x = layers.Conv2D(2, 3, name="plain")(x)
         orthogonal, plain = audit(keras.Model(inputs, x), steps=5).layers
         self.assertEqual(orthogonal.method, "kernel Gram")
+        self.assertEqual(plain.method, "image frequencies")
+        inputs = keras.Input((None, None, 2))
+        open_sizes = keras.Model(inputs, layers.Conv2D(2, 3)(inputs))
+        (plain,) = audit(open_sizes, input_shape=(4, 4, 2), steps=5).layers
+        self.assertEqual(plain.method, "image frequencies")
+        with self.assertRaisesRegex(ValueError, "`input_shape` that fits"):
+            audit(open_sizes, input_shape=(None, 4, 4, 2))
+        (plain,) = audit(open_sizes, steps=None).layers
         self.assertEqual(plain.method, "frequency cells")
 
     def test_largest_entries_are_audited_in_their_norm(self):

@@ -35,19 +35,19 @@ def power_iteration(matrix):
     return float(np.linalg.norm(vector @ matrix))
 
 
-def reshaped_norm(kernel, strides=1, groups=1):
+def reshaped_norm(kernel, strides=1, groups=1, frequencies=None):
     """The norm of a kernel as a matrix: `keras.layers.SpectralNormalization`"""
     return spectral_norm_bound(kernel.reshape(-1, kernel.shape[-1]))
 
 
-def circular_norm(kernel, strides=1, groups=1):
+def circular_norm(kernel, strides=1, groups=1, frequencies=None):
     """The norm for circular padding, on images of six pixels."""
     symbols = np.fft.fft(kernel, 6, axis=0)
     return float(np.linalg.norm(symbols, 2, axis=(1, 2)).max())
 
 
 def join_groups(join):
-    def bound(kernel, strides=1, groups=1):
+    def bound(kernel, strides=1, groups=1, frequencies=None):
         parts = np.split(kernel, groups, axis=-1)
         return float(join([convolution_norm_bound(part) for part in parts]))
 

@@ -90,8 +90,10 @@ class MaterializedBoundTest(LipschitzTestCase):
     ):
         model = self.make_model(layer_cls(**kwargs), shape)
         stock = materialize(model)
-        bound = model.layers[0].lipschitz_bound()
-        self.assertEqual(lipschitz_bound(model), bound)
+        bound = lipschitz_bound(model)
+        # A layer is bounded for images of any size.
+        rounded = model.layers[0].lipschitz_bound() * (1 + 1e-9)
+        self.assertLessEqual(bound, rounded)
         self.assertEqual(lipschitz_bound(stock), bound)
         x = self.normal(3, *shape)
         self.assertAllClose(freeze(stock).run(x), freeze(model).run(x))
@@ -103,7 +105,7 @@ class MaterializedBoundTest(LipschitzTestCase):
         (convolution,) = (x for x in stock.layers if hasattr(x, "kernel"))
         convolution.kernel.assign(3 * to_numpy(convolution.kernel))
         self.assertAlmostEqual(
-            lipschitz_bound(stock), 3 * layer.lipschitz_bound(), delta=1e-3
+            lipschitz_bound(stock), 3 * lipschitz_bound(model), delta=1e-3
         )
 
     def test_sandwich_is_bounded_by_its_parts_in_the_stock_form(self):

@@ -68,11 +68,13 @@ def freeze(
         TypeError: If `model` is not a `keras.Model`.
         ValueError: If the model is not built, has several inputs or outputs,
             takes integers, cannot be traced, or contains an unknown layer,
-            which the message names.
+            which the message names; or if `input_shape` does not fit it.
     """
     with _lock, full_precision_scope(), reading_slots({}):
         if not has_open_sizes(model):
             input_shape = None
+        elif input_shape is not None:
+            _check_input_shape(model, input_shape)
         graph = get_graph(model, input_shape)
         for kind, tensors in ("input", graph.inputs), ("output", graph.outputs):
             if len(tensors) != 1:
@@ -96,6 +98,21 @@ def freeze(
         )
         (output,) = run_graph(graph, builder.inputs, _apply)
         return builder.finish(output)
+
+
+def _check_input_shape(model: keras.Model, input_shape: Shape) -> None:
+    expected = model.input_shape[1:]
+    received = tuple(input_shape[1:])
+    fits = len(received) == len(expected) and all(
+        known is None or known == size
+        for known, size in zip(expected, received, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"Model '{model.name}' takes inputs of shape {expected}, without "
+            f"the batch axis. Pass an `input_shape` that fits. Received: "
+            f"input_shape={received}"
+        )
 
 
 def freeze_layer(

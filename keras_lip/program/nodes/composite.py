@@ -113,6 +113,9 @@ class Residual(Composite):
         step: Float.
     """
 
+    depends_on_shape = True
+    is_bounded_without_shape = True
+
     up: Linear
     activation: Node
     down: Linear
@@ -137,7 +140,7 @@ class Residual(Composite):
         steers = norm == "l2" and is_monotone(self.activation)
         back = self.back
         if steers and self.step >= 0 and np.array_equal(back, self.up.kernel):
-            square = self.up.constant("l2", None)
+            square = self.up.constant("l2", shape)
             together = add_up(multiply_up(self.step, square, square), -1.0)
             return max(1.0, together)
         together = math.inf
@@ -152,8 +155,8 @@ class Residual(Composite):
         product = multiply_up(
             abs(self.step),
             self.activation.constant(norm, None),
-            self.up.constant(norm, None),
-            self.down.constant(norm, None),
+            self.up.constant(norm, shape),
+            self.down.constant(norm, self.up.output_shape(shape)),
         )
         return min(add_up(1.0, product), together)
 

@@ -20,6 +20,7 @@ from keras_lip.proofs.convolution_norm_bound import (
     convolution_contraction_bound,
 )
 from keras_lip.proofs.convolution_norm_bound import convolution_norm_bound
+from keras_lip.proofs.image_frequencies import ImageFrequencies
 from keras_lip.proofs.matrix_norms import row_sum_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.types import Array
@@ -104,6 +105,9 @@ class Convolution(BaseConvolution):
             stride, and strides divide the sides.
     """
 
+    depends_on_shape = True
+    is_bounded_without_shape = True
+
     widths: tuple[tuple[int, int], ...] | None
     circular: bool = False
 
@@ -175,7 +179,24 @@ class Convolution(BaseConvolution):
     def prove(self, norm: str, shape: SampleShape) -> float:
         if norm == "linf":
             return row_sum_bound(self.kernel, range(self.kernel.ndim - 1))
-        return super().prove(norm, shape)
+        return convolution_norm_bound(
+            self.kernel,
+            self.phases,
+            self.groups,
+            self._find_frequencies(shape),
+        )
+
+    def _find_frequencies(self, shape: SampleShape) -> ImageFrequencies | None:
+        if shape is None or None in shape or max(self.dilation_rate) > 1:
+            return None
+        sides = tuple(int(side or 0) for side in shape[:-1])
+        return ImageFrequencies.of_image(
+            sides,
+            self.find_widths(sides),
+            self.spans,
+            self.strides,
+            self.circular,
+        )
 
     def prove_contraction(self, norm: str, shape: SampleShape) -> float:
         if norm != "l2" or self.widths is None or max(self.dilation_rate) > 1:
