@@ -15,6 +15,7 @@ from keras_lip import metrics
 from keras_lip import models
 from keras_lip import operators
 from keras_lip import parametrizations
+from keras_lip import plots
 from keras_lip import regularizers
 from keras_lip.version import __version__
 
@@ -32,6 +33,7 @@ __all__ = (
     "models",
     "operators",
     "parametrizations",
+    "plots",
     "regularizers",
     "tuning",
 )
