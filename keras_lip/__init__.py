@@ -3,6 +3,10 @@
 import importlib
 from typing import Any
 
+# Before all other imports, so that a missing backend is explained.
+import keras_lip.backend  # noqa: F401
+
+# isort: split
 from keras_lip import applications
 from keras_lip import bounds
 from keras_lip import callbacks
