@@ -60,7 +60,7 @@ smoke: $(VENV)/.test
 # The site, in docs/_build/html. It loads nothing from elsewhere.
 docs: $(VENV)/.docs
 	KERAS_BACKEND=$(CHECK_BACKEND) $(BIN)/python -m sphinx -b html -W \
-		--keep-going -q docs docs/_build/html
+		--keep-going -q -d docs/_build/doctrees docs docs/_build/html
 
 # Random networks, and attacks on what is certified of them, for a while.
 fuzz: $(VENV)/.test
