@@ -25,10 +25,12 @@ pytestmark = [on_pytorch_alone, pytest.mark.slow]
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
-# A block, and the comment before it that says why it cannot run.
+# A block, and the comment before it that says why it cannot run; or a comment
+# with code that a reader need not see.
 BLOCK = re.compile(
     r"(?:<!-- test: skip, because (?P<reason>[^>]+) -->\n\n)?"
-    r"^```python\n(?P<code>.*?)^```$",
+    r"^```python\n(?P<code>.*?)^```$"
+    r"|^<!-- test: run\n(?P<hidden>.*?)^-->$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -36,7 +38,10 @@ BLOCK = re.compile(
 def find_blocks(text):
     """Returns the code and the reason to skip it, or `None`, of each block."""
     return [
-        (match["code"], match["reason"] and " ".join(match["reason"].split()))
+        (
+            match["hidden"] or match["code"],
+            match["reason"] and " ".join(match["reason"].split()),
+        )
         for match in BLOCK.finditer(text)
     ]
 
@@ -107,10 +112,15 @@ class CodeBlocksTest(LipschitzTestCase):
             "```python\na = 1\n```\n\ntext\n\n"
             "<!-- test: skip, because it needs\na lion -->\n\n"
             "```python\nroar()\n```\n\n```bash\nls\n```\n"
+            "<!-- test: run\nb = 2\n-->\n"
         )
         self.assertEqual(
             find_blocks(text),
-            [("a = 1\n", None), ("roar()\n", "it needs a lion")],
+            [
+                ("a = 1\n", None),
+                ("roar()\n", "it needs a lion"),
+                ("b = 2\n", None),
+            ],
         )
 
     def test_there_is_something_to_run(self):
