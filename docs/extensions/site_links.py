@@ -33,7 +33,11 @@ def rewrite_links(text: str, folder: pathlib.Path) -> str:
 
     def rewrite(match: re.Match[str]) -> str:
         title, target, anchor = match.groups()
-        page = _find_page((folder / target).resolve())
+        path = (folder / target).resolve()
+        if not path.exists():
+            # A page that is generated, or code such as `layers[0](inputs)`.
+            return match[0]
+        page = _find_page(path)
         return title if page is None else f"[{title}]({page}{anchor or ''})"
 
     return _LINK.sub(rewrite, text)

@@ -28,12 +28,13 @@ class SiteLinksTest(LipschitzTestCase):
         text = (
             "[a](RESULTS.md), [b](docs/guides/audits.md#keep-it), "
             "[c](experiments/recipes.toml), [d](https://keras.io/a.md), "
-            "![e](docs/_static/e.svg)"
+            "![e](docs/_static/e.svg), `f[0](inputs)`"
         )
         self.assertEqual(
             rewrite(text, DOCS.parent),
             "[a](/generated/results.md), [b](/guides/audits.md#keep-it), c, "
-            "[d](https://keras.io/a.md), ![e](docs/_static/e.svg)",
+            "[d](https://keras.io/a.md), ![e](docs/_static/e.svg), "
+            "`f[0](inputs)`",
         )
         self.assertEqual(
             rewrite("[f](../../RESULTS.md)", DOCS / "results"),
