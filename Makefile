@@ -20,7 +20,8 @@ PACKAGES_tensorflow := tensorflow-cpu>=2.18
 PACKAGES_jax := jax>=0.5
 PACKAGES_torch := torch==2.13.0
 
-.PHONY: quickstart check test lint smoke fuzz benchmarks race speedrun gpu-report clean \
+.PHONY: quickstart check test lint smoke docs fuzz benchmarks race speedrun \
+	gpu-report clean \
 	$(addprefix test-,$(BACKENDS))
 
 quickstart: $(VENV)/.quickstart-$(BACKEND)
@@ -56,6 +57,11 @@ smoke: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/validation.py --smoke
 
+# The site, in docs/_build/html. It loads nothing from elsewhere.
+docs: $(VENV)/.docs
+	KERAS_BACKEND=$(CHECK_BACKEND) $(BIN)/python -m sphinx -b html -W \
+		--keep-going -q -d docs/_build/doctrees docs docs/_build/html
+
 # Random networks, and attacks on what is certified of them, for a while.
 fuzz: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
@@ -87,7 +93,8 @@ gpu-report:
 		--output gpu_report.json $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info quickstart
+	rm -rf $(VENV) build dist *.egg-info quickstart docs/_build docs/_figures \
+		docs/generated
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -99,6 +106,10 @@ $(VENV)/.quickstart-%: $(VENV)/.created pyproject.toml
 	@test -n "$(PACKAGES_$*)" || \
 		{ echo "BACKEND must be one of: $(BACKENDS)" >&2; exit 1; }
 	$(BIN)/pip install --quiet "$(PACKAGES_$*)" -e ".[quickstart]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.test
+	$(BIN)/pip install --quiet -e ".[docs]"
 	touch $@
 
 $(VENV)/.benchmarks: $(VENV)/.test

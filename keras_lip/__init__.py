@@ -3,6 +3,10 @@
 import importlib
 from typing import Any
 
+# Before all other imports, so that a missing backend is explained.
+import keras_lip.backend  # noqa: F401
+
+# isort: split
 from keras_lip import applications
 from keras_lip import bounds
 from keras_lip import callbacks
@@ -15,6 +19,7 @@ from keras_lip import metrics
 from keras_lip import models
 from keras_lip import operators
 from keras_lip import parametrizations
+from keras_lip import plots
 from keras_lip import regularizers
 from keras_lip.version import __version__
 
@@ -32,6 +37,7 @@ __all__ = (
     "models",
     "operators",
     "parametrizations",
+    "plots",
     "regularizers",
     "tuning",
 )

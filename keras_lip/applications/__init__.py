@@ -1,6 +1,7 @@
-"""Published network architectures, ready to train.
+"""Published network architectures, ready to train or trained.
 
-Each function returns an untrained `LipschitzSequential` or `LipschitzModel`.
+Each function returns a `LipschitzSequential` or `LipschitzModel`, untrained or
+with published weights, which `list_weights` lists.
 """
 
 from keras_lip.applications.bro_net import BRONet
@@ -11,6 +12,7 @@ from keras_lip.applications.large_conv_net import LargeConvNet
 from keras_lip.applications.li_res_net import LiResNet
 from keras_lip.applications.lip_conv_net import LipConvNet
 from keras_lip.applications.lip_next import LipNeXt
+from keras_lip.applications.published_weights import list_weights
 from keras_lip.applications.res_net_9 import ResNet9
 from keras_lip.applications.sll_net import SLLNet
 from keras_lip.applications.small_conv_net import SmallConvNet
@@ -29,6 +31,7 @@ __all__ = (
     "SLLNet",
     "SmallConvNet",
     "WideResNet",
+    "list_weights",
 )
 
 

@@ -1,9 +1,11 @@
 """Networks of block reflectors (BRONet)."""
 
+import os
 from collections.abc import Sequence
 
 import keras
 
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.applications.stem_and_neck import stack_image_blocks
 from keras_lip.layers.convolutional.bro_conv2d import BROConv2D
 from keras_lip.models.lipschitz_sequential import LipschitzSequential
@@ -11,6 +13,7 @@ from keras_lip.parametrizations import Parametrization
 from keras_lip.types import Config
 
 
+@with_weights
 def BRONet(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
@@ -28,6 +31,7 @@ def BRONet(
     head: str = "unit_norm",
     scan_blocks: bool = False,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzSequential:
     """Makes a network of block reflectors (BRONet).
 
@@ -81,6 +85,9 @@ def BRONet(
             any depth of the network. The network computes the same function.
             Defaults to `False`.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.

@@ -1,10 +1,12 @@
 """Networks of convex potential layers."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from keras_lip.applications.blocks import get_size
 from keras_lip.applications.blocks import stack_blocks
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.layers.residual.convex_potential_conv2d import (
     ConvexPotentialConv2D,
 )
@@ -14,6 +16,7 @@ from keras_lip.layers.residual.convex_potential_dense import (
 from keras_lip.models.lipschitz_sequential import LipschitzSequential
 
 
+@with_weights
 def ConvexPotentialNet(
     size: str = "S",
     input_shape: Sequence[int] = (32, 32, 3),
@@ -30,6 +33,7 @@ def ConvexPotentialNet(
     scan_blocks: bool = False,
     step_fraction: float = 1.0,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzSequential:
     """Makes a residual network of convex potential layers (CPL).
 
@@ -100,6 +104,9 @@ def ConvexPotentialNet(
             the estimates are below the norms, such as `0.95`, the bound of
             every block is one, up to rounding. Defaults to `1.0`.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.

@@ -1,5 +1,6 @@
 """A critic of images for Wasserstein distances."""
 
+import os
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +11,13 @@ from keras_lip.applications.image_input import make_image_input
 from keras_lip.applications.layers_by_name import convolve
 from keras_lip.applications.layers_by_name import downsample
 from keras_lip.applications.layers_by_name import make_activation
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.layers.core.unit_norm_dense import UnitNormDense
 from keras_lip.models.lipschitz_model import LipschitzModel
 from keras_lip.validation import check_positive_integer
 
 
+@with_weights
 def DCGANCritic(
     input_shape: Sequence[int] = (64, 64, 3),
     convolution: str = "bcop",
@@ -23,6 +26,7 @@ def DCGANCritic(
     padding_mode: str = "circular",
     convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzModel:
     """Makes the critic of DCGAN, 1-Lipschitz and without normalization.
 
@@ -57,6 +61,9 @@ def DCGANCritic(
             name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
             to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzModel` with one output, not compiled.

@@ -1,16 +1,19 @@
 """The dense network that convolutional networks are compared with."""
 
+import os
 from collections.abc import Sequence
 
 import keras
 
 from keras_lip.applications.layers_by_name import make_activation
 from keras_lip.applications.layers_by_name import make_head
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
 from keras_lip.models.lipschitz_model import LipschitzModel
 from keras_lip.validation import check_positive_integer
 
 
+@with_weights
 def FullyConnected3(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
@@ -19,6 +22,7 @@ def FullyConnected3(
     head: str = "orthogonal",
     units: int = 1024,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzModel:
     """Makes the "FC-3" network: three orthogonal dense layers and a head.
 
@@ -41,6 +45,9 @@ def FullyConnected3(
         units: Positive integer. Number of units of each layer. Defaults to
             `1024`.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

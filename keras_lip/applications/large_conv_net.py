@@ -1,5 +1,6 @@
 """The larger of the two networks used to compare convolutions."""
 
+import os
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +12,13 @@ from keras_lip.applications.layers_by_name import convolve
 from keras_lip.applications.layers_by_name import downsample
 from keras_lip.applications.layers_by_name import make_activation
 from keras_lip.applications.layers_by_name import make_head
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
 from keras_lip.models.lipschitz_model import LipschitzModel
 from keras_lip.validation import check_positive_integer
 
 
+@with_weights
 def LargeConvNet(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
@@ -29,6 +32,7 @@ def LargeConvNet(
     padding_mode: str = "circular",
     convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzModel:
     """Makes the "Large" network: four convolutions and three dense layers.
 
@@ -75,6 +79,9 @@ def LargeConvNet(
             name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
             to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

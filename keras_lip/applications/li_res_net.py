@@ -1,9 +1,11 @@
 """Linear residual networks (LiResNet), whose norms are measured."""
 
+import os
 from collections.abc import Sequence
 
 import keras
 
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.applications.stem_and_neck import stack_image_blocks
 from keras_lip.layers.residual.lipschitz_residual_conv2d import (
     LipschitzResidualConv2D,
@@ -13,6 +15,7 @@ from keras_lip.parametrizations import Parametrization
 from keras_lip.types import Config
 
 
+@with_weights
 def LiResNet(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
@@ -29,6 +32,7 @@ def LiResNet(
     head: str = "unit_norm",
     scan_blocks: bool = False,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzSequential:
     """Makes a linear residual network (LiResNet).
 
@@ -85,6 +89,9 @@ def LiResNet(
             any depth of the network. The network computes the same function.
             Defaults to `False`.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.

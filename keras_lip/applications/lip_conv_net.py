@@ -1,5 +1,6 @@
 """Convolutional networks of skew orthogonal convolutions."""
 
+import os
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from keras_lip.applications.layers_by_name import convolve
 from keras_lip.applications.layers_by_name import downsample
 from keras_lip.applications.layers_by_name import make_activation
 from keras_lip.applications.layers_by_name import make_head
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.layers.pooling.max_channel_pooling import MaxChannelPooling
 from keras_lip.layers.pooling.projection_pooling import ProjectionPooling
 from keras_lip.models.lipschitz_model import LipschitzModel
@@ -22,6 +24,7 @@ from keras_lip.validation import check_positive_integer
 _NUM_BLOCKS = 5
 
 
+@with_weights
 def LipConvNet(
     depth: int = 15,
     input_shape: Sequence[int] = (32, 32, 3),
@@ -35,6 +38,7 @@ def LipConvNet(
     padding_mode: str | None = None,
     convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzModel:
     """Makes a LipConvNet: five blocks, each of which halves the sides.
 
@@ -85,6 +89,9 @@ def LipConvNet(
             are those of `"soc"` in the rows "Baseline" of the paper's tables.
             Defaults to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

@@ -1,11 +1,13 @@
 """Networks of shifts and orthogonal matrices (LipNeXt)."""
 
+import os
 from collections.abc import Sequence
 
 import keras
 
 from keras_lip.applications.image_input import check_image_shape
 from keras_lip.applications.layers_by_name import make_head
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.applications.stem_and_neck import repeat_block
 from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
 from keras_lip.layers.pooling.global_l2_norm_pooling2d import (
@@ -21,6 +23,7 @@ from keras_lip.types import Config
 from keras_lip.validation import check_positive_integer
 
 
+@with_weights
 def LipNeXt(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
@@ -34,6 +37,7 @@ def LipNeXt(
     head: str = "unit_norm",
     scan_blocks: bool = False,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzSequential:
     """Makes a network of shifts and orthogonal matrices (LipNeXt).
 
@@ -82,6 +86,9 @@ def LipNeXt(
             any depth of the network. The network computes the same function.
             Defaults to `False`.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.

@@ -1,5 +1,6 @@
 """A residual network of orthogonal convolutions."""
 
+import os
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from keras_lip.applications.image_input import make_image_input
 from keras_lip.applications.layers_by_name import convolve
 from keras_lip.applications.layers_by_name import make_activation
 from keras_lip.applications.layers_by_name import make_head
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
 from keras_lip.layers.merging.convex_add import ConvexAdd
 from keras_lip.layers.pooling.scaled_average_pooling2d import (
@@ -20,6 +22,7 @@ from keras_lip.types import Tensor
 from keras_lip.validation import check_positive_integer
 
 
+@with_weights
 def ResNet9(
     input_shape: Sequence[int] = (32, 32, 3),
     classes: int = 10,
@@ -32,6 +35,7 @@ def ResNet9(
     padding_mode: str = "circular",
     convolution_arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzModel:
     """Makes a network of eight convolutions, with two residual pairs.
 
@@ -73,6 +77,9 @@ def ResNet9(
             name, such as `{"training_iterations": 10}` for `"ossn"`. Defaults
             to `None`, for the defaults of the layer.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzModel`, not compiled.

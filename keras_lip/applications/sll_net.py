@@ -1,14 +1,17 @@
 """Networks of SDP-based Lipschitz layers."""
 
+import os
 from collections.abc import Sequence
 
 from keras_lip.applications.blocks import get_size
 from keras_lip.applications.blocks import stack_blocks
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.layers.residual.sll_conv2d import SLLConv2D
 from keras_lip.layers.residual.sll_dense import SLLDense
 from keras_lip.models.lipschitz_sequential import LipschitzSequential
 
 
+@with_weights
 def SLLNet(
     size: str = "S",
     input_shape: Sequence[int] = (32, 32, 3),
@@ -22,6 +25,7 @@ def SLLNet(
     head: str = "unit_norm",
     scan_blocks: bool = False,
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzSequential:
     """Makes a residual network of SDP-based Lipschitz layers (SLL).
 
@@ -55,6 +59,9 @@ def SLLNet(
             for any depth. The network computes the same function. Defaults to
             `False`.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.

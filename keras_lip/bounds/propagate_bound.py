@@ -19,7 +19,7 @@ class PropagateBound:
     A rule for a Keras layer applies to its exact class, because a subclass may
     compute anything. Your own layer has a bound if it implements
     `lipschitz_bound()`, which holds in the norms of its attribute `norms`, or
-    in l2 if there is none; if it is a `keras_lip.layers. LipschitzLayer` that
+    in l2 if there is none; if it is a `keras_lip.layers.LipschitzLayer` that
     implements `freeze`; or if a rule is registered for exactly its class. Call
     it with these arguments:
 

@@ -1,12 +1,13 @@
 """Saliency maps of classifiers, and their plots."""
 
 import dataclasses
-import io
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from keras_lip.figures import encode_figure
+from keras_lip.figures import to_images
 from keras_lip.files import missing_package
 from keras_lip.files import write_file
 from keras_lip.types import Array
@@ -99,7 +100,7 @@ def draw_saliency(saliency: Any) -> bytes:
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise missing_package("matplotlib") from error
-    images = _to_images(saliency.inputs)
+    images = to_images(saliency.inputs)
     models, samples, classes = saliency.gradients.shape[:3]
     columns = 1 + classes
     # One row for each model, and a gap below each input.
@@ -127,9 +128,7 @@ def draw_saliency(saliency: Any) -> bytes:
             if first + model == 0:
                 for axes, name in zip(row, saliency.classes, strict=True):
                     axes.set_title(f"class {name}", fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    return encode_figure(figure)
 
 
 def _draw_row(axes: list[Any], saliency: Any, model: int, sample: int) -> None:
@@ -167,16 +166,3 @@ def _add_axes(figure: Any, cell: Any) -> Any:
     for spine in axes.spines.values():
         spine.set(color="#d8dee4", linewidth=0.8)
     return axes
-
-
-def _to_images(inputs: Array) -> Array:
-    """Returns inputs as images in [0, 1] for matplotlib."""
-    shape = inputs.shape[1:]
-    if len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,)):
-        raise ValueError(
-            "To be plotted, inputs must be images of one or three channels, "
-            f"channels last. Received: inputs of shape {shape}"
-        )
-    low, high = inputs.min(), inputs.max()
-    images = (inputs - low) / max(high - low, 1e-300)
-    return images[..., 0] if shape[2:] == (1,) else images

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from keras_lip.certificates.reports.abstention_curve import trace_abstention
 from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.certificates.reports.audit_report import finite_or_text
 from keras_lip.certificates.reports.page import draw_curves
+from keras_lip.certificates.reports.page import plot_curves
 from keras_lip.certificates.reports.page import render_page
 from keras_lip.explanations.saliency import Saliency
+from keras_lip.figures import take_axes
 from keras_lip.files import write_file
 from keras_lip.proofs.rounding import divide_down
 from keras_lip.types import Array
@@ -314,6 +317,24 @@ class CertificationReport:
             },
             indent=2,
         )
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draws certified and attacked accuracies against the radius.
+
+        Args:
+            axes: The `matplotlib.axes.Axes` to draw on. Defaults to `None`, for
+                the axes of a new figure of `matplotlib.pyplot`.
+
+        Returns:
+            The axes. `axes.figure.savefig("curve.png")` writes the figure.
+
+        Raises:
+            ImportError: If the extra `report` is not installed.
+            TypeError: If `axes` is something else.
+        """
+        axes = take_axes(axes)
+        plot_curves({self.model_name: self}, axes)
+        return axes
 
     def save(
         self, path: str | pathlib.Path, overwrite: bool = False

@@ -1,0 +1,55 @@
+"""Draws the figures of the site from the numbers in `docs/data`."""
+
+import importlib.util
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from sphinx.util import logging
+
+_DOCS = pathlib.Path(__file__).parents[1]
+# Where the function `draw(results, path)` for `docs/data/NAME.json` may be.
+_FOLDERS = (_DOCS.parent / "examples", _DOCS / "figures")
+
+_logger = logging.getLogger(__name__)
+
+
+def find_script(name: str) -> pathlib.Path | None:
+    """Returns the script that draws the numbers of a name, if there is one."""
+    paths = [folder / f"{name}.py" for folder in _FOLDERS]
+    scripts = [path for path in paths if path.exists()]
+    drawing = [path for path in scripts if "def draw(" in path.read_text()]
+    return drawing[0] if drawing else None
+
+
+def load_draw(script: pathlib.Path) -> Callable[[Any, pathlib.Path], None]:
+    """Imports a script and returns its function `draw`."""
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"Cannot import {script}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.draw
+
+
+def draw_all(app: Any) -> None:
+    """Draws the figures that are missing or older than what they show."""
+    folder = _DOCS / "_figures"
+    folder.mkdir(exist_ok=True)
+    for data in sorted((_DOCS / "data").glob("*.json")):
+        script = find_script(data.stem)
+        if script is None:
+            continue
+        figure = folder / f"{data.stem}.png"
+        changed = max(path.stat().st_mtime for path in (data, script))
+        if figure.exists() and figure.stat().st_mtime > changed:
+            continue
+        _logger.info("drawing %s", figure.name)
+        load_draw(script)(json.loads(data.read_text("utf-8")), figure)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Draws before pages are read."""
+    app.connect("builder-inited", draw_all)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,93 @@
+import importlib.util
+import json
+import pathlib
+import sys
+from unittest import mock
+
+import pytest
+
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.marks import on_pytorch_alone
+
+pytestmark = on_pytorch_alone
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    with mock.patch.object(sys, "path", [str(path.parent), *sys.path]):
+        spec.loader.exec_module(module)
+    return module
+
+
+class SiteLinksTest(LipschitzTestCase):
+    def test_links_lead_to_pages_of_the_site(self):
+        rewrite = load(DOCS / "extensions" / "site_links.py").rewrite_links
+        text = (
+            "[a](RESULTS.md), [b](docs/guides/audits.md#keep-it), "
+            "[c](experiments/recipes.toml), [d](https://keras.io/a.md), "
+            "![e](docs/_static/e.svg), `f[0](inputs)`"
+        )
+        self.assertEqual(
+            rewrite(text, DOCS.parent),
+            "[a](/generated/results.md), [b](/guides/audits.md#keep-it), c, "
+            "[d](https://keras.io/a.md), ![e](docs/_static/e.svg), "
+            "`f[0](inputs)`",
+        )
+        self.assertEqual(
+            rewrite("[f](../../RESULTS.md)", DOCS / "results"),
+            "[f](/generated/results.md)",
+        )
+
+
+class MarkdownDocstringsTest(LipschitzTestCase):
+    def setUp(self):
+        super().setUp()
+        pytest.importorskip("sphinx")
+        module = load(DOCS / "extensions" / "markdown_docstrings.py")
+        self.convert = module.to_restructured_text
+
+    def test_code_links_and_headings(self):
+        self.assertEqual(
+            self.convert(
+                "Takes `a b`\nand `keras_lip.layers.MaxMin`.\n\nExample:\n\n"
+                ">>> 1\n1\n\nReference:\n\n- [A et\n  al.](https://a.org)"
+            ),
+            "Takes ``a b``\nand :py:obj:`keras_lip.layers.MaxMin`.\n\n"
+            ".. rubric:: Example\n\n>>> 1\n1\n\n.. rubric:: Reference\n\n"
+            "- `A et al. <https://a.org>`__",
+        )
+
+    def test_tables_and_blocks(self):
+        self.assertEqual(
+            self.convert("| a | b |\n|---|---|\n| `c` | d |\n"),
+            ".. list-table::\n   :header-rows: 1\n\n   * - a\n     - b\n"
+            "   * - ``c``\n     - d\n",
+        )
+        self.assertEqual(
+            self.convert("```python\na = 1\n```"),
+            ".. code-block:: python\n\n    a = 1\n",
+        )
+
+
+class FiguresTest(LipschitzTestCase):
+    def test_figure_of_the_quick_start_is_drawn_from_its_numbers(self):
+        results = json.loads((DOCS / "data" / "quickstart.json").read_text())
+        path = self.temporary_path("figure.png")
+        load(DOCS / "figures" / "quickstart.py").draw(results, path)
+        self.assertEqual(path.read_bytes()[:4], b"\x89PNG")
+        # No attack may fall below the certified accuracy.
+        certified = {
+            row["epsilon"]: row["accuracy"]
+            for row in results["certified_accuracy"]
+        }
+        attacked = {
+            row["epsilon"]: row["accuracy"]
+            for row in results["attacks"]
+            if row["attack"] == "attacked"
+        }
+        self.assertEqual(certified.keys(), attacked.keys())
+        for epsilon, accuracy in attacked.items():
+            self.assertGreaterEqual(accuracy, certified[epsilon])
