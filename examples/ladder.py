@@ -460,8 +460,8 @@ def parse_arguments(argv=None):
     parser.add_argument("--smoke", action="store_true", help="some seconds")
     arguments = parser.parse_args(argv)
     if arguments.smoke:
-        arguments.epochs, arguments.units = 4, 16
-        arguments.attacked_samples = 20
+        arguments.epochs, arguments.units = 2, 16
+        arguments.attacked_samples = 10
     return arguments
 
 
@@ -473,7 +473,7 @@ def main(argv=None):
     epochs = sorted({longest // 2**power for power in range(10)} - {0})
     sizes, steps = (50, 100, 200, 400, 800, len(data[0][0])), 1000
     if arguments.smoke:
-        epochs, sizes, steps = [1, 8], (50, 100), 20
+        epochs, sizes, steps = [1, 8], (50,), 20
         first = slice(0, arguments.attacked_samples)
         data = (data[0], tuple(part[first] for part in data[1]))
     results = {
