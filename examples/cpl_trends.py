@@ -244,7 +244,7 @@ def parse_arguments(argv=None):
     # The number of values of each table.
     arguments.columns = 4
     if arguments.smoke:
-        arguments.epochs, arguments.columns = 2, 1
+        arguments.epochs, arguments.columns = 1, 1
     return arguments
 
 
@@ -253,7 +253,7 @@ def main(argv=None):
     arguments = parse_arguments(argv)
     data = load_data()
     if arguments.smoke:
-        data = tuple(tuple(part[:64] for part in each) for each in data)
+        data = tuple(tuple(part[:16] for part in each) for each in data)
     steps = STEPS[: arguments.columns]
     lengths = [
         max(1, int(share * arguments.epochs))

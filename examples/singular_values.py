@@ -250,7 +250,7 @@ def main(argv=None):
     arguments = parse_arguments(argv)
     data = load_data(arguments.dataset, arguments.data_dir)
     if arguments.smoke:
-        data = tuple(tuple(part[:64] for part in each) for each in data)
+        data = tuple(tuple(part[:16] for part in each) for each in data)
     results = {
         "dataset": arguments.dataset,
         "seed": arguments.seed,

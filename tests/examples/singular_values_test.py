@@ -6,8 +6,9 @@ import pytest
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import EXAMPLES
 from tests.load_script import load_example
+from tests.marks import on_pytorch_alone
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, on_pytorch_alone]
 
 DATA = EXAMPLES.with_name("docs") / "data" / "singular_values.json"
 
