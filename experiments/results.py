@@ -3,10 +3,10 @@
     python experiments/results.py runs/*/result.json
 
 prints a Markdown table with a row for each run: the accuracies of the paper and
-ours, in percent, and the settings of the run. `RESULTS.md` contains such rows.
-With `--published`, a second table has a row for each result of the paper, with
-its standard deviation: also accuracies under attacks, which `train.py` does not
-measure, and empirical Lipschitz constants.
+ours, in percent, and the settings of the run. The pages of `docs/results` have
+such rows. With `--published`, a second table has a row for each result of the
+paper, with its standard deviation: also accuracies under attacks, which
+`train.py` does not measure, and empirical Lipschitz constants.
 
     python experiments/results.py --group runs/*/result.json
 

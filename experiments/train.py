@@ -6,7 +6,7 @@ trains a recipe of `recipes.toml` on a data set, certifies the network after the
 last epoch on the test set, attacks it, and writes into `--output`
 
 - `model.keras`, the classifier, with `report.html` and `report.json`,
-- `result.json`, the results for a row of `RESULTS.md`,
+- `result.json`, the results for a row of `docs/results`,
 - `log.csv`, one line per epoch, and with `--tensorboard` its logs,
 - `checkpoints/`, from which `--resume` continues after the last finished epoch.
 

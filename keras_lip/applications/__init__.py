@@ -8,6 +8,7 @@ from keras_lip.applications.bro_net import BRONet
 from keras_lip.applications.convex_potential_net import ConvexPotentialNet
 from keras_lip.applications.dcgan_critic import DCGANCritic
 from keras_lip.applications.fully_connected_3 import FullyConnected3
+from keras_lip.applications.hybrid_flow_net import HybridFlowNet
 from keras_lip.applications.large_conv_net import LargeConvNet
 from keras_lip.applications.li_res_net import LiResNet
 from keras_lip.applications.lip_conv_net import LipConvNet
@@ -23,6 +24,7 @@ __all__ = (
     "ConvexPotentialNet",
     "DCGANCritic",
     "FullyConnected3",
+    "HybridFlowNet",
     "LargeConvNet",
     "LiResNet",
     "LipConvNet",

@@ -226,6 +226,7 @@ class RecipesTest(LipschitzTestCase):
         sizes = {
             "ConvexPotentialNet": {**blocks, "hidden_units": 4},
             "FullyConnected3": {"units": 4},
+            "HybridFlowNet": {**blocks, "hidden_units": 4},
             "LiResNet": measured,
             "LipConvNet": {"depth": 5, "width": 2, "hidden_units": 4},
             "SLLNet": {**blocks, "hidden_units": 4},

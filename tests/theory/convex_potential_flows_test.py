@@ -8,6 +8,7 @@ from keras_lip import layers
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.models import LipschitzSequential
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.lipschitz_test_case import to_numpy
 
 
 def factor_contraction(matrix):
@@ -82,3 +83,24 @@ class ConvexPotentialFlowsTest(LipschitzTestCase):
         for kernel, step in factor_contraction(matrix):
             product = product @ (np.eye(2) - step * kernel @ kernel.T)
         self.assertAllClose(product, matrix, 1e-12)
+
+    def test_hundred_iterations_prove_nothing(self):
+        # Section 4.2: the estimate of a norm is at most the norm, and the step
+        # is too long.
+        kernel = np.diag([1.0, 0.99])
+        vector = np.array([1e-3, 1.0])
+        for _ in range(100):
+            vector = kernel.T @ (kernel @ vector)
+            vector /= np.linalg.norm(vector)
+        estimate = np.linalg.norm(kernel @ vector)
+        self.assertAlmostEqual(estimate, 0.99, delta=1e-5)
+        block = layers.ConvexPotentialDense(
+            2,
+            step=2 / estimate**2,
+            kernel_initializer=keras.initializers.Constant(kernel),
+        )
+        model = LipschitzSequential([keras.Input((2,)), block])
+        stretched = model(np.array([[2.0, 0.0], [1.0, 0.0]]))
+        distance = float(np.ptp(to_numpy(stretched)[:, 0]))
+        self.assertGreater(distance, 1.04)
+        self.assertBetween(lipschitz_bound(model), distance - 1e-6, 1.041)

@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 from absl.testing import parameterized
 
@@ -166,3 +167,19 @@ class OrthogonalConvolutionsTest(LipschitzTestCase):
                     both[p[0] + q[0], p[1] + q[1]] += found[p] @ kernel[q]
             found = both
         return found
+
+    def test_residual_sum_may_be_orthogonal(self):
+        # Section 5.1 allows residual connections only around constants. This
+        # is so for averages, not for `x - 2 v (v . x)`.
+        vector = self.draw_basis(4, 1)
+        block = layers.ConvexPotentialDense(
+            1,
+            activation="linear",
+            step=2.0,
+            kernel_initializer=keras.initializers.Constant(vector),
+        )
+        matrix = to_numpy(block(np.eye(4, dtype="float32")))
+        self.assertAllClose(matrix @ matrix.T, np.eye(4), 1e-5)
+        self.assertAllClose(vector.T @ matrix, -vector.T, 1e-5)
+        average = (np.eye(4) + matrix) / 2
+        self.assertAlmostEqual(np.linalg.svd(average)[1].min(), 0.0, delta=1e-5)
