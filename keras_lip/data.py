@@ -1,5 +1,6 @@
 """Converts inputs and labels of any kind to validated NumPy arrays."""
 
+import itertools
 import reprlib
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -10,13 +11,19 @@ import numpy as np
 from keras import ops
 
 from keras_lip.types import Array
+from keras_lip.validation import check_integer
 from keras_lip.validation import check_numbers
 
 Bounds = tuple[float, float]
+Shard = tuple[int, int]
 
 
 def iterate_batches(
-    model: keras.Model, x: Any, y: Any, batch_size: int
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    batch_size: int,
+    shard: Shard | None = None,
 ) -> Iterator[tuple[Array, Array | None]]:
     """Yields batches of inputs and labels.
 
@@ -28,6 +35,8 @@ def iterate_batches(
         y: Array of labels, or `None` if `x` is an iterable that contains the
             labels.
         batch_size: Positive integer. Number of samples of a batch of an array.
+        shard: Pair `(index, count)`, for every `count`th batch from batch
+            `index`. Defaults to `None`, for all batches.
 
     Yields:
         Tuples of `inputs` and `labels`, the latter `None` if there are none.
@@ -38,7 +47,8 @@ def iterate_batches(
     """
     start = 0
     shape = getattr(model, "input_shape", None)
-    for inputs, labels in _iterate(x, y, batch_size, shape):
+    index, count = shard or (0, 1)
+    for inputs, labels in _iterate(x, y, batch_size, shape, index, count):
         inputs = _to_numpy(inputs)
         _check_inputs(inputs, shape)
         labels = None if labels is None else _to_numpy(labels, "y")
@@ -49,12 +59,18 @@ def iterate_batches(
             )
         finite = np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
         if not finite.all():
+            place = "" if shard is None else f" of shard {shard}"
             raise ValueError(
                 "Inputs must be finite numbers to be certified. Received: NaN "
-                f"or infinity in sample {start + int(np.argmin(finite))}"
+                f"or infinity in sample {start + int(np.argmin(finite))}{place}"
             )
         start += len(inputs)
         yield inputs, labels
+    if start == 0 and shard is not None:
+        raise ValueError(
+            "Every shard must contain a batch. Use fewer shards, or smaller "
+            f"batches. Received: no batch for shard={shard}"
+        )
     if start == 0:
         raise ValueError(
             "There must be at least one sample to certify. Received: none"
@@ -62,12 +78,13 @@ def iterate_batches(
 
 
 def _iterate(
-    x: Any, y: Any, batch_size: int, shape: Any
+    x: Any, y: Any, batch_size: int, shape: Any, index: int, count: int
 ) -> Iterator[tuple[Any, Any]]:
     if isinstance(x, keras.utils.PyDataset):
         _refuse_labels(x, y)
         # The iterator of a `PyDataset` may shuffle and never end.
-        yield from (_unpack(x[index]) for index in range(len(x)))
+        for position in range(index, len(x), count):
+            yield _unpack(x[position])
     elif hasattr(x, "__array__") or isinstance(x, list | tuple):
         inputs = _to_numpy(x)
         _check_inputs(inputs, shape)
@@ -77,12 +94,13 @@ def _iterate(
                 "`x` and `y` must have the same length. Received: "
                 f"{len(inputs)} inputs and {len(labels)} labels"
             )
-        for begin in range(0, len(inputs), batch_size):
+        first, step = index * batch_size, count * batch_size
+        for begin in range(first, len(inputs), step):
             part = slice(begin, begin + batch_size)
             yield inputs[part], None if labels is None else labels[part]
     elif isinstance(x, Iterable) and not isinstance(x, str | dict):
         _refuse_labels(x, y)
-        yield from map(_unpack, x)
+        yield from map(_unpack, itertools.islice(x, index, None, count))
     else:
         raise TypeError(
             "`x` must be an array, or an iterable of batches. Received: "
@@ -142,6 +160,29 @@ def _to_numpy(array: Any, name: str = "x") -> Array:
             f"`{name}` must be an array of numbers, all samples of one shape. "
             f"Received: {name}={reprlib.repr(array)}"
         ) from None
+
+
+def check_shard(shard: Any) -> Shard | None:
+    """Validates a shard, and returns it as a pair of integers, or `None`.
+
+    Args:
+        shard: Pair `(index, count)`, or `None`.
+
+    Raises:
+        ValueError: If it is not an index from zero and a larger count.
+    """
+    if shard is None:
+        return None
+    try:
+        index, count = (check_integer("shard", each) for each in shard)
+    except (TypeError, ValueError):
+        index, count = -1, 0
+    if not 0 <= index < count:
+        raise ValueError(
+            "`shard` must be a pair `(index, count)` of integers, with `0 <= "
+            f"index < count`. Received: shard={shard!r}"
+        )
+    return index, count
 
 
 def check_bounds(bounds: Bounds) -> Bounds:

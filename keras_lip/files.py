@@ -51,13 +51,36 @@ def write_file(
         ValueError: If the path exists and may not be replaced, or cannot be
             written to.
     """
+    return write_path(
+        path, lambda partial: partial.write_bytes(make()), overwrite
+    )
+
+
+def write_path(
+    path: pathlib.Path, write: Callable[[pathlib.Path], Any], overwrite: bool
+) -> pathlib.Path:
+    """Writes a file that need not fit in memory, completely or not at all.
+
+    Args:
+        path: Path of the file.
+        write: Function that writes to a given path, which has the same suffix
+            as `path`. It is called only if the path can be written to.
+        overwrite: Boolean. Whether an existing file may be replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the path exists and may not be replaced, or cannot be
+            written to.
+    """
     if path.exists() and not (overwrite and path.is_file()):
         raise ValueError(
             f"There is something at {str(path)!r} already. Pass another path, "
             "or `overwrite=True` to replace a file."
         )
     try:
-        replace_file(path, lambda partial: partial.write_bytes(make()))
+        replace_file(path, write)
     except OSError as error:
         raise ValueError(
             f"The file cannot be written to {str(path)!r}: {error}. Pass a "

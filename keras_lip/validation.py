@@ -24,6 +24,15 @@ def check_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_boolean(name: str, value: Any) -> bool:
+    """Returns `value`, and checks that it is `True` or `False`."""
+    if not isinstance(value, bool):
+        raise TypeError(
+            f"`{name}` must be `True` or `False`. Received: {name}={value!r}"
+        )
+    return value
+
+
 def check_number(
     name: str,
     value: Any,

@@ -15,6 +15,7 @@ from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.real_certifier import RealCertifier
 from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.data import Shard
 from keras_lip.data import iterate_batches
 from keras_lip.graph import check_model
 from keras_lip.graph import has_open_sizes
@@ -130,11 +131,14 @@ class Certifier:
         y: Any,
         batch_size: int,
         epsilons: Sequence[float] = (),
+        shard: Shard | None = None,
     ) -> Iterator[BatchCertificate]:
-        """Yields the certificate of each batch of the data."""
+        """Yields the certificate of each batch of the data, or of a shard."""
         batch_size = check_positive_integer("batch_size", batch_size)
         start = 0
-        for inputs, labels in iterate_batches(self._model, x, y, batch_size):
+        for inputs, labels in iterate_batches(
+            self._model, x, y, batch_size, shard
+        ):
             if not self._is_ready:
                 self._prepare(None, (None, *inputs.shape[1:]))
             classes = len(self.bounds.matrix)

@@ -11,6 +11,7 @@ from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.certificates.reports.certification_report import (
     CertificationReport,
 )
+from keras_lip.data import check_shard
 from keras_lip.validation import check_numbers
 
 
@@ -24,6 +25,7 @@ def certify(
     audit: AuditReport | None = None,
     abstain_below: float = 0.0,
     semantics: str = "real",
+    shard: tuple[int, int] | None = None,
 ) -> CertificationReport:
     """Proves for each input a radius within which its class cannot change.
 
@@ -87,6 +89,14 @@ def certify(
         semantics: `"real"` for the real-valued function of the weights,
             `"float64"` or `"float32"` for executions in that precision.
             Defaults to `"real"`.
+        shard: Pair `(index, count)`, to certify only a part of the data: every
+            `count`th batch, from batch `index` on. `count` processes with the
+            same arguments certify all data, and `CertificationReport.merge`
+            merges their reports. A part is read alone if `x` is an array or a
+            `PyDataset`; other iterables are read to the end. For data that were
+            divided in this way before, such as `dataset.batch(256).shard(count,
+            index)` of `tf.data`, set the attribute `shard` of the report.
+            Defaults to `None`, for all data.
 
     Returns:
         A `CertificationReport`.
@@ -98,7 +108,8 @@ def certify(
             are missing, out of range or of the wrong shape; if an epsilon is
             negative; if the outputs of the live model differ from the frozen
             program; if `audit` is of another model or of other weights; if
-            `semantics` is not supported for a layer.
+            `semantics` is not supported for a layer; if `shard` is invalid or
+            contains no batch.
 
     Example:
 
@@ -118,8 +129,9 @@ def certify(
     - [Bethune et al., 2022](https://arxiv.org/abs/2104.05097), for abstention
     """
     radii = check_numbers("epsilons", epsilons, 0.0)
+    shard = check_shard(shard)
     certifier = Certifier(model, norm, audit, abstain_below, semantics)
-    batches = list(certifier.run(x, y, batch_size, radii))
+    batches = list(certifier.run(x, y, batch_size, radii, shard))
     if any(batch.label is None for batch in batches):
         raise ValueError(
             "Labels are needed to certify an accuracy: pass `y`, or an `x` "
@@ -142,4 +154,6 @@ def certify(
         audit=certifier.audit,
         logits=np.concatenate([batch.logits for batch in batches]),
         margin_error=np.concatenate([batch.margin_error for batch in batches]),
+        shard=shard,
+        batch_sizes=tuple(len(batch.radius) for batch in batches),
     )

@@ -61,6 +61,8 @@ def add_state(layer: keras.layers.Layer, state: State) -> dict[str, Any]:
             initializer=keras.initializers.Constant(value),
             trainable=False,
             autocast=False,
+            # It depends on weights alone, so it is equal on all replicas.
+            aggregation="only_first_replica",
         )
         for name, value in state.items()
     }

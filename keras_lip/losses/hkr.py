@@ -11,6 +11,7 @@ from keras_lip.losses.loss_terms import binary_hinge
 from keras_lip.losses.loss_terms import gap_between_means
 from keras_lip.types import Config
 from keras_lip.types import Tensor
+from keras_lip.validation import check_boolean
 from keras_lip.validation import check_number
 
 
@@ -25,7 +26,8 @@ class HKR(BaseLoss):
     its boundary.
 
     `sample_weight` and masks weight both parts as in the separate losses: a
-    `class_weight` affects only the hinge.
+    `class_weight` affects only the hinge. On several replicas the gap is that
+    of a part of the batch or of the whole, as in `KantorovichRubinstein`.
 
     Args:
         alpha: Non-negative float. Factor of the hinge loss. Defaults to `10.0`.
@@ -35,6 +37,10 @@ class HKR(BaseLoss):
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"hkr"`.
         dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
+        synchronized: Boolean. Whether the means are those of the whole batch,
+            of all replicas. All replicas must then compute the loss together:
+            on PyTorch, a process that computes it alone waits for the others.
+            Defaults to `False`.
 
     Call arguments:
         y_true: Labels 0 and 1, or -1 and 1, of shape `(batch,)` or
@@ -43,6 +49,7 @@ class HKR(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
+        TypeError: If `synchronized` is not a boolean.
         ValueError: If `alpha` or `margin` is out of range, or if the shapes of
             `y_true` and `y_pred` do not match. If a label is invalid and its
             value is known; in a compiled step the loss is NaN instead.
@@ -65,8 +72,11 @@ class HKR(BaseLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "hkr",
         dtype: Any = None,
+        *,
+        synchronized: bool = False,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.synchronized = check_boolean("synchronized", synchronized)
         self.alpha = check_number("alpha", alpha, 0.0)
         self.margin = check_number("margin", margin, 0.0, open_low=True)
 
@@ -77,7 +87,7 @@ class HKR(BaseLoss):
         self, targets: Tensor, scores: Tensor, weights: Tensor
     ) -> Tensor:
         positive = ops.cast(targets > 0, scores.dtype)
-        gap = gap_between_means(positive, scores, weights)
+        gap = gap_between_means(positive, scores, weights, self.synchronized)
         return self.alpha * binary_hinge(targets, scores, self.margin) - gap
 
     def get_config(self) -> Config:
@@ -85,4 +95,5 @@ class HKR(BaseLoss):
             **super().get_config(),
             "alpha": self.alpha,
             "margin": self.margin,
+            "synchronized": self.synchronized,
         }

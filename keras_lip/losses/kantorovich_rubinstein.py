@@ -8,7 +8,9 @@ from keras import ops
 from keras_lip.labels import to_signs
 from keras_lip.losses.base_loss import BaseLoss
 from keras_lip.losses.loss_terms import gap_between_means
+from keras_lip.types import Config
 from keras_lip.types import Tensor
+from keras_lip.validation import check_boolean
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -26,8 +28,14 @@ class KantorovichRubinstein(BaseLoss):
     With `sample_weight` or a mask the means are weighted, so a sample of weight
     0 is excluded. Multiplying all weights by a number multiplies the loss by
     it, as in Keras. A `class_weight` therefore does not change the balance
-    between the two means. Under `tf.distribute` each replica computes the means
-    of its own part of the batch.
+    between the two means.
+
+    On several replicas, each computes the means of its own part of the batch,
+    and their losses are averaged. This is another estimate of the distance than
+    the loss of the whole batch: all parts have the same weight, for any number
+    of samples of a class in them, and a part with only one class adds 0. With
+    `synchronized=True` loss and gradient are those of the whole batch, if all
+    parts have the same size. On JAX they always are.
 
     Args:
         reduction: String or `None`, as in `keras.losses.Loss`. With
@@ -35,6 +43,10 @@ class KantorovichRubinstein(BaseLoss):
             Defaults to `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"kantorovich_rubinstein"`.
         dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
+        synchronized: Boolean. Whether the means are those of the whole batch,
+            of all replicas. All replicas must then compute the loss together:
+            on PyTorch, a process that computes it alone waits for the others.
+            Defaults to `False`.
 
     Call arguments:
         y_true: Labels 0 and 1, or -1 and 1, of shape `(batch,)` or
@@ -43,6 +55,7 @@ class KantorovichRubinstein(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
+        TypeError: If `synchronized` is not a boolean.
         ValueError: If the shapes of `y_true` and `y_pred` do not match. If a
             label is invalid and its value is known; in a compiled step the loss
             is NaN instead.
@@ -64,8 +77,11 @@ class KantorovichRubinstein(BaseLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "kantorovich_rubinstein",
         dtype: Any = None,
+        *,
+        synchronized: bool = False,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.synchronized = check_boolean("synchronized", synchronized)
 
     def encode(self, y_true: Any, y_pred: Tensor) -> Tensor:
         return to_signs(y_true, y_pred)
@@ -74,4 +90,7 @@ class KantorovichRubinstein(BaseLoss):
         self, targets: Tensor, scores: Tensor, weights: Tensor
     ) -> Tensor:
         positive = ops.cast(targets > 0, scores.dtype)
-        return -gap_between_means(positive, scores, weights)
+        return -gap_between_means(positive, scores, weights, self.synchronized)
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "synchronized": self.synchronized}

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_lip.replicas import sum_over_replicas
 from keras_lip.types import Tensor
 
 
@@ -36,7 +37,10 @@ def multiclass_hinge(one_hot: Tensor, scores: Tensor, margin: float) -> Tensor:
 
 
 def gap_between_means(
-    members: Tensor, scores: Tensor, weights: Tensor
+    members: Tensor,
+    scores: Tensor,
+    weights: Tensor,
+    synchronized: bool = False,
 ) -> Tensor:
     """Returns the contribution of each sample to the gaps between class means.
 
@@ -49,17 +53,28 @@ def gap_between_means(
     The contributions are scaled so that their weighted mean is the mean gap.
     All classes have the same weight, for any number of samples.
 
+    On several replicas, the means of the contributions of equal parts of a
+    batch average to the mean of the gaps of the parts. If `synchronized`, they
+    average to the gap of the whole batch, because the numbers of samples are
+    those of all replicas. Gradients need no synchronization: the numbers do not
+    depend on scores.
+
     Args:
         members: Tensor of shape `(batch, classes)`: 1 if the sample is in the
             class, otherwise 0.
         scores: Tensor of shape `(batch, classes)`.
         weights: Tensor of shape `(batch, 1)`.
+        synchronized: Boolean. Whether to count the samples of all replicas.
+            Defaults to `False`.
 
     Returns:
         Tensor of shape `(batch,)`.
     """
     inside = ops.sum(weights * members, axis=0)
     outside = ops.sum(weights * (1.0 - members), axis=0)
+    if synchronized:
+        counts = sum_over_replicas(ops.stack([inside, outside]))
+        inside, outside = counts[0], counts[1]
     comparable = ops.logical_and(inside > 0, outside > 0)
     total = ops.where(comparable, inside + outside, 0.0)
     # If a count is zero, so is `total`: this avoids 0/0 in values and

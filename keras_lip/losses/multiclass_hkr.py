@@ -10,6 +10,7 @@ from keras_lip.losses.loss_terms import gap_between_means
 from keras_lip.losses.loss_terms import multiclass_hinge
 from keras_lip.types import Config
 from keras_lip.types import Tensor
+from keras_lip.validation import check_boolean
 from keras_lip.validation import check_number
 
 
@@ -26,9 +27,9 @@ class MulticlassHKR(BaseLoss):
     and the rest if each `f_k` is 1-Lipschitz. A class that contains none or all
     of the samples of a batch adds 0.
 
-    With `sample_weight` or a mask the means are weighted, as in
-    `KantorovichRubinstein`. Under `tf.distribute` each replica computes the
-    means of its own part of the batch.
+    With `sample_weight` or a mask the means are weighted, and on several
+    replicas they are those of a part of the batch or of the whole, as in
+    `KantorovichRubinstein`.
 
     Args:
         alpha: Non-negative float. Factor of the hinge loss. Defaults to `10.0`.
@@ -37,6 +38,10 @@ class MulticlassHKR(BaseLoss):
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"multiclass_hkr"`.
         dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
+        synchronized: Boolean. Whether the means are those of the whole batch,
+            of all replicas. All replicas must then compute the loss together:
+            on PyTorch, a process that computes it alone waits for the others.
+            Defaults to `False`.
 
     Call arguments:
         y_true: Class indices of shape `(batch,)` or `(batch, 1)`, or one-hot
@@ -45,6 +50,7 @@ class MulticlassHKR(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
+        TypeError: If `synchronized` is not a boolean.
         ValueError: If `alpha` or `margin` is out of range, or if the shapes of
             `y_true` and `y_pred` do not match. If a label is not a class and
             its value is known; in a compiled step the loss is NaN instead.
@@ -68,8 +74,11 @@ class MulticlassHKR(BaseLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "multiclass_hkr",
         dtype: Any = None,
+        *,
+        synchronized: bool = False,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.synchronized = check_boolean("synchronized", synchronized)
         self.alpha = check_number("alpha", alpha, 0.0)
         self.margin = check_number("margin", margin, 0.0, open_low=True)
 
@@ -80,11 +89,14 @@ class MulticlassHKR(BaseLoss):
         self, targets: Tensor, scores: Tensor, weights: Tensor
     ) -> Tensor:
         hinge = multiclass_hinge(targets, scores, self.margin)
-        return self.alpha * hinge - gap_between_means(targets, scores, weights)
+        return self.alpha * hinge - gap_between_means(
+            targets, scores, weights, self.synchronized
+        )
 
     def get_config(self) -> Config:
         return {
             **super().get_config(),
             "alpha": self.alpha,
             "margin": self.margin,
+            "synchronized": self.synchronized,
         }

@@ -10,6 +10,7 @@ from keras_lip.losses.base_loss import BaseLoss
 from keras_lip.losses.loss_terms import gap_between_means
 from keras_lip.types import Config
 from keras_lip.types import Tensor
+from keras_lip.validation import check_boolean
 from keras_lip.validation import check_number
 
 
@@ -35,8 +36,8 @@ class MultilabelHKR(BaseLoss):
     A weight applies to a sample, so to all of its labels. With `sample_weight`
     or a mask the means are weighted, as in `KantorovichRubinstein`. Do not pass
     `class_weight` to `fit`: Keras interprets rows of labels as one-hot rows.
-    Under `tf.distribute` each replica computes the means of its own part of the
-    batch.
+    On several replicas the means are those of a part of the batch or of the
+    whole, as in `KantorovichRubinstein`.
 
     Args:
         alpha: Non-negative float. Factor of the hinge loss. Defaults to `10.0`.
@@ -46,6 +47,10 @@ class MultilabelHKR(BaseLoss):
             `"sum_over_batch_size"`.
         name: String. Name of the loss. Defaults to `"multilabel_hkr"`.
         dtype: Dtype of the loss. Defaults to `keras.config.floatx()`.
+        synchronized: Boolean. Whether the means are those of the whole batch,
+            of all replicas. All replicas must then compute the loss together:
+            on PyTorch, a process that computes it alone waits for the others.
+            Defaults to `False`.
 
     Call arguments:
         y_true: Labels 0 and 1, or -1 and 1, of shape `(batch, labels)`.
@@ -53,6 +58,7 @@ class MultilabelHKR(BaseLoss):
         sample_weight: Weights of shape `()`, `(batch,)` or `(batch, 1)`.
 
     Raises:
+        TypeError: If `synchronized` is not a boolean.
         ValueError: If `alpha` or `margin` is out of range, or if the shapes of
             `y_true` and `y_pred` do not match. If a label is invalid and its
             value is known; in a compiled step the loss is NaN instead. If a
@@ -78,8 +84,11 @@ class MultilabelHKR(BaseLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "multilabel_hkr",
         dtype: Any = None,
+        *,
+        synchronized: bool = False,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.synchronized = check_boolean("synchronized", synchronized)
         self.alpha = check_number("alpha", alpha, 0.0)
         self.margin = check_number("margin", margin, 0.0, open_low=True)
 
@@ -91,7 +100,7 @@ class MultilabelHKR(BaseLoss):
     ) -> Tensor:
         hinge = ops.mean(ops.relu(self.margin - targets * scores), axis=-1)
         positive = ops.cast(targets > 0, scores.dtype)
-        gap = gap_between_means(positive, scores, weights)
+        gap = gap_between_means(positive, scores, weights, self.synchronized)
         return self.alpha * hinge - gap
 
     def get_config(self) -> Config:
@@ -99,4 +108,5 @@ class MultilabelHKR(BaseLoss):
             **super().get_config(),
             "alpha": self.alpha,
             "margin": self.margin,
+            "synchronized": self.synchronized,
         }

@@ -66,8 +66,8 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
                 "lipschitz_bound", lipschitz_bound, 0.0
             )
         self.lipschitz_bound = lipschitz_bound
-        self.total = self.add_variable((), "zeros", name="total")
-        self.count = self.add_variable((), "zeros", name="count")
+        self.total = self._add_sum("total")
+        self.count = self._add_sum("count")
         self._pair_bounds: Any = None
         self._bounds: PairBounds | None = None
         self._head: Any = None
@@ -181,6 +181,10 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             "lipschitz_bound": self.lipschitz_bound,
             "norm": self.norm,
         }
+
+    def _add_sum(self, name: str) -> Any:
+        # Each replica adds its own part of the data.
+        return self.add_variable((), "zeros", aggregation="sum", name=name)
 
     def _constants(self, classes: int) -> Any:
         if self.lipschitz_bound is not None:

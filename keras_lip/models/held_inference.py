@@ -214,7 +214,11 @@ def _module(function: Any) -> str:
 
 def _make_slot(value: Any) -> Any:
     return keras.Variable(
-        ops.copy(value), trainable=False, autocast=False, name="held"
+        ops.copy(value),
+        trainable=False,
+        autocast=False,
+        aggregation="only_first_replica",
+        name="held",
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,20 @@ from keras_lip.certificates.probabilities import probability_radii
 from keras_lip.certificates.reports.abstention_curve import AbstentionCurve
 from keras_lip.certificates.reports.abstention_curve import trace_abstention
 from keras_lip.certificates.reports.audit_report import AuditReport
-from keras_lip.certificates.reports.audit_report import finite_or_text
+from keras_lip.certificates.reports.merge_reports import merge_reports
 from keras_lip.certificates.reports.page import draw_curves
 from keras_lip.certificates.reports.page import plot_curves
 from keras_lip.certificates.reports.page import render_page
+from keras_lip.certificates.reports.report_files import describe_report
+from keras_lip.certificates.reports.report_files import read_report
+from keras_lip.certificates.reports.report_files import write_arrays
 from keras_lip.explanations.saliency import Saliency
 from keras_lip.figures import take_axes
 from keras_lip.files import write_file
+from keras_lip.files import write_path
 from keras_lip.proofs.rounding import divide_down
 from keras_lip.types import Array
 from keras_lip.validation import check_number
-from keras_lip.version import __version__
 
 
 @dataclasses.dataclass
@@ -60,6 +64,10 @@ class CertificationReport:
             only radii are known.
         margin_error: Float64 array of shape `(num_samples,)`, or `None`. Bounds
             on the errors of differences of two logits.
+        shard: Tuple `(index, count)` if the report is of a part of the data,
+            or `None` for all data. See `certify`.
+        batch_sizes: Tuple of integers, or `None`. Number of samples of each
+            batch. `merge` needs it.
     """
 
     model_name: str
@@ -81,6 +89,8 @@ class CertificationReport:
     saliency: Saliency | None = None
     logits: Array | None = None
     margin_error: Array | None = None
+    shard: tuple[int, int] | None = None
+    batch_sizes: tuple[int, ...] | None = None
 
     @property
     def answered(self) -> Array:
@@ -287,33 +297,18 @@ class CertificationReport:
             )
 
     def to_json(self) -> str:
-        """Returns the report as JSON text."""
+        """Returns the report, without its logits, as JSON text."""
+        content = describe_report(self)
+        audit = content.pop("audit")
+        margins = self.worst_margin
         return json.dumps(
             {
-                "keras_lip_version": __version__,
-                "model_name": self.model_name,
-                "norm": self.norm,
-                "lipschitz_bound": finite_or_text(self.lipschitz_bound),
-                "method": self.method,
-                "semantics": self.semantics,
-                "abstain_below": self.abstain_below,
-                "coverage": self.coverage,
-                "global_radius": self.global_radius,
-                "num_samples": len(self.radius),
-                "accuracy": self.accuracy,
-                "certified_accuracy": [
-                    {"epsilon": epsilon, "accuracy": accuracy}
-                    for epsilon, accuracy in self._certified()
-                ],
-                "attacks": [
-                    {"attack": title, "epsilon": epsilon, "accuracy": accuracy}
-                    for title, accuracies in self.attacks.items()
-                    for epsilon, accuracy in accuracies.items()
-                ],
+                **content,
                 "radius": self.radius.tolist(),
                 "prediction": self.prediction.tolist(),
                 "label": self.label.tolist(),
-                "audit": None if self.audit is None else self.audit.to_dict(),
+                "worst_margin": None if margins is None else margins.tolist(),
+                "audit": audit,
             },
             indent=2,
         )
@@ -336,15 +331,94 @@ class CertificationReport:
         plot_curves({self.model_name: self}, axes)
         return axes
 
+    @classmethod
+    def load(cls, path: str | pathlib.Path) -> "CertificationReport":
+        """Reads a report that `save` wrote, of this or an older version.
+
+        A `.npz` file contains everything except `saliency`. A `.json` file
+        does not contain `logits` and `margin_error` either. The audit of a
+        loaded report contains no `pair_bounds`, so that nothing is proven by
+        the numbers of a file: `certify(..., audit=report.audit)` proves them
+        again.
+
+        Args:
+            path: Path that ends in `.npz` or `.json`.
+
+        Returns:
+            A `CertificationReport`.
+
+        Raises:
+            ValueError: If the path has another suffix, or the file is not a
+                complete report of a known format.
+        """
+        return cls(**read_report(path))
+
+    @classmethod
+    def merge(
+        cls, reports: "Iterable[CertificationReport]"
+    ) -> "CertificationReport":
+        """Merges the reports of all shards of a data set to the whole report.
+
+        The samples are in the order of the data set. The result is the report
+        of `certify` without `shard`, bit for bit, if all shards are certified
+        in the same environment. Otherwise proofs may round differently: every
+        radius keeps the proof of its shard, and the largest of the bounds is
+        reported. Nothing is known of the data themselves: shards of different
+        data sets of the same size are not noticed.
+
+        Accuracies of attacks are averaged over all samples. Saliency maps are
+        left out.
+
+        Args:
+            reports: Iterable of reports, one for each shard, in any order. They
+                must be of the same model, which the SHA-256 of their audits
+                tells, and have the same `norm`, `epsilons`, `semantics` and
+                `abstain_below`.
+
+        Returns:
+            A `CertificationReport`.
+
+        Raises:
+            ValueError: If a shard is missing, present twice or not of the
+                expected size; if reports are of different models, norms or
+                settings; if a report contains no audit.
+            TypeError: If one of them is not a report.
+
+        Example:
+
+        >>> model = keras.Sequential(
+        ...     [keras.Input((2,)), keras_lip.layers.UnitNormDense(3)]
+        ... )
+        >>> shards = [
+        ...     keras_lip.certificates.certify(
+        ...         model, np.eye(2), [0, 1], batch_size=1, shard=(index, 2)
+        ...     )
+        ...     for index in range(2)
+        ... ]
+        >>> report = keras_lip.certificates.CertificationReport.merge(shards)
+        >>> report.radius.shape
+        (2,)
+        """
+        reports = list(reports)
+        for report in reports:
+            if not isinstance(report, CertificationReport):
+                raise TypeError(
+                    "`reports` must be reports of "
+                    "`keras_lip.certificates.certify`. Received: "
+                    f"{report!r} of type `{type(report).__name__}`"
+                )
+        return cls(**merge_reports(reports))
+
     def save(
         self, path: str | pathlib.Path, overwrite: bool = False
     ) -> pathlib.Path:
         """Writes the report to a file, completely or not at all.
 
         Args:
-            path: Path that ends in `.json`, in `.html` for a page with the
-                table, the curves and the saliency maps, or in `.png` for the
-                curves alone.
+            path: Path that ends in `.npz`, for all arrays with all their bits;
+                in `.json`, for everything except logits; in `.html` for a page
+                with the table, the curves and the saliency maps; or in `.png`
+                for the curves alone. `load` reads the first two.
             overwrite: Boolean. Whether an existing file may be replaced.
 
         Returns:
@@ -362,9 +436,13 @@ class CertificationReport:
             ".png": lambda: draw_curves(self),
         }
         path = pathlib.Path(path)
+        if path.suffix == ".npz":
+            return write_path(
+                path, lambda partial: write_arrays(self, partial), overwrite
+            )
         if path.suffix not in makers:
             raise ValueError(
-                "The path of a report must end in .json, .html or .png. "
+                "The path of a report must end in .npz, .json, .html or .png. "
                 f"Received: {str(path)!r}"
             )
         return write_file(path, makers[path.suffix], overwrite)
@@ -379,6 +457,8 @@ class CertificationReport:
         ]
         if self.semantics != "real":
             lines.insert(3, f"Semantics: execution in {self.semantics}")
+        if self.shard is not None:
+            lines.insert(1, f"Shard: {self.shard}, as (index, count)")
         if self.abstain_below > 0:
             lines += [
                 f"Coverage: {self.coverage:.2%}, abstaining below a margin of "

@@ -141,6 +141,7 @@ class LayerStack(LipschitzLayer):
                 constraint=map_each(weight.constraint),
                 trainable=weight.trainable,
                 autocast=False,
+                aggregation=weight.aggregation,
             )
             for weight, column in zip(block.weights, columns, strict=True)
         ]

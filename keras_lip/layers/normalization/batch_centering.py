@@ -13,10 +13,12 @@ from keras_lip.program.freezing.reading import along_axis
 from keras_lip.program.nodes.affine import translate
 from keras_lip.proofs.norms import NORMS
 from keras_lip.read_weight import read_kernel
+from keras_lip.replicas import sum_over_replicas
 from keras_lip.traces import can_move
 from keras_lip.types import Config
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
+from keras_lip.validation import check_boolean
 from keras_lip.validation import check_integer
 from keras_lip.validation import check_number
 
@@ -31,15 +33,27 @@ class BatchCentering(LipschitzLayer):
     every norm and preserves the gradient. It is batch normalization without the
     division by the standard deviation.
 
+    On several replicas, the mean of the batch is the mean of the replica's
+    part, unless the layer is `synchronized`. The moving mean is then averaged
+    over the replicas of `tf.distribute`, but the processes of PyTorch's
+    `DistributedDataParallel` each have their own, of which a saved model
+    contains one. Use `synchronized=True` there. On JAX the mean is always the
+    mean of the whole batch.
+
     Args:
         momentum: Float between zero and one. Fraction of the moving mean that a
             training step keeps. Defaults to `0.99`.
         axis: Integer. The channel axis. Defaults to `-1`, the last axis.
         center: Boolean. Whether the layer adds a trainable bias. Defaults to
             `True`.
+        synchronized: Boolean. Whether to use the mean of the whole batch, of
+            all replicas, in each training step. All replicas must then take
+            part in each step: on PyTorch, a training step of one process alone
+            waits for the others. Defaults to `False`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Raises:
+        TypeError: If `synchronized` is not a boolean.
         ValueError: If `momentum` is not between zero and one, or `axis` is not
             an axis of the input, is the batch axis, or has no known size.
 
@@ -70,9 +84,12 @@ class BatchCentering(LipschitzLayer):
         momentum: float = 0.99,
         axis: int = -1,
         center: bool = True,
+        *,
+        synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.synchronized = check_boolean("synchronized", synchronized)
         self.momentum = check_number("momentum", momentum, 0.0, 1.0)
         self.axis = check_integer("axis", axis)
         self.center = center
@@ -86,6 +103,8 @@ class BatchCentering(LipschitzLayer):
             initializer="zeros",
             trainable=False,
             autocast=False,
+            # Replicas see different parts of a batch.
+            aggregation="mean",
         )
         if self.center:
             self.beta = self.add_weight(
@@ -115,9 +134,20 @@ class BatchCentering(LipschitzLayer):
             )
         axes = list(range(len(inputs.shape)))
         del axes[self.axis]
-        mean = ops.mean(ops.cast(inputs, self.moving_mean.dtype), axis=axes)
+        inputs = ops.cast(inputs, self.moving_mean.dtype)
+        if self.synchronized:
+            # One message contains the sums and the number of summands.
+            number = ops.size(inputs) // self.moving_mean.shape[0]
+            number = ops.reshape(ops.cast(number, inputs.dtype), (1,))
+            sums = ops.concatenate([ops.sum(inputs, axis=axes), number])
+            sums = sum_over_replicas(sums)
+            mean = sums[:-1] / ops.maximum(sums[-1], 1.0)
+            is_empty = ops.equal(sums[-1], 0)
+        else:
+            mean = ops.mean(inputs, axis=axes)
+            is_empty = ops.equal(ops.size(inputs), 0)
         # The mean of an empty batch is NaN.
-        mean = ops.where(ops.equal(ops.size(inputs), 0), moving_mean, mean)
+        mean = ops.where(is_empty, moving_mean, mean)
         self.moving_mean.assign(
             self.momentum * moving_mean + (1 - self.momentum) * mean
         )
@@ -141,4 +171,5 @@ class BatchCentering(LipschitzLayer):
             "momentum": self.momentum,
             "axis": self.axis,
             "center": self.center,
+            "synchronized": self.synchronized,
         }

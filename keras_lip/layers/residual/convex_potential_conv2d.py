@@ -156,6 +156,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
             initializer=start_vector,
             trainable=False,
             autocast=False,
+            aggregation="only_first_replica",
         )
 
     def compute_step(self, training: bool = False) -> Tensor:

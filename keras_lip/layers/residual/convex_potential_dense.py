@@ -136,6 +136,7 @@ class ConvexPotentialDense(BaseHiddenDense):
             initializer=start_vector,
             trainable=False,
             autocast=False,
+            aggregation="only_first_replica",
         )
 
     def compute_step(self, training: bool = False) -> Tensor:

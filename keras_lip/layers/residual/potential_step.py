@@ -93,6 +93,7 @@ def add_fixed_step(layer: keras.layers.Layer, step: float) -> Any:
         initializer=keras.initializers.Constant(step),
         trainable=False,
         autocast=False,
+        aggregation="only_first_replica",
     )
 
 

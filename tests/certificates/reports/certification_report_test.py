@@ -107,7 +107,9 @@ class CertificationReportTest(LipschitzTestCase):
         missing = self.temporary_path("nowhere") / "report.json"
         with self.assertRaisesRegex(ValueError, "cannot be written to"):
             make_report().save(missing)
-        with self.assertRaisesRegex(ValueError, "must end in .json, .html"):
+        with self.assertRaisesRegex(
+            ValueError, "must end in .npz, .json, .html"
+        ):
             make_report().save(self.temporary_path("report.pdf"))
 
     def test_missing_packages_are_named(self):

@@ -1,0 +1,206 @@
+"""Reads and writes the files of a certification report."""
+
+import json
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from keras_lip.certificates.reports.audit_report import AuditedLayer
+from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.audit_report import finite_or_text
+from keras_lip.types import Array
+from keras_lip.version import __version__
+
+# Files without a number are of format 1: JSON, without margins.
+FORMAT = 2
+
+# The arrays of a report, with one row for each sample.
+ARRAYS = (
+    "radius",
+    "prediction",
+    "label",
+    "worst_margin",
+    "logits",
+    "margin_error",
+)
+
+
+def describe_report(report: Any) -> dict[str, Any]:
+    """Returns the contents of a report, except arrays, as JSON values."""
+    return {
+        "format": FORMAT,
+        "keras_lip_version": __version__,
+        "model_name": report.model_name,
+        "norm": report.norm,
+        "lipschitz_bound": finite_or_text(report.lipschitz_bound),
+        "largest_pair_bound": finite_or_text(report.largest_pair_bound),
+        "method": report.method,
+        "semantics": report.semantics,
+        "abstain_below": report.abstain_below,
+        "coverage": report.coverage,
+        "global_radius": report.global_radius,
+        "num_samples": len(report.radius),
+        "shard": report.shard,
+        "batch_sizes": report.batch_sizes,
+        "accuracy": report.accuracy,
+        "certified_accuracy": [
+            {
+                "epsilon": epsilon,
+                "accuracy": report.certified_accuracy(epsilon),
+            }
+            for epsilon in report.epsilons
+        ],
+        "attacks": [
+            {"attack": title, "epsilon": epsilon, "accuracy": accuracy}
+            for title, accuracies in report.attacks.items()
+            for epsilon, accuracy in accuracies.items()
+        ],
+        "audit": None if report.audit is None else report.audit.to_dict(),
+    }
+
+
+def write_arrays(report: Any, path: pathlib.Path) -> None:
+    """Writes a report with all its arrays to a `.npz` file."""
+    arrays = {name: getattr(report, name) for name in ARRAYS}
+    np.savez(
+        path,
+        report=np.array(json.dumps(describe_report(report))),
+        **{name: each for name, each in arrays.items() if each is not None},
+    )
+
+
+def read_report(path: str | pathlib.Path) -> dict[str, Any]:
+    """Reads a file that `CertificationReport.save` wrote.
+
+    Args:
+        path: Path that ends in `.npz` or `.json`.
+
+    Returns:
+        Dict of the arguments of `CertificationReport`.
+
+    Raises:
+        ValueError: If the path has another suffix, or the file is not a
+            complete report of a known format.
+    """
+    path = pathlib.Path(path)
+    readers = {".npz": _read_npz, ".json": _read_json}
+    if path.suffix not in readers:
+        raise ValueError(
+            "The path of a report to load must end in .npz or .json. "
+            f"Received: {str(path)!r}"
+        )
+    try:
+        content, arrays = readers[path.suffix](path)
+        version = content.get("format", 1)
+        if version in range(1, FORMAT + 1):
+            return {**_read_values(content), **_check_arrays(content, arrays)}
+    except (
+        AttributeError,
+        EOFError,
+        KeyError,
+        OSError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError(
+            f"The file {str(path)!r} is not a complete certification report: "
+            f"{error!r}. Pass a file that `CertificationReport.save` wrote."
+        ) from error
+    raise ValueError(
+        f"The report {str(path)!r} has a format that this version of keras_lip "
+        f"does not know. Update the library. Received: format {version!r}, "
+        f"expected at most {FORMAT}"
+    )
+
+
+def _read_npz(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    # For a damaged file `np.load` would not close a path.
+    with path.open("rb") as stream, np.load(stream) as file:
+        arrays = {name: file[name] for name in file.files}
+    return json.loads(str(arrays.pop("report"))), arrays
+
+
+def _read_json(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    content = json.loads(path.read_text("utf-8"))
+    arrays = {
+        name: np.asarray(content[name])
+        for name in ARRAYS
+        if content.get(name) is not None
+    }
+    return content, arrays
+
+
+def _check_arrays(
+    content: dict[str, Any], arrays: dict[str, Array]
+) -> dict[str, Array]:
+    number = content["num_samples"]
+    for name in ("radius", "prediction", "label"):
+        if name not in arrays:
+            raise ValueError(f"it has no array `{name}`")
+    for name, array in arrays.items():
+        if name not in ARRAYS or len(array) != number:
+            raise ValueError(
+                f"array `{name}` of shape {array.shape} for {number} samples"
+            )
+    if content["abstain_below"] > 0 and "worst_margin" not in arrays:
+        raise ValueError(
+            "an older version wrote it without the margins, so it does not say "
+            "which samples are answered"
+        )
+    return arrays
+
+
+def _read_values(content: dict[str, Any]) -> dict[str, Any]:
+    attacks: dict[str, dict[float, float]] = {}
+    for each in content["attacks"]:
+        measured = attacks.setdefault(each["attack"], {})
+        measured[each["epsilon"]] = each["accuracy"]
+    shard, sizes = content.get("shard"), content.get("batch_sizes")
+    return {
+        "model_name": content["model_name"],
+        "lipschitz_bound": float(content["lipschitz_bound"]),
+        "method": content["method"],
+        "epsilons": tuple(
+            each["epsilon"] for each in content["certified_accuracy"]
+        ),
+        "attacks": attacks,
+        "norm": content["norm"],
+        "semantics": content["semantics"],
+        "abstain_below": content["abstain_below"],
+        "largest_pair_bound": float(content.get("largest_pair_bound", "inf")),
+        "audit": _read_audit(content["audit"]),
+        "shard": None if shard is None else tuple(shard),
+        "batch_sizes": None if sizes is None else tuple(sizes),
+    }
+
+
+def _read_audit(content: dict[str, Any] | None) -> AuditReport | None:
+    """Reads an audit. The constants of margins are not in a file."""
+    if content is None:
+        return None
+    return AuditReport(
+        model_name=content["model_name"],
+        norm=content["norm"],
+        lipschitz_bound=float(content["lipschitz_bound"]),
+        layers=tuple(_read_layer(layer) for layer in content["layers"]),
+        input_shape=tuple(content["input_shape"]),
+        sha256=content["sha256"],
+        pair_bounds=None,
+    )
+
+
+def _read_layer(layer: dict[str, Any]) -> AuditedLayer:
+    estimate = layer["estimate"]
+    return AuditedLayer(
+        name=layer["name"],
+        kind=layer["kind"],
+        guarantee=layer["guarantee"],
+        bound=float(layer["bound"]),
+        method=layer["method"],
+        estimate=None if estimate is None else float(estimate),
+        share=float(layer["share"]),
+        total=float(layer["total"]),
+    )

@@ -1,0 +1,224 @@
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+import keras
+import numpy as np
+import pytest
+from absl.testing import parameterized
+from keras import ops
+
+from keras_lip import autodiff
+from keras_lip import layers
+from keras_lip import losses
+from keras_lip import metrics
+from keras_lip import models
+from keras_lip.losses import loss_terms
+from keras_lip.replicas import sum_over_replicas
+from tests import replica_runs
+from tests.layers.every_layer import EVERY_LAYER
+from tests.layers.every_layer import connect
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.marks import on_pytorch_alone
+
+# Losses that compare means of classes.
+COMPARISONS = {
+    "KantorovichRubinstein": [1, 0, 0, 1, 1, 0],
+    "HKR": [1, 0, 0, 1, 1, 0],
+    "MulticlassHKR": [0, 1, 2, 0, 0, 1],
+    "MultilabelHKR": [[1, 0], [0, 0], [1, 1], [0, 1], [0, 0], [1, 1]],
+}
+COLUMNS = {"KantorovichRubinstein": 1, "HKR": 1, "MultilabelHKR": 2}
+TWO_PARTS = (slice(3), slice(3, 6))
+
+
+@pytest.mark.slow
+class ReplicaRunsTest(LipschitzTestCase):
+    """`MirroredStrategy`, `DataParallel` and `DistributedDataParallel`."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        backend = keras.backend.backend()
+        cls.process = subprocess.run(
+            [sys.executable, "-m", "tests.replica_runs", backend, folder.name],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @parameterized.parameters(*replica_runs.CASES)
+    def test_two_replicas_are_one_device_with_the_whole_batch(self, name):
+        self.assertEqual(
+            self.process.returncode, 0, self.process.stderr[-3000:]
+        )
+        with np.load(self.folder / f"one_{name}.npz") as file:
+            one = dict(file)
+        with np.load(self.folder / f"two_{name}.npz") as file:
+            two = dict(file)
+        self.assertEqual((one.pop("replicas"), two.pop("replicas")), (1, 2))
+        logged = {key for key in one if key.startswith("logged ")}
+        # Nothing logs in the loop of the PyTorch run.
+        self.assertContainsSubset(one.keys() - logged, two.keys())
+        self.assertContainsSubset(two.keys(), one.keys())
+        kinds = {key.split()[0] for key in two}
+        self.assertContainsSubset({"weight", "evaluated", "saved"}, kinds)
+        if name == "layers":
+            self.assertGreater(len([k for k in two if k[0] == "b"]), 10)
+        for key, found in two.items():
+            # Sums over a batch are rounded in another order.
+            np.testing.assert_allclose(found, one[key], 1e-5, 1e-5, err_msg=key)
+
+
+class ReplicasTest(LipschitzTestCase):
+    @on_pytorch_alone
+    @parameterized.parameters(*EVERY_LAYER)
+    def test_state_of_every_layer_says_how_it_is_aggregated(self, name):
+        """By default TensorFlow would keep a different one on each replica."""
+        make, sample = EVERY_LAYER[name]
+        layer = make(name=name)
+        connect(name, layer, keras.Input(sample))
+        for weight in layer.non_trainable_weights:
+            expected = "only_first_replica"
+            if isinstance(layer, layers.BatchCentering):
+                expected = "mean"
+            self.assertEqual(weight.aggregation, expected, weight.path)
+
+    @on_pytorch_alone
+    def test_sums_of_metrics_are_added_and_constants_are_not(self):
+        for make in (
+            metrics.BinaryCertifiedAccuracy,
+            metrics.CertifiedAccuracy,
+            metrics.MeanCertifiableRobustness,
+            metrics.MeanCertifiedRadius,
+        ):
+            metric = make()
+            model = make_model(metric)
+            model.evaluate(np.eye(4), np.arange(4) % 2, verbose=0)
+            found = {v.name: v.aggregation for v in metric.variables}
+            self.assertEqual(found.pop("total"), "sum")
+            self.assertEqual(found.pop("count"), "sum")
+            self.assertEqual(found.pop("pair_bounds"), "only_first_replica")
+            # Probes are run by all replicas alike.
+            self.assertEqual(set(found.values()), {"mean"})
+
+    def test_epsilon_of_a_loss_is_equal_everywhere(self):
+        (epsilon,) = losses.EMMA(0.1).variables
+        self.assertEqual(epsilon.aggregation, "only_first_replica")
+
+    def test_sum_without_replicas_is_the_tensor(self):
+        tensor = ops.convert_to_tensor([1.0, 2.0])
+        self.assertIs(sum_over_replicas(tensor), tensor)
+
+    @parameterized.parameters(*COMPARISONS)
+    def test_losses_of_parts_average_to_the_loss_of_the_whole(self, name):
+        """As averaged by replicas, which add their counts up."""
+        labels, scores = self.make_batch(name)
+        whole, slope = self.run_loss(name, labels, scores, slice(None))
+        parts = self.run_parts(name, labels, scores)
+        self.assertAllClose(np.mean([value for value, _ in parts]), whole)
+        self.assertAllClose(
+            np.concatenate([gradient for _, gradient in parts]) / 2, slope
+        )
+
+    @parameterized.parameters(*COMPARISONS)
+    def test_without_synchronization_each_part_has_means_of_its_own(self, name):
+        labels, scores = self.make_batch(name)
+        parts = [
+            self.run_loss(name, labels, scores, part)[0] for part in TWO_PARTS
+        ]
+        whole, _ = self.run_loss(name, labels, scores, slice(None))
+        self.assertGreater(abs(np.mean(parts) - whole), 1e-3)
+
+    def test_part_of_one_class_adds_nothing_unless_synchronized(self):
+        scores, labels = np.array([[4.0], [2.0]]), np.array([1, 0])
+        self.assertAllClose(losses.KantorovichRubinstein()([1], [[4.0]]), 0.0)
+        parts = [slice(1), slice(1, 2)]
+        found = self.run_parts("KantorovichRubinstein", labels, scores, parts)
+        self.assertAllClose([value for value, _ in found], [-8.0, 4.0])
+
+    def test_synchronized_centering_without_replicas_is_centering(self):
+        x = self.normal(5, 3, 2)
+        found = []
+        for synchronized in (False, True):
+            layer = layers.BatchCentering(0.5, synchronized=synchronized)
+            outputs = layer(x, training=True)
+            # A batch without samples leaves the mean as it is.
+            layer(x[:0], training=True)
+            found.append((outputs, layer.moving_mean))
+        for one, other in zip(*found, strict=True):
+            self.assertAllClose(other, one)
+        self.assertAllClose(found[1][1], x.mean(axis=(0, 1)) / 2)
+
+    def test_synchronized_centering_adds_up_sums_and_counts(self):
+        x = self.normal(6, 2)
+        layer = layers.BatchCentering(0.0, synchronized=True)
+        rest = np.array([*x[2:].sum(axis=0), 4.0], "float32")
+        with mock.patch(
+            "keras_lip.layers.normalization.batch_centering.sum_over_replicas",
+            lambda tensor: tensor + rest,
+        ):
+            outputs = layer(x[:2], training=True)
+        self.assertAllClose(outputs, x[:2] - x.mean(axis=0))
+        self.assertAllClose(layer.moving_mean, x.mean(axis=0))
+
+    @parameterized.parameters(*COMPARISONS, "BatchCentering")
+    def test_synchronized_is_a_boolean(self, name):
+        make = getattr(losses, name, None) or getattr(layers, name)
+        with self.assertRaisesRegex(TypeError, "`synchronized` must be `True`"):
+            make(synchronized="yes")
+        instance = make(synchronized=True)
+        self.run_serialization_test(instance)
+        self.assertTrue(type(instance).from_config(instance.get_config()))
+        # Files of older versions do not say it.
+        config = instance.get_config()
+        del config["synchronized"]
+        self.assertFalse(type(instance).from_config(config).synchronized)
+
+    def make_batch(self, name):
+        columns = COLUMNS.get(name, 3)
+        return np.array(COMPARISONS[name]), self.normal(6, columns)
+
+    def run_loss(self, name, labels, scores, part, synchronized=False):
+        loss = getattr(losses, name)(synchronized=synchronized)
+        y = labels[part]
+        scores = ops.convert_to_tensor(scores[part], "float32")
+        slope = autodiff.gradient(lambda each: loss(y, each), scores)
+        return float(loss(y, scores)), ops.convert_to_numpy(slope)
+
+    def run_parts(self, name, labels, scores, parts=TWO_PARTS):
+        counts = []
+
+        def record(tensor):
+            counts.append(ops.convert_to_numpy(tensor))
+            return tensor
+
+        with mock.patch.object(loss_terms, "sum_over_replicas", record):
+            for part in parts:
+                loss = getattr(losses, name)(synchronized=True)
+                loss(labels[part], scores[part].astype("float32"))
+        total = sum(counts)
+        with mock.patch.object(
+            loss_terms, "sum_over_replicas", lambda tensor: 0 * tensor + total
+        ):
+            return [
+                self.run_loss(name, labels, scores, part, True)
+                for part in parts
+            ]
+
+
+def make_model(metric):
+    units = 1 if isinstance(metric, metrics.BinaryCertifiedAccuracy) else 3
+    model = models.LipschitzSequential(
+        [keras.Input((4,)), layers.OrthogonalDense(units)]
+    )
+    loss = "hkr" if units == 1 else "multiclass_hkr"
+    model.compile("sgd", loss, metrics=[metric])
+    return model
