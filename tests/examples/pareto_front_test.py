@@ -1,0 +1,57 @@
+import json
+from unittest import mock
+
+import pytest
+from absl.testing import parameterized
+
+from keras_lip import losses
+from tests.lipschitz_test_case import LipschitzTestCase
+from tests.load_script import load_example
+
+pytestmark = pytest.mark.slow
+
+
+class ParetoFrontTest(LipschitzTestCase):
+    def test_smoke_run_trades_accuracy_for_robustness(self):
+        script = load_example("pareto_front")
+        output = self.temporary_path("pareto_front")
+        with mock.patch("builtins.print"):
+            script.main(["--smoke", "--output", str(output)])
+        self.assertEqual(
+            sorted(path.name for path in output.iterdir()),
+            ["pareto_front.json", "pareto_front.png"],
+        )
+        results = json.loads((output / "pareto_front.json").read_text())
+        low, high, hkr = results["networks"]
+        self.assertEqual((low["temperature"], hkr["alpha"]), (1.0, 1.0))
+        for row in (low, high, hkr):
+            first, second = row["certified"]
+            self.assertGreaterEqual(row["accuracy"], first)
+            self.assertGreaterEqual(first, second)
+        # A low temperature asks for wide margins.
+        self.assertGreater(low["mean_radius"], high["mean_radius"])
+        self.assertGreater(low["certified"][1], high["certified"][1])
+        points = [(row["accuracy"], row["certified"][0]) for row in (low, high)]
+        for point in map(tuple, results["fronts"][0]):
+            for other in points:
+                self.assertFalse(other[0] > point[0] and other[1] > point[1])
+
+    @parameterized.parameters(
+        ([(0.9, 0.5)], [(0.9, 0.5)]),
+        ([(0.8, 0.6), (0.9, 0.5), (0.7, 0.4)], [(0.9, 0.5), (0.8, 0.6)]),
+        ([(0.9, 0.5), (0.9, 0.6), (0.8, 0.6)], [(0.9, 0.6)]),
+        ([(0.9, 0.5), (0.9, 0.5)], [(0.9, 0.5)]),
+    )
+    def test_the_front(self, points, front):
+        script = load_example("pareto_front")
+        self.assertEqual(script.find_front(points), front)
+
+    def test_losses_have_the_value(self):
+        script = load_example("pareto_front")
+        loss = script.make_loss("temperature", 4.0, 0.5)
+        self.assertIsInstance(
+            loss, losses.TemperatureSparseCategoricalCrossentropy
+        )
+        self.assertEqual(loss.temperature, 4.0)
+        loss = script.make_loss("alpha", 3.0, 0.5)
+        self.assertEqual((loss.alpha, loss.margin), (3.0, 0.5))
