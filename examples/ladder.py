@@ -474,8 +474,11 @@ def main(argv=None):
     sizes, steps = (50, 100, 200, 400, 800, len(data[0][0])), 1000
     if arguments.smoke:
         epochs, sizes, steps = [1, 8], (50,), 20
-        first = slice(0, arguments.attacked_samples)
-        data = (data[0], tuple(part[first] for part in data[1]))
+        numbers = (1500, arguments.attacked_samples)
+        data = tuple(
+            tuple(array[:number] for array in part)
+            for part, number in zip(data, numbers, strict=True)
+        )
     results = {
         "dataset": arguments.dataset,
         "seed": arguments.seed,
