@@ -6,11 +6,14 @@ import numpy as np
 from absl.testing import parameterized
 from keras import layers
 
+from keras_lip.bounds import propagate_bound
 from tests.mutations.mutation_test_case import MutationTestCase
 from tests.mutations.mutation_test_case import Planted
 from tests.mutations.mutation_test_case import both
+from tests.mutations.mutation_test_case import explicit_operator
 
 CELLS = importlib.import_module("keras_lip.proofs.frequency_cell_bound")
+IMAGES = importlib.import_module("keras_lip.proofs.image_frequencies")
 MATRICES = importlib.import_module("keras_lip.proofs.matrix_norms")
 
 
@@ -36,6 +39,14 @@ def cover_half(points):
     return cells[: len(cells) // 2]
 
 
+def shorten(period):
+    return lambda *args: period(*args) - 1
+
+
+def keep_first(half_grid):
+    return lambda *args: half_grid(*args)[:1]
+
+
 class ProofMutationsTest(MutationTestCase):
     """A proof is not content with what is likely.
 
@@ -47,6 +58,13 @@ class ProofMutationsTest(MutationTestCase):
             lambda: self.check_operator(model),
             lambda: self.check_audit(model),
         )
+
+    def check_any_size(self, model):
+        """The bound for any size is no less than the norm for one."""
+        (layer,) = model.layers
+        matrix, _ = explicit_operator(model)
+        exact = np.linalg.norm(matrix, 2)
+        self.assertGreaterEqual(propagate_bound(layer, 1.0), exact)
 
     def plant(self, module, name, wrong):
         return Planted(
@@ -80,6 +98,9 @@ class ProofMutationsTest(MutationTestCase):
             with estimate_low(CELLS), estimate_low(MATRICES):
                 for check in self.checks(model):
                     check()
+                with mock.patch.object(IMAGES, "_guess_largest", lambda _: 0):
+                    self.check_operator(model)
+                self.check_any_size(model)
 
     def test_shifts_that_are_not_factored(self):
         mutation = self.plant(MATRICES, "_bound_by_shifting", trust)
@@ -94,4 +115,15 @@ class ProofMutationsTest(MutationTestCase):
         mutation = self.plant(CELLS, name, wrong)
         model = self.make_convolution()
         # An audit does not find a peak as narrow as what is missed of it.
-        self.assertCaught(mutation, lambda: self.check_operator(model))
+        self.assertCaught(mutation, lambda: self.check_any_size(model))
+
+    @parameterized.named_parameters(
+        ("on_a_ring_that_is_too_short", "_period", shorten(IMAGES._period)),
+        ("of_low_frequencies", "_half_grid", keep_first(IMAGES._half_grid)),
+    )
+    def test_image_frequencies(self, name, wrong):
+        layer = layers.Conv1D(1, 3, padding="same", use_bias=False)
+        model = keras.Sequential([keras.Input((4, 1)), layer])
+        layer.set_weights([np.reshape([1.0, 0.0, -1.0], (3, 1, 1))])
+        mutation = Planted(lambda: mock.patch.object(IMAGES, name, wrong))
+        self.assertCaught(mutation, *self.checks(model))
