@@ -1,8 +1,8 @@
 """# Certify many images on a Ray cluster
 
-    pip install "keras-lip[ray,onnx-runtime]"
+    pip install "keras-lip[torch,ray]"
     python examples/certify_ray.py --smoke
-    python examples/certify_ray.py --images 200000 --workers 1 2
+    python examples/certify_ray.py --images 1000000 --workers 1 2
 
 exports a certified network to ONNX, with the radius computed inside, and runs
 it over images in Parquet files with Ray Data. Each worker is an actor that
@@ -145,8 +145,11 @@ def certify(images, artifact, output, workers, batch_size, certify_class=None):
 
     shutil.rmtree(output, ignore_errors=True)
     start = time.perf_counter()
-    # Small files would be read as one block, which one worker would take.
-    blocks = ray.data.read_parquet(str(images), override_num_blocks=FILES)
+    # A block is what one actor takes at a time, and repeats if another died. By
+    # default Ray makes blocks of up to 128 MB: here of all files together.
+    blocks = ray.data.read_parquet(str(images)).repartition(
+        target_num_rows_per_block=batch_size
+    )
     blocks.map_batches(
         certify_class or Certify,
         fn_constructor_args=(str(artifact), read_digest(artifact)),
@@ -178,9 +181,10 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--workers", type=int, nargs="+", default=None)
-    parser.add_argument("--batch-size", type=int, default=1024)
+    parser.add_argument("--batch-size", type=int, default=None)
     settings = parser.parse_args(argv)
-    count = settings.images or (2000 if settings.smoke else 200_000)
+    count = settings.images or (2000 if settings.smoke else 1_000_000)
+    batch_size = settings.batch_size or (256 if settings.smoke else 8192)
     workers = settings.workers or ([2] if settings.smoke else [1, 2])
     try:
         import ray
@@ -198,7 +202,7 @@ def main(argv=None):
     speeds = {}
     for number in workers:
         seconds = certify(
-            images, artifact, folder / "radii", number, settings.batch_size
+            images, artifact, folder / "radii", number, batch_size
         )
         table = read_output(folder / "radii", count)
         speeds[number] = count / seconds
