@@ -139,11 +139,18 @@ class Certify:
         )
 
 
-def certify(images, artifact, output, workers, batch_size, certify_class=None):
-    """Certifies all images, and returns the seconds that it takes."""
+def certify(
+    images, artifact, output, count, workers, batch_size, actor=Certify
+):
+    """Certifies all images, and returns the seconds that it takes.
+
+    The output is moved to its place when it is complete.
+    """
     import ray
 
-    shutil.rmtree(output, ignore_errors=True)
+    partial = output.with_name(f"partial_{output.name}")
+    for folder in (partial, output):
+        shutil.rmtree(folder, ignore_errors=True)
     start = time.perf_counter()
     # A block is what one actor takes at a time, and repeats if another died. By
     # default Ray makes blocks of up to 128 MB: here of all files together.
@@ -151,13 +158,16 @@ def certify(images, artifact, output, workers, batch_size, certify_class=None):
         target_num_rows_per_block=batch_size
     )
     blocks.map_batches(
-        certify_class or Certify,
+        actor,
         fn_constructor_args=(str(artifact), read_digest(artifact)),
         batch_size=batch_size,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers),
-    ).write_parquet(str(output))
-    return time.perf_counter() - start
+    ).write_parquet(str(partial))
+    seconds = time.perf_counter() - start
+    read_output(partial, count)
+    partial.rename(output)
+    return seconds
 
 
 def read_output(output, count):
@@ -202,7 +212,7 @@ def main(argv=None):
     speeds = {}
     for number in workers:
         seconds = certify(
-            images, artifact, folder / "radii", number, batch_size
+            images, artifact, folder / "radii", count, number, batch_size
         )
         table = read_output(folder / "radii", count)
         speeds[number] = count / seconds

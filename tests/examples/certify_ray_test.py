@@ -62,7 +62,13 @@ class CertifyRayTest(LipschitzTestCase):
         self.addCleanup(ray.shutdown)
         mark = folder / "killed"
         example.certify(
-            images, artifact, folder / "radii", 2, 100, make_dying(str(mark))
+            images,
+            artifact,
+            folder / "radii",
+            COUNT,
+            2,
+            100,
+            make_dying(str(mark)),
         )
         self.assertTrue(mark.exists())
         table = example.read_output(folder / "radii", COUNT)
@@ -76,6 +82,11 @@ class CertifyRayTest(LipschitzTestCase):
         self.assertAllClose(found, proven, 1e-4, 1e-2)
         with self.assertRaisesRegex(ValueError, "without 100 of the images"):
             example.read_output(folder / "radii", COUNT + 100)
+        # Nothing is left of a run whose actors refuse to start.
+        artifact.write_bytes(artifact.read_bytes() + b"0")
+        with self.assertRaisesRegex(Exception, "not the artifact"):
+            example.certify(images, artifact, folder / "radii", COUNT, 1, 500)
+        self.assertFalse((folder / "radii").exists())
 
     def test_other_artifact_is_refused(self):
         example = load_example("certify_ray")
