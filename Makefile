@@ -56,6 +56,7 @@ smoke: $(VENV)/.test
 		$(BIN)/python benchmarks/proofs.py --smoke
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/validation.py --smoke
+	$(BIN)/python benchmarks/sharded_kernels.py --smoke
 
 # The site, in docs/_build/html. It loads nothing from elsewhere.
 docs: $(VENV)/.docs

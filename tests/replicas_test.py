@@ -78,8 +78,8 @@ class ReplicaRunsTest(LipschitzTestCase):
 
 
 class ReplicasTest(LipschitzTestCase):
-    @on_pytorch_alone
     @parameterized.parameters(*EVERY_LAYER)
+    @on_pytorch_alone
     def test_state_of_every_layer_says_how_it_is_aggregated(self, name):
         """By default TensorFlow would keep a different one on each replica."""
         make, sample = EVERY_LAYER[name]

@@ -12,7 +12,6 @@ import pathlib
 import sys
 from typing import Any
 
-from keras_lip.files import write_text
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
@@ -36,6 +35,7 @@ def search(arguments: argparse.Namespace) -> int:
     from tuning.lipschitz_tuner import LipschitzTuner
     from tuning.make_oracle import make_oracle
     from tuning.project import open_project
+    from tuning.report_search import report_search
     from tuning.watch_workers import watch_workers
 
     check_arguments(arguments)
@@ -70,7 +70,9 @@ def search(arguments: argparse.Namespace) -> int:
     )
     if together and not chief:
         return 0
-    return _report(arguments, data, hypermodel, oracle)
+    return report_search(
+        arguments, data, hypermodel, list(oracle.trials.values())
+    )
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -78,51 +80,6 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     names = ("dataset", "model", "tuner", "epsilon", "epochs", "batch_size")
     settings = {name: getattr(arguments, name) for name in names}
     return {**settings, "seed": arguments.seed}
-
-
-def _report(
-    arguments: argparse.Namespace, data: Any, hypermodel: Any, oracle: Any
-) -> int:
-    from tuning.plot_depth_and_width import plot_depth_and_width
-    from tuning.plot_parallel_coordinates import plot_parallel_coordinates
-    from tuning.report_best import report_best
-    from tuning.report_best import train_best
-    from tuning.trial_table import format_csv
-    from tuning.trial_table import format_markdown
-    from tuning.trial_table import tabulate_trials
-
-    project = arguments.project
-    rows = tabulate_trials(list(oracle.trials.values()))
-    write_text(project / "trials.csv", format_csv(rows))
-    write_text(project / "trials.md", format_markdown(rows))
-    print(format_markdown(rows))
-    completed = [row for row in rows if row["status"] == "COMPLETED"]
-    if not completed:
-        print(
-            f"All {len(rows)} trials failed, and there is no model to report. "
-            f"The reasons are in {project / 'trials.md'}.",
-            file=sys.stderr,
-        )
-        return 1
-    plot_parallel_coordinates(completed, project / "parallel_coordinates.png")
-    plot_depth_and_width(completed, project / "depth_and_width.png")
-
-    best = oracle.get_best_trials()[0]
-    number = int(best.trial_id) + 1
-    print(f"Training trial {number} anew, on the validation part as well ...")
-    model = train_best(
-        hypermodel,
-        best,
-        data,
-        arguments.refit_epochs,
-        arguments.batch_size,
-        arguments.seed,
-    )
-    report = report_best(model, best, data, arguments.epsilon, project)
-    print(f"Held-out part, of which the search has seen nothing:\n{report}")
-    names = ", ".join(sorted(path.name for path in project.iterdir()))
-    print(f"Written to {project}/: {names}")
-    return 0
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:

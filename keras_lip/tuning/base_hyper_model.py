@@ -182,9 +182,20 @@ class BaseHyperModel(keras_tuner.HyperModel, abc.ABC):
             callbacks=[*callbacks, StopOnDivergence()],
             verbose=verbose,
         )
-        return self._certify(model, *validation_data)
+        return self.certify(model, *validation_data)
 
-    def _certify(self, model: keras.Model, x: Any, y: Any) -> dict[str, float]:
+    def certify(self, model: keras.Model, x: Any, y: Any) -> dict[str, float]:
+        """Certifies a model on validation data.
+
+        Args:
+            model: A model of this family.
+            x: Array of images.
+            y: Array of class indices.
+
+        Returns:
+            Dict of metrics: certified accuracy at `epsilon`, mean certifiable
+            robustness and accuracy.
+        """
         # This proves the bounds once. Two metrics would prove them twice.
         report = kl.certificates.certify(model, x, y, [self.epsilon])
         correct = report.prediction == report.label

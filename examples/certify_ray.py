@@ -1,0 +1,235 @@
+"""# Certify many images on a Ray cluster
+
+    pip install "keras-lip[torch,ray]"
+    python examples/certify_ray.py --smoke
+    python examples/certify_ray.py --images 1000000 --workers 1 2
+
+exports a certified network to ONNX, with the radius computed inside, and runs
+it over images in Parquet files with Ray Data. Each worker is an actor that
+loads the artifact once; neither Keras nor keras_lip is needed there. If an
+actor dies, Ray starts another one and repeats its batch. The output is a folder
+of Parquet files with `id`, `label` and `radius` of each image, and the script
+checks that each image is there once.
+
+The script starts Ray on this machine. On a cluster, start it with `ray start`,
+set `RAY_ADDRESS=auto`, and put artifact, images and output where all machines
+see them.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import shutil
+import time
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+EPSILON = 0.1
+FILES = 16
+
+"""
+## The artifact
+
+The exported model takes a batch of images and returns `logits`, `label` and a
+certified `radius`. The JSON file beside it is its certificate, with the digest
+of the artifact.
+"""
+
+
+def load_digits():
+    """Returns images of shape `(1797, 64)` in [0, 1], and their labels."""
+    import sklearn.datasets
+
+    images, labels = sklearn.datasets.load_digits(return_X_y=True)
+    return (images / 16).astype("float32"), labels
+
+
+def export_model(path, epochs, seed):
+    """Trains a small network on digits, and exports it to ONNX."""
+    import keras
+
+    import keras_lip as kl
+
+    keras.utils.set_random_seed(seed)
+    x, y = load_digits()
+    model = kl.models.LipschitzSequential(
+        [
+            keras.Input((64,)),
+            kl.layers.OrthogonalDense(64),
+            kl.layers.MaxMin(),
+            kl.layers.UnitNormDense(10),
+        ]
+    )
+    model.compile("adam", kl.losses.MulticlassHKR(10.0, 0.5))
+    model.fit(x, y, epochs=epochs, batch_size=64, verbose=0)
+    kl.models.export(model, path, "onnx", probes=x[:64], overwrite=True)
+    return model
+
+
+def read_digest(path):
+    """Returns the digest of an artifact, from its certificate."""
+    sidecar = path.with_name(path.name + ".json")
+    return json.loads(sidecar.read_text())["files"][path.name]
+
+
+"""
+## The images
+
+A table has an `id`, the pixels and the true label of each image. Several files
+let several workers read at the same time.
+"""
+
+
+def write_images(folder, count):
+    """Writes images to Parquet files, digits again and again."""
+    x, y = load_digits()
+    ids = np.arange(count)
+    for number, part in enumerate(np.array_split(ids, FILES)):
+        chosen = part % len(x)
+        pixels = pa.FixedSizeListArray.from_arrays(
+            x[chosen].ravel(), x.shape[1]
+        )
+        table = pa.table({"id": part, "image": pixels, "truth": y[chosen]})
+        pq.write_table(table, folder / f"images_{number:03}.parquet")
+
+
+"""
+## The workers
+"""
+
+
+class Certify:
+    """Runs the artifact on batches, in an actor that loads it once.
+
+    Args:
+        path: Path of the artifact.
+        digest: SHA-256 digest that its certificate is about.
+    """
+
+    def __init__(self, path, digest):
+        content = pathlib.Path(path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(
+                f"{path} is not the artifact that its certificate is about. "
+                "Export the model again."
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"]
+        )
+
+    def __call__(self, table):
+        pixels = table["image"].combine_chunks().flatten().to_numpy()
+        inputs = pixels.reshape(len(table), -1)
+        label, radius = self.session.run(
+            ["label", "radius"], {"inputs": inputs}
+        )
+        return pa.table(
+            {
+                "id": table["id"],
+                "truth": table["truth"],
+                "label": label.ravel(),
+                "radius": radius.ravel(),
+            }
+        )
+
+
+def certify(
+    images, artifact, output, count, workers, batch_size, actor=Certify
+):
+    """Certifies all images, and returns the seconds that it takes.
+
+    The output is moved to its place when it is complete.
+    """
+    import ray
+
+    partial = output.with_name(f"partial_{output.name}")
+    for folder in (partial, output):
+        shutil.rmtree(folder, ignore_errors=True)
+    start = time.perf_counter()
+    # A block is what one actor takes at a time, and repeats if another died. By
+    # default Ray makes blocks of up to 128 MB: here of all files together.
+    blocks = ray.data.read_parquet(str(images)).repartition(
+        target_num_rows_per_block=batch_size
+    )
+    blocks.map_batches(
+        actor,
+        fn_constructor_args=(str(artifact), read_digest(artifact)),
+        batch_size=batch_size,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=workers),
+    ).write_parquet(str(partial))
+    seconds = time.perf_counter() - start
+    read_output(partial, count)
+    partial.rename(output)
+    return seconds
+
+
+def read_output(output, count):
+    """Returns the certified rows by id, and checks that each is there once."""
+    table = pq.read_table(output).sort_by("id")
+    ids = table["id"].to_numpy()
+    if not np.array_equal(ids, np.arange(count)):
+        missing = np.setdiff1d(np.arange(count), ids)
+        raise ValueError(
+            f"Each of the {count} images must be in the output once. Received: "
+            f"{len(ids)} rows, without {len(missing)} of the images"
+        )
+    return table
+
+
+def main(argv=None):
+    """Runs the example."""
+    parser = argparse.ArgumentParser(description="Certify images with Ray.")
+    parser.add_argument("--smoke", action="store_true", help="a short run")
+    parser.add_argument("--output", type=pathlib.Path, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=None)
+    parser.add_argument("--workers", type=int, nargs="+", default=None)
+    parser.add_argument("--batch-size", type=int, default=None)
+    settings = parser.parse_args(argv)
+    count = settings.images or (2000 if settings.smoke else 1_000_000)
+    batch_size = settings.batch_size or (256 if settings.smoke else 8192)
+    workers = settings.workers or ([2] if settings.smoke else [1, 2])
+    try:
+        import ray
+    except ImportError as error:
+        raise SystemExit(
+            'This example needs Ray: pip install "keras-lip[ray]"'
+        ) from error
+    folder = (settings.output or pathlib.Path("certify_ray")).resolve()
+    images, artifact = folder / "images", folder / "digits.onnx"
+    images.mkdir(parents=True, exist_ok=True)
+    export_model(artifact, 2 if settings.smoke else 20, settings.seed)
+    write_images(images, count)
+    # The workers, and one for reading and writing.
+    ray.init(num_cpus=max(workers) + 1, include_dashboard=False)
+    speeds = {}
+    for number in workers:
+        seconds = certify(
+            images, artifact, folder / "radii", count, number, batch_size
+        )
+        table = read_output(folder / "radii", count)
+        speeds[number] = count / seconds
+        print(f"{number} workers: {speeds[number]:.0f} images per second")
+    ray.shutdown()
+    correct = table["truth"].to_numpy() == table["label"].to_numpy()
+    certified = correct & (table["radius"].to_numpy() > EPSILON)
+    results = {
+        "images": count,
+        "images_per_second": {str(k): round(v) for k, v in speeds.items()},
+        "accuracy": float(np.mean(correct)),
+        "epsilon": EPSILON,
+        "certified_accuracy": float(np.mean(certified)),
+    }
+    print(json.dumps(results, indent=2))
+    (folder / "certify_ray.json").write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
