@@ -95,8 +95,14 @@ class CertificationReport:
     @property
     def answered(self) -> Array:
         """Boolean array of shape `(num_samples,)`, `True` if answered."""
-        if self.abstain_below == 0 or self.worst_margin is None:
+        if self.abstain_below == 0:
             return np.ones(len(self.radius), dtype=bool)
+        if self.worst_margin is None:
+            raise ValueError(
+                "A report with `abstain_below` needs `worst_margin`, which says "
+                f"what is answered. Received: abstain_below="
+                f"{self.abstain_below}, worst_margin=None"
+            )
         return self.worst_margin[:, 0] >= self.abstain_below
 
     @property

@@ -35,6 +35,11 @@ class CertificationReportTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "`epsilon` must be"):
             report.certified_accuracy(-0.1)
 
+    def test_abstention_needs_margins(self):
+        report = make_report(abstain_below=0.5)
+        with self.assertRaisesRegex(ValueError, "needs `worst_margin`"):
+            _ = report.accuracy
+
     def test_curve_falls_from_the_accuracy_to_zero(self):
         radii, accuracies = make_report().curve(50)
         self.assertEqual((radii[0], radii[-1]), (0.0, 0.4))
