@@ -49,7 +49,7 @@ def saliency_maps(
     >>> layer = keras_lip.layers.UnitNormDense(3)
     >>> model = keras.Sequential([keras.Input((2, 2, 1)),
     ...     keras.layers.Flatten(), layer])
-    >>> saliency = keras_lip.certificates.saliency_maps(
+    >>> saliency = keras_lip.explanations.saliency_maps(
     ...     model, np.ones((1, 2, 2, 1))
     ... )
     >>> saliency.gradients.shape  # models, samples, classes, and one input
