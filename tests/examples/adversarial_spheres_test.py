@@ -26,6 +26,7 @@ class AdversarialSpheresTest(LipschitzTestCase):
         model.set_weights([kernel, np.full((1, 1), w), np.full(1, b)])
         return model
 
+    @on_pytorch_alone
     def test_smoke_run_has_the_truths_of_the_spheres(self):
         output = self.temporary_path("spheres")
         with mock.patch("builtins.print"):

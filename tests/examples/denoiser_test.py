@@ -6,6 +6,7 @@ import pytest
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_example
+from tests.marks import on_pytorch_alone
 
 pytestmark = pytest.mark.slow
 
@@ -15,6 +16,7 @@ class DenoiserTest(LipschitzTestCase):
         super().setUp()
         self.script = load_example("denoiser")
 
+    @on_pytorch_alone
     def test_smoke_run_keeps_its_promise(self):
         output = self.temporary_path("denoiser")
         with mock.patch("builtins.print"):

@@ -18,6 +18,7 @@ class DistanceFieldTest(LipschitzTestCase):
         super().setUp()
         self.script = load_example("distance_field")
 
+    @on_pytorch_alone
     def test_smoke_run_crosses_no_surface(self):
         output = self.temporary_path("distance_field")
         with mock.patch("builtins.print"):

@@ -7,11 +7,13 @@ import pytest
 from keras_lip import layers
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_example
+from tests.marks import on_pytorch_alone
 
 pytestmark = pytest.mark.slow
 
 
 class InvertibleNetworkTest(LipschitzTestCase):
+    @on_pytorch_alone
     def test_smoke_run_keeps_its_bounds(self):
         script = load_example("invertible_network")
         output = self.temporary_path("invertible_network")

@@ -27,6 +27,7 @@ class OneClassTest(LipschitzTestCase):
         model.set_weights([kernel, np.array([-slope / 2])])
         return model
 
+    @on_pytorch_alone
     def test_smoke_run_orders_the_curves(self):
         output = self.temporary_path("one_class")
         with mock.patch("builtins.print"):

@@ -7,11 +7,13 @@ from absl.testing import parameterized
 from keras_lip import losses
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_example
+from tests.marks import on_pytorch_alone
 
 pytestmark = pytest.mark.slow
 
 
 class ParetoFrontTest(LipschitzTestCase):
+    @on_pytorch_alone
     def test_smoke_run_trades_accuracy_for_robustness(self):
         script = load_example("pareto_front")
         output = self.temporary_path("pareto_front")

@@ -9,6 +9,7 @@ from keras_lip.certificates import certify
 from keras_lip.certificates import fisher_rao_distance
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_example
+from tests.marks import on_pytorch_alone
 
 pytestmark = pytest.mark.slow
 
@@ -18,6 +19,7 @@ class ProbabilitiesTest(LipschitzTestCase):
         super().setUp()
         self.script = load_example("probabilities")
 
+    @on_pytorch_alone
     def test_smoke_run_finds_no_violation(self):
         output = self.temporary_path("probabilities")
         with mock.patch("builtins.print"):

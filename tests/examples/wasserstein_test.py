@@ -17,6 +17,7 @@ class WassersteinTest(LipschitzTestCase):
         super().setUp()
         self.script = load_example("wasserstein")
 
+    @on_pytorch_alone
     def test_smoke_run_finds_the_distances(self):
         output = self.temporary_path("wasserstein")
         with mock.patch("builtins.print"):
