@@ -88,6 +88,7 @@ class ConvolveTest(LipschitzTestCase):
         (
             {"window": (3, 3), "strides": (1, 1), "dilation_rate": (1, 1)},
             {"window": (2, 3), "strides": (1, 1), "dilation_rate": (2, 1)},
+            {"window": (4, 3), "strides": (1, 1), "dilation_rate": (1, 1)},
             {"window": (3, 2), "strides": (2, 1), "dilation_rate": (1, 1)},
             {"window": (3,), "strides": (1,), "dilation_rate": (2,)},
             {"window": (4,), "strides": (2,), "dilation_rate": (1,)},

@@ -99,8 +99,8 @@ class CertificationReport:
             return np.ones(len(self.radius), dtype=bool)
         if self.worst_margin is None:
             raise ValueError(
-                "A report with `abstain_below` needs `worst_margin`, which says "
-                f"what is answered. Received: abstain_below="
+                "A report with `abstain_below` needs `worst_margin`, which "
+                "says what is answered. Received: abstain_below="
                 f"{self.abstain_below}, worst_margin=None"
             )
         return self.worst_margin[:, 0] >= self.abstain_below
