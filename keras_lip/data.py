@@ -77,6 +77,26 @@ def iterate_batches(
         )
 
 
+def count_batches(
+    x: Any, batch_size: Any, shard: Shard | None = None
+) -> int | None:
+    """Returns the number of batches that `iterate_batches` yields.
+
+    It is `None` if the number is unknown or an argument is invalid.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        total = len(x)
+    elif hasattr(x, "__array__") or isinstance(x, list | tuple):
+        if not isinstance(batch_size, int) or batch_size < 1:
+            return None
+        shape = np.shape(x)
+        total = -(-shape[0] // batch_size) if shape else 0
+    else:
+        return None
+    index, count = shard or (0, 1)
+    return len(range(index, total, count))
+
+
 def _iterate(
     x: Any, y: Any, batch_size: int, shape: Any, index: int, count: int
 ) -> Iterator[tuple[Any, Any]]:

@@ -15,6 +15,9 @@ from keras_lip.program import Program
 from keras_lip.program import freeze
 from keras_lip.program.bounding import ProgramBounds
 from keras_lip.program.step import Origin
+from keras_lip.progress import Verbose
+from keras_lip.progress import check_verbose
+from keras_lip.progress import track
 from keras_lip.proofs.rounding import divide_up
 from keras_lip.types import Shape
 from keras_lip.validation import check_positive_integer
@@ -36,6 +39,7 @@ def audit(
     norm: str | None = None,
     steps: int | None = 10,
     input_shape: Shape | None = None,
+    verbose: Verbose = "auto",
 ) -> AuditReport:
     """Proves a Lipschitz bound for every layer of a model, and tests it.
 
@@ -54,6 +58,8 @@ def audit(
             estimate; `None` skips the estimates. Defaults to `10`.
         input_shape: Tuple. Shape of the inputs, for a model with unknown sizes.
             Defaults to `None`, for bounds that hold for inputs of any size.
+        verbose: 1 to draw a progress bar, 0 to draw nothing. Defaults to
+            `"auto"`, to draw it in terminals and notebooks.
 
     Returns:
         An `AuditReport`. It prints as a table of layers and has a method
@@ -77,13 +83,20 @@ def audit(
     """
     if steps is not None:
         steps = check_positive_integer("steps", steps)
+    verbose = check_verbose(verbose)
     shape = None if input_shape is None else (None, *input_shape)
     program = freeze(model, shape)
-    return audit_program(program, common_norm(model, norm), model.name, steps)
+    return audit_program(
+        program, common_norm(model, norm), model.name, steps, verbose
+    )
 
 
 def audit_program(
-    program: Program, norm: str, name: str, steps: int | None
+    program: Program,
+    norm: str,
+    name: str,
+    steps: int | None,
+    verbose: Verbose = 0,
 ) -> AuditReport:
     """Proves a bound for every layer that a program was read from.
 
@@ -92,6 +105,7 @@ def audit_program(
         norm: `"l2"` or `"linf"`.
         name: Name of the model.
         steps: Positive integer or `None`, as in `audit`.
+        verbose: `"auto"`, 0 or 1, as in `audit`. Defaults to 0.
 
     Returns:
         An `AuditReport`.
@@ -99,7 +113,7 @@ def audit_program(
     Raises:
         RuntimeError: If a bound is smaller than an estimate.
     """
-    bounds = program.bounds(norm)
+    bounds = program.bounds(norm, verbose=verbose)
     constants = [
         _constant(program, bounds, origin) for origin in program.origins
     ]
@@ -110,7 +124,12 @@ def audit_program(
         lipschitz_bound=bounds.output,
         layers=tuple(
             _describe(program, bounds, number, constant, magnitude, steps)
-            for number, constant in enumerate(constants)
+            for number, constant in track(
+                enumerate(constants),
+                verbose if steps is not None else 0,
+                "layer",
+                len(constants),
+            )
         ),
         input_shape=program.input_shapes[0] or (),
         sha256=program.digest,

@@ -23,6 +23,7 @@ from keras_lip.labels import to_sparse_labels
 from keras_lip.live_model import LiveModel
 from keras_lip.program import Program
 from keras_lip.program import freeze
+from keras_lip.progress import Verbose
 from keras_lip.types import Array
 from keras_lip.types import Shape
 from keras_lip.validation import check_known
@@ -64,6 +65,7 @@ class Certifier:
         abstain_below: Non-negative float. The classifier abstains if its margin
             is smaller.
         semantics: `"real"`, `"float64"` or `"float32"`, as in `certify`.
+        verbose: `"auto"`, 0 or 1, as in `certify`. Defaults to 0.
 
     Raises:
         ValueError: If the model has no proven bound or is not a classifier; if
@@ -78,6 +80,7 @@ class Certifier:
         audit: AuditReport | None = None,
         abstain_below: float = 0.0,
         semantics: str = "real",
+        verbose: Verbose = 0,
     ) -> None:
         check_model(model)
         check_known("semantics", semantics, SEMANTICS)
@@ -85,7 +88,7 @@ class Certifier:
         self.semantics = semantics
         if audit is not None:
             audit = _check_audit(audit, norm)
-        self._model, self._norm = model, norm
+        self._model, self._norm, self._verbose = model, norm, verbose
         self._is_ready = False
         try:
             self._prepare(audit)
@@ -106,7 +109,9 @@ class Certifier:
         check_precision(program)
         if audit is None:
             norm = common_norm(model, self._norm)
-            self.audit = audit_program(program, norm, model.name, steps=None)
+            self.audit = audit_program(
+                program, norm, model.name, None, self._verbose
+            )
         else:
             self.audit = _match_audit(audit, program, model)
         # `bound_pairs` raises an error that says why there are no bounds.

@@ -12,6 +12,10 @@ from keras_lip.certificates.reports.certification_report import (
     CertificationReport,
 )
 from keras_lip.data import check_shard
+from keras_lip.data import count_batches
+from keras_lip.progress import Verbose
+from keras_lip.progress import check_verbose
+from keras_lip.progress import track
 from keras_lip.validation import check_numbers
 
 
@@ -26,6 +30,7 @@ def certify(
     abstain_below: float = 0.0,
     semantics: str = "real",
     shard: tuple[int, int] | None = None,
+    verbose: Verbose = "auto",
 ) -> CertificationReport:
     """Proves for each input a radius within which its class cannot change.
 
@@ -97,6 +102,9 @@ def certify(
             divided in this way before, such as `dataset.batch(256).shard(count,
             index)` of `tf.data`, set the attribute `shard` of the report.
             Defaults to `None`, for all data.
+        verbose: 1 to draw progress bars of the proofs and of the batches, 0 to
+            draw nothing. Defaults to `"auto"`, to draw them in terminals and
+            notebooks.
 
     Returns:
         A `CertificationReport`.
@@ -130,8 +138,16 @@ def certify(
     """
     radii = check_numbers("epsilons", epsilons, 0.0)
     shard = check_shard(shard)
-    certifier = Certifier(model, norm, audit, abstain_below, semantics)
-    batches = list(certifier.run(x, y, batch_size, radii, shard))
+    verbose = check_verbose(verbose)
+    certifier = Certifier(model, norm, audit, abstain_below, semantics, verbose)
+    batches = list(
+        track(
+            certifier.run(x, y, batch_size, radii, shard),
+            verbose,
+            "batch",
+            count_batches(x, batch_size, shard),
+        )
+    )
     if any(batch.label is None for batch in batches):
         raise ValueError(
             "Labels are needed to certify an accuracy: pass `y`, or an `x` "

@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> Result:
         norm=arguments.norm,
         steps=arguments.steps or None,
         input_shape=arguments.input_shape,
+        verbose=0 if arguments.json else "auto",
     )
     if arguments.output is not None:
         report.save(arguments.output, arguments.overwrite)

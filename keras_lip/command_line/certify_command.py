@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> Result:
         norm=arguments.norm,
         abstain_below=arguments.abstain_below,
         semantics=arguments.semantics,
+        verbose=0 if arguments.json else "auto",
     )
     if arguments.report is not None:
         report.save(arguments.report, arguments.overwrite)

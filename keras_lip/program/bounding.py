@@ -15,6 +15,8 @@ from keras_lip.program.nodes.merges import Join
 from keras_lip.program.parts import Graph
 from keras_lip.program.parts import find_entries
 from keras_lip.program.parts import find_source
+from keras_lip.progress import Verbose
+from keras_lip.progress import track
 from keras_lip.proofs.method_notes import collect_methods
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import hypot_up
@@ -47,6 +49,7 @@ def bound_steps(
     norm: str,
     inputs: Sequence[float],
     for_any_size: bool = False,
+    verbose: Verbose = 0,
 ) -> ProgramBounds:
     """Returns upper bounds for all tensors.
 
@@ -58,10 +61,11 @@ def bound_steps(
         inputs: The bounds of the inputs.
         for_any_size: Boolean. Whether the bounds of convolutions should hold
             for images of any size.
+        verbose: `"auto"`, 0 or 1: whether to draw a progress bar.
     """
     values = list(inputs)
     methods: list[tuple[str, ...]] = [()] * len(values)
-    for step in steps:
+    for step in track(steps, verbose, "operation", len(steps)):
         with collect_methods() as noted:
             values.append(_bound_step(graph, step, norm, values, for_any_size))
         methods.append(tuple(noted))

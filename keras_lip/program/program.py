@@ -21,6 +21,7 @@ from keras_lip.program.nodes.elementwise import Unaccounted
 from keras_lip.program.step import Origin
 from keras_lip.program.step import Step
 from keras_lip.program.writing import write_steps
+from keras_lip.progress import Verbose
 from keras_lip.proofs.norms import NORMS
 from keras_lip.types import Array
 from keras_lip.types import Tensor
@@ -180,6 +181,7 @@ class Program:
         norm: str,
         inputs: Sequence[float] | None = None,
         for_any_size: bool = False,
+        verbose: Verbose = 0,
     ) -> ProgramBounds:
         """Returns upper bounds for all tensors.
 
@@ -189,10 +191,12 @@ class Program:
             for_any_size: Boolean. Whether the bounds of convolutions should
                 hold for images of any size. Defaults to `False`, for the sizes
                 of this program.
+            verbose: `"auto"`, 0 or 1: whether to draw a progress bar. Defaults
+                to 0.
         """
         start = [1.0] * self.num_inputs if inputs is None else list(inputs)
         return bound_steps(
-            self, self.steps, self.output, norm, start, for_any_size
+            self, self.steps, self.output, norm, start, for_any_size, verbose
         )
 
     def enclose(
