@@ -84,17 +84,25 @@ def count_batches(
 
     It is `None` if the number is unknown or an argument is invalid.
     """
+    number = count_samples(x)
     if isinstance(x, keras.utils.PyDataset):
         total = len(x)
-    elif hasattr(x, "__array__") or isinstance(x, list | tuple):
-        if not isinstance(batch_size, int) or batch_size < 1:
-            return None
-        shape = np.shape(x)
-        total = -(-shape[0] // batch_size) if shape else 0
-    else:
+    elif number is None or not isinstance(batch_size, int) or batch_size < 1:
         return None
+    else:
+        total = -(-number // batch_size)
     index, count = shard or (0, 1)
     return len(range(index, total, count))
+
+
+def count_samples(x: Any) -> int | None:
+    """Returns the number of samples, or `None` if `x` is not an array."""
+    is_dataset = isinstance(x, keras.utils.PyDataset)
+    if is_dataset or not (
+        hasattr(x, "__array__") or isinstance(x, list | tuple)
+    ):
+        return None
+    return len(x) if np.ndim(x) else 0
 
 
 def _iterate(

@@ -13,6 +13,7 @@ from keras_lip.certificates.reports.certification_report import (
 )
 from keras_lip.data import check_shard
 from keras_lip.data import count_batches
+from keras_lip.data import count_samples
 from keras_lip.progress import Verbose
 from keras_lip.progress import check_verbose
 from keras_lip.progress import track
@@ -172,4 +173,5 @@ def certify(
         margin_error=np.concatenate([batch.margin_error for batch in batches]),
         shard=shard,
         batch_sizes=tuple(len(batch.radius) for batch in batches),
+        num_total=None if shard is None else count_samples(x),
     )

@@ -68,6 +68,8 @@ class CertificationReport:
             or `None` for all data. See `certify`.
         batch_sizes: Tuple of integers, or `None`. Number of samples of each
             batch. `merge` needs it.
+        num_total: Integer, or `None` if it is unknown. Number of samples of the
+            array of which the report is a shard.
     """
 
     model_name: str
@@ -91,6 +93,7 @@ class CertificationReport:
     margin_error: Array | None = None
     shard: tuple[int, int] | None = None
     batch_sizes: tuple[int, ...] | None = None
+    num_total: int | None = None
 
     @property
     def answered(self) -> Array:

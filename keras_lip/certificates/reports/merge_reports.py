@@ -32,8 +32,16 @@ def merge_reports(reports: Sequence[Any]) -> dict[str, Any]:
     _check_same("input shape", [audit.input_shape for audit in audits])
     for name in ("norm", "epsilons", "semantics", "abstain_below", "method"):
         _check_same(f"`{name}`", [getattr(report, name) for report in parts])
+    _check_same("number of samples", [report.num_total for report in parts])
     order = _order_batches(parts)
     first = parts[0]
+    found = sum(len(report.radius) for report in parts)
+    if first.num_total not in (None, found):
+        raise ValueError(
+            "The samples of all shards must be all samples of the data. "
+            "Certify all shards with the same `batch_size`. Received: shards "
+            f"of {found} samples in all, of data of {first.num_total}"
+        )
     # All shards bound the same numbers. Proofs on different machines may round
     # differently, and the largest result holds for all radii.
     loosest = int(np.argmax([report.lipschitz_bound for report in parts]))

@@ -115,6 +115,24 @@ class MergeReportsTest(LipschitzTestCase):
             shards[-1].shard = (index, 2)
         self.assertSameReport(CertificationReport.merge(shards), whole)
 
+    def test_shards_of_other_batch_sizes_are_refused(self):
+        # Of 23 samples, the first 14 and the last 2.
+        shards = [
+            self.certify(batch_size=size, shard=(index, 2))
+            for index, size in enumerate((14, 21))
+        ]
+        self.assertEqual([len(each.radius) for each in shards], [14, 2])
+        with self.assertRaisesRegex(ValueError, "the same `batch_size`"):
+            CertificationReport.merge(shards)
+        loaded = [
+            CertificationReport.load(
+                shard.save(self.temporary_path(f"shard-{index}.npz"))
+            )
+            for index, shard in enumerate(shards)
+        ]
+        with self.assertRaisesRegex(ValueError, "the same `batch_size`"):
+            CertificationReport.merge(loaded)
+
     def test_missing_and_repeated_shards_are_named(self):
         shards = self.shards(3)
         for reports, message in (
@@ -139,10 +157,15 @@ class MergeReportsTest(LipschitzTestCase):
         short = certify(
             self.model, self.x[:9], self.y[:9], batch_size=4, shard=(1, 2)
         )
+        with self.assertRaisesRegex(ValueError, "the same number of samples"):
+            CertificationReport.merge([first, short])
+        unknown = [
+            dataclasses.replace(each, num_total=None) for each in (first, short)
+        ]
         with self.assertRaisesRegex(
             ValueError, "Shard 0 of 2 must contain 2 of the 4"
         ):
-            CertificationReport.merge([first, short])
+            CertificationReport.merge(unknown)
         second.radius = second.radius[:-1]
         with self.assertRaisesRegex(ValueError, "must add up to .* shard 1"):
             CertificationReport.merge([first, second])
