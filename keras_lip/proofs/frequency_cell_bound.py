@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_lip.proofs.frequency_grams import FrequencyGrams
+from keras_lip.proofs.frequency_grams import one_of_each_pair
 from keras_lip.proofs.matrix_norms import are_bounded
 from keras_lip.proofs.matrix_norms import largest_eigenvalue_bound
 from keras_lip.proofs.matrix_norms import leading_pair
@@ -132,16 +133,10 @@ def _plan(slack: float) -> tuple[int, int]:
 
 
 def _coarsest_cells(points: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns the centers, one for each pair `w`, `-w`.
-
-    The kernel is real, so its Gram matrices at `w` and `-w` are conjugate.
-    """
-    centers = np.indices(tuple(points)).reshape(len(points), -1)
-    centers = centers[:, np.sum(centers, axis=0) % 2 == 0]
-    opposite = -centers % points[:, None]
-    index = np.ravel_multi_index(tuple(centers), tuple(points))
-    mirror = np.ravel_multi_index(tuple(opposite), tuple(points))
-    return centers.T[index <= mirror]
+    """Returns the centers, one for each pair `w`, `-w`."""
+    centers = one_of_each_pair([np.arange(n) for n in points], points)
+    cells: npt.NDArray[Any] = centers[np.sum(centers, axis=1) % 2 == 0]
+    return cells
 
 
 def _split(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,30 @@ class FrequencyGrams:
             frequency = nearby[np.argmax(values)]
             step = step / 2
         return frequency
+
+
+def one_of_each_pair(
+    grid: Sequence[npt.NDArray[Any]], points: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Returns one frequency of each pair `w`, `-w` of a grid.
+
+    A kernel is real, so its Gram matrices at `w` and `-w` are conjugate.
+
+    Args:
+        grid: An integer array for each axis, as in `FrequencyGrams.at`.
+        points: Integer array of shape `(axes,)`.
+
+    Returns:
+        Integer array of shape `(n, axes)`.
+    """
+    axes = np.meshgrid(*grid, indexing="ij")
+    frequencies = np.stack(axes).reshape(len(axes), -1)
+    shape = tuple(points.tolist())
+    index = np.ravel_multi_index(tuple(frequencies), shape)
+    opposite = -frequencies % points[:, None]
+    mirror = np.ravel_multi_index(tuple(opposite), shape)
+    half: npt.NDArray[Any] = frequencies.T[index <= mirror]
+    return half
 
 
 def _gram_error_up(kernel: npt.NDArray[Any], lags: int) -> float:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_lip.proofs.frequency_grams import FrequencyGrams
+from keras_lip.proofs.frequency_grams import one_of_each_pair
 from keras_lip.proofs.matrix_norms import largest_eigenvalue_bound
+from keras_lip.proofs.rounding import UNIT_ROUNDOFF
 from keras_lip.proofs.rounding import add_up
 from keras_lip.proofs.rounding import divide_up
 from keras_lip.proofs.rounding import multiply_up
@@ -52,7 +54,10 @@ def frequency_grid_bound(
             "`points` must be at least the size of the window. "
             f"Received: points={points}, kernel.shape={kernel.shape}"
         )
-    largest = _bound_on_grid(kernel, points)
+    sizes = np.array([points if size > 1 else 1 for size in window])
+    largest = bound_on_grid(
+        FrequencyGrams(kernel), [np.arange(size) for size in sizes], sizes
+    )
     inverse_cosines = 1.0
     for size in window:
         # The cosine is accurate to a few units of 2**-53.
@@ -80,30 +85,50 @@ def num_grid_points(window: Sequence[int], slack: float) -> int:
     return max(fewest, math.ceil(min(points, affordable)))
 
 
-def _bound_on_grid(kernel: npt.NDArray[Any], points: int) -> float:
-    _, *window, _, _ = kernel.shape
-    grams = FrequencyGrams(kernel)
-    frequencies = _half_grid(window, points)
-    bound = 0.0
-    for part in grams.in_chunks(frequencies, np.full(len(window), points)):
-        # The current bound is the guess. It rarely increases. If it does, the
-        # eigenvalues of the chunk are computed.
-        bound = max(bound, largest_eigenvalue_bound(part, guess=bound))
-        if bound == math.inf:
-            break
-    return add_up(bound, grams.error)
+def bound_on_grid(
+    grams: FrequencyGrams,
+    grid: Sequence[npt.NDArray[Any]],
+    points: npt.NDArray[Any],
+    enough: float = math.inf,
+) -> float:
+    """Bounds the eigenvalues on a grid of frequencies from above.
 
+    Args:
+        grams: The matrices.
+        grid: An integer array for each axis: multiples of `2 pi / points`. With
+            each frequency the grid contains its opposite.
+        points: Integer array of shape `(axes,)`.
+        enough: Float. A bound that is at least this large need not be finished.
+            Defaults to `inf`.
 
-def _half_grid(window: Sequence[int], points: int) -> npt.NDArray[Any]:
-    """Returns one frequency of each pair `w`, `-w`, in random order.
-
-    The kernel is real, so its Gram matrices at `w` and `-w` are conjugate.
+    Returns:
+        Float. The largest bound over all groups.
     """
-    shape = [points if size > 1 else 1 for size in window]
-    frequencies = np.indices(shape).reshape(len(shape), -1)
-    opposite = -frequencies % np.array(shape)[:, None]
-    index = np.ravel_multi_index(tuple(frequencies), shape)
-    mirror = np.ravel_multi_index(tuple(opposite), shape)
-    half = frequencies.T[index <= mirror]
-    # In random order, a guess from the first frequencies is a good one.
-    return np.random.default_rng(0).permutation(half)
+    found = 0.0
+    for part in grams.in_chunks(one_of_each_pair(grid, points), points):
+        guess = max(found, _guess_largest(part))
+        found = max(found, largest_eigenvalue_bound(part, guess))
+        if found >= enough:
+            break
+    return add_up(found, grams.error)
+
+
+_POWER_STEPS = 20
+
+
+def _guess_largest(grams: npt.NDArray[Any]) -> float:
+    """Guesses the largest eigenvalue. The proof is sound for any guess."""
+    flat = grams.reshape(-1, *grams.shape[-2:])
+    vectors = np.ones((*flat.shape[:-1], 1), flat.dtype)
+    vectors += np.random.default_rng(0).random(vectors.shape)
+    norms = np.ones((len(flat), 1, 1))
+    for _ in range(_POWER_STEPS):
+        vectors = flat @ (vectors / norms)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-100
+    likely = flat[np.argsort(-norms[:, 0, 0])[:4]]
+    try:
+        largest = float(np.max(np.linalg.eigvalsh(likely)))
+    except np.linalg.LinAlgError:
+        return 0.0
+    # The factorization needs all eigenvalues below the guess.
+    return largest * (1 + 64 * flat.shape[-1] * UNIT_ROUNDOFF)

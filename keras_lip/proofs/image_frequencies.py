@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_lip.proofs.frequency_grams import FrequencyGrams
-from keras_lip.proofs.matrix_norms import largest_eigenvalue_bound
+from keras_lip.proofs.frequency_grid_bound import bound_on_grid
 from keras_lip.proofs.method_notes import note_method
-from keras_lip.proofs.rounding import add_up
 
 # With more frequencies, a bound for images of any size is nearly as tight.
 _MAX_FREQUENCIES = 2**12
@@ -102,8 +101,13 @@ class ImageFrequencies:
         halves = [(0,) if self.circular or n == 1 else (1, 0) for n in periods]
         best = math.inf
         for shifts in itertools.product(*halves):
-            best = min(best, _bound_at(grams, periods, shifts, best))
-        return add_up(best, grams.error)
+            grid = [
+                np.arange(shift, 2 * period, 2)
+                for period, shift in zip(periods, shifts, strict=True)
+            ]
+            turns = 2 * np.array(periods)
+            best = min(best, bound_on_grid(grams, grid, turns, best))
+        return best
 
 
 def _period(
@@ -130,58 +134,3 @@ def _period(
     # differs by a multiple of the period.
     first, last = before // stride, (before + side - 1) // stride
     return max(last + 1, outputs + taps - 1 - first)
-
-
-def _bound_at(
-    grams: FrequencyGrams,
-    periods: Sequence[int],
-    shifts: Sequence[int],
-    best: float,
-) -> float:
-    """Bounds the eigenvalues, unless the bound exceeds the best so far."""
-    turns = 2 * np.array(periods)
-    found = 0.0
-    for part in grams.in_chunks(_half_grid(turns, shifts), turns):
-        guess = max(found, _guess_largest(part))
-        found = max(found, largest_eigenvalue_bound(part, guess))
-        if found >= best:
-            break
-    return found
-
-
-def _half_grid(
-    turns: npt.NDArray[Any], shifts: Sequence[int]
-) -> npt.NDArray[Any]:
-    """Returns one frequency of each pair `w`, `-w`.
-
-    The kernel is real, so its Gram matrices at `w` and `-w` are conjugate.
-    """
-    axes = [
-        np.arange(shift, turn, 2)
-        for turn, shift in zip(turns.tolist(), shifts, strict=True)
-    ]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(len(axes), -1)
-    shape = tuple(turns.tolist())
-    index = np.ravel_multi_index(tuple(grid), shape)
-    mirror = np.ravel_multi_index(tuple(-grid % turns[:, None]), shape)
-    return grid.T[index <= mirror]
-
-
-_POWER_STEPS = 20
-
-
-def _guess_largest(grams: npt.NDArray[Any]) -> float:
-    """Guesses the largest eigenvalue. The proof is sound for any guess."""
-    flat = grams.reshape(-1, *grams.shape[-2:])
-    vectors = np.ones((*flat.shape[:-1], 1), flat.dtype)
-    vectors += np.random.default_rng(0).random(vectors.shape)
-    norms = np.ones((len(flat), 1, 1))
-    for _ in range(_POWER_STEPS):
-        vectors = flat @ (vectors / norms)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-100
-    likely = flat[np.argsort(-norms[:, 0, 0])[:4]]
-    try:
-        largest = float(np.max(np.linalg.eigvalsh(likely)))
-    except np.linalg.LinAlgError:
-        return 0.0
-    return largest * (1 + 2.0**-20)

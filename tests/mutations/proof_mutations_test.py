@@ -13,6 +13,7 @@ from tests.mutations.mutation_test_case import both
 from tests.mutations.mutation_test_case import explicit_operator
 
 CELLS = importlib.import_module("keras_lip.proofs.frequency_cell_bound")
+GRIDS = importlib.import_module("keras_lip.proofs.frequency_grid_bound")
 IMAGES = importlib.import_module("keras_lip.proofs.image_frequencies")
 MATRICES = importlib.import_module("keras_lip.proofs.matrix_norms")
 
@@ -43,8 +44,8 @@ def shorten(period):
     return lambda *args: period(*args) - 1
 
 
-def keep_first(half_grid):
-    return lambda *args: half_grid(*args)[:1]
+def keep_first(pairs):
+    return lambda *args: pairs(*args)[:1]
 
 
 class ProofMutationsTest(MutationTestCase):
@@ -98,7 +99,7 @@ class ProofMutationsTest(MutationTestCase):
             with estimate_low(CELLS), estimate_low(MATRICES):
                 for check in self.checks(model):
                     check()
-                with mock.patch.object(IMAGES, "_guess_largest", lambda _: 0):
+                with mock.patch.object(GRIDS, "_guess_largest", lambda _: 0):
                     self.check_operator(model)
                 self.check_any_size(model)
 
@@ -118,12 +119,17 @@ class ProofMutationsTest(MutationTestCase):
         self.assertCaught(mutation, lambda: self.check_any_size(model))
 
     @parameterized.named_parameters(
-        ("on_a_ring_that_is_too_short", "_period", shorten(IMAGES._period)),
-        ("of_low_frequencies", "_half_grid", keep_first(IMAGES._half_grid)),
+        ("ring_too_short", IMAGES, "_period", shorten(IMAGES._period)),
+        (
+            "low_frequencies",
+            GRIDS,
+            "one_of_each_pair",
+            keep_first(GRIDS.one_of_each_pair),
+        ),
     )
-    def test_image_frequencies(self, name, wrong):
+    def test_image_frequencies(self, module, name, wrong):
         layer = layers.Conv1D(1, 3, padding="same", use_bias=False)
         model = keras.Sequential([keras.Input((4, 1)), layer])
         layer.set_weights([np.reshape([1.0, 0.0, -1.0], (3, 1, 1))])
-        mutation = Planted(lambda: mock.patch.object(IMAGES, name, wrong))
+        mutation = Planted(lambda: mock.patch.object(module, name, wrong))
         self.assertCaught(mutation, *self.checks(model))
