@@ -13,9 +13,8 @@ from typing import Any
 
 import keras
 
-from keras_lip.validation import check_known
-from keras_lip.validation import check_number
-from keras_lip.validation import check_positive_integer
+from tuning.arguments import add_arguments
+from tuning.arguments import check_arguments
 
 _REDUCTION = 3
 
@@ -43,7 +42,7 @@ def search(arguments: argparse.Namespace) -> int:
 
     - [Li et al., 2020](https://arxiv.org/abs/1810.05934), algorithm 2
     """
-    check_arguments(arguments)
+    check_arguments(arguments, "ray")
     try:
         import ray
     except ImportError as error:
@@ -278,25 +277,6 @@ def read_trial(hypermodel: Any, result: Any, settings: dict[str, Any]) -> Any:
     return trial
 
 
-def check_arguments(arguments: argparse.Namespace) -> None:
-    """Refuses arguments that are out of range, before anything is loaded."""
-    from tuning.data import DATASETS
-    from tuning.hyper_models import MODELS
-
-    check_known("dataset", arguments.dataset, DATASETS)
-    check_known("model", arguments.model, MODELS)
-    check_number("epsilon", arguments.epsilon, 0.0, open_low=True)
-    for name in ("trials", "epochs", "batch_size"):
-        check_positive_integer(name, getattr(arguments, name))
-    check_number("seed", arguments.seed, 0)
-    arguments.refit_epochs = check_positive_integer(
-        "refit_epochs", arguments.refit_epochs or 6 * arguments.epochs
-    )
-    if arguments.project is None:
-        name = f"{arguments.dataset}_{arguments.model}_ray"
-        arguments.project = pathlib.Path("tuning_results") / name
-
-
 def parse_arguments(command: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
@@ -304,23 +284,7 @@ def parse_arguments(command: list[str] | None = None) -> argparse.Namespace:
         description="Search on a Ray cluster for the network that certifies "
         "best.",
     )
-    parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--model", default="mlp")
-    parser.add_argument(
-        "--epsilon", type=float, default=0.3, help="radius, in the l2 norm"
-    )
-    parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--epochs", type=int, default=27)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument(
-        "--refit-epochs",
-        type=int,
-        help="epochs of the best model; six times those of a trial",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--project", type=pathlib.Path, help="folder of the search"
-    )
+    add_arguments(parser, trials=30, epochs=27)
     return parser.parse_args(command)
 
 

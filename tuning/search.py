@@ -8,13 +8,13 @@ The same command goes on with a search that was interrupted.
 
 import argparse
 import os
-import pathlib
 import sys
 from typing import Any
 
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
-from keras_lip.validation import check_positive_integer
+from tuning.arguments import add_arguments
+from tuning.arguments import check_arguments
 
 
 def search(arguments: argparse.Namespace) -> int:
@@ -33,12 +33,16 @@ def search(arguments: argparse.Namespace) -> int:
     from tuning.data import load_data
     from tuning.hyper_models import make_hyper_model
     from tuning.lipschitz_tuner import LipschitzTuner
+    from tuning.make_oracle import TUNERS
     from tuning.make_oracle import make_oracle
     from tuning.project import open_project
     from tuning.report_search import report_search
     from tuning.watch_workers import watch_workers
 
-    check_arguments(arguments)
+    # Before anything is loaded.
+    check_known("tuner", arguments.tuner, TUNERS)
+    check_number("worker_timeout", arguments.worker_timeout, 1.0)
+    check_arguments(arguments, arguments.tuner)
     data = load_data(arguments.dataset, arguments.seed)
     hypermodel = make_hyper_model(
         arguments.model, data.input_shape, data.classes, arguments.epsilon
@@ -82,52 +86,14 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**settings, "seed": arguments.seed}
 
 
-def check_arguments(arguments: argparse.Namespace) -> None:
-    """Refuses arguments that are out of range, before anything is loaded."""
-    from tuning.data import DATASETS
-    from tuning.hyper_models import MODELS
-    from tuning.make_oracle import TUNERS
-
-    check_known("dataset", arguments.dataset, DATASETS)
-    check_known("model", arguments.model, MODELS)
-    check_known("tuner", arguments.tuner, TUNERS)
-    check_number("epsilon", arguments.epsilon, 0.0, open_low=True)
-    for name in ("trials", "epochs", "batch_size"):
-        check_positive_integer(name, getattr(arguments, name))
-    check_number("worker_timeout", arguments.worker_timeout, 1.0)
-    check_number("seed", arguments.seed, 0)
-    arguments.refit_epochs = check_positive_integer(
-        "refit_epochs", arguments.refit_epochs or 6 * arguments.epochs
-    )
-    if arguments.project is None:
-        name = f"{arguments.dataset}_{arguments.model}_{arguments.tuner}"
-        arguments.project = pathlib.Path("tuning_results") / name
-
-
 def parse_arguments(command: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tuning.search",
         description="Search for the network that certifies best.",
     )
-    parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--model", default="mlp")
+    add_arguments(parser, trials=10, epochs=30)
     parser.add_argument("--tuner", default="random")
-    parser.add_argument(
-        "--epsilon", type=float, default=0.3, help="radius, in the l2 norm"
-    )
-    parser.add_argument("--trials", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument(
-        "--refit-epochs",
-        type=int,
-        help="epochs of the best model; six times those of a trial",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--project", type=pathlib.Path, help="folder of the search"
-    )
     parser.add_argument(
         "--worker-timeout",
         type=float,

@@ -1,10 +1,12 @@
 """Networks of hybrid flows: convex potentials and rotations."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from keras_lip.applications.blocks import get_size
 from keras_lip.applications.blocks import stack_blocks
+from keras_lip.applications.published_weights import with_weights
 from keras_lip.layers.residual.convex_potential_dense import (
     ConvexPotentialDense,
 )
@@ -12,6 +14,7 @@ from keras_lip.layers.residual.skew_flow_conv2d import SkewFlowConv2D
 from keras_lip.models.lipschitz_sequential import LipschitzSequential
 
 
+@with_weights
 def HybridFlowNet(
     size: str = "S",
     input_shape: Sequence[int] = (32, 32, 3),
@@ -30,6 +33,7 @@ def HybridFlowNet(
     flow: str = "midpoint",
     generator_initializer: Any = "orthogonal",
     name: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> LipschitzSequential:
     """Makes a residual network of convex potentials and rotations.
 
@@ -100,6 +104,9 @@ def HybridFlowNet(
             skew-symmetric convolutions. With `"zeros"` the network is initially
             a `ConvexPotentialNet`. Defaults to `"orthogonal"`.
         name: Name of the model. Defaults to `None`.
+        weights: Name of trained weights that `list_weights` lists, which also
+            set the other arguments, or the path of a `.weights.h5` file.
+            Defaults to `None`, for a random start.
 
     Returns:
         A `keras_lip.models.LipschitzSequential`, not compiled.

@@ -63,11 +63,11 @@ class LipschitzLayer(keras.layers.Layer):
         """Returns a proven bound for the built layer and its current weights.
 
         The bound is computed from the weights used at inference, in float64,
-        and rounded up. It is never assumed to be one because of theory. The
-        bounds of convolutions hold for images of any size; `audit`, which knows
-        the size, may prove less. For a
-        layer with several inputs, it is the bound of the output if each input
-        is a 1-Lipschitz function of the model's input.
+        and rounded up. It is never assumed to be one because of theory. Bounds
+        of convolutions hold for images of any size; `audit`, which knows the
+        size, may prove less. For a layer with several inputs, it is the bound
+        of the output if each input is a 1-Lipschitz function of the model's
+        input.
 
         Returns:
             Float. A proven upper bound that holds in each of the layer's

@@ -43,6 +43,13 @@ class ListWeightsTest(LipschitzTestCase):
             self.assertEqual(each.application, "FullyConnected3")
         self.assertEmpty(applications.list_weights("ResNet9"))
 
+    def test_every_application_loads_weights(self):
+        networks = [name for name in applications.__all__ if name[0].isupper()]
+        for name in {*networks} - {"PublishedWeights"}:
+            with self.subTest(name):
+                with self.assertRaisesRegex(ValueError, "`weights` must be"):
+                    getattr(applications, name)(weights="unknown")
+
     def test_text_says_what_is_certified(self):
         entry = dataclasses.replace(
             LISTED["FullyConnected3_mnist"],
