@@ -53,6 +53,9 @@ smoke: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/layers.py --batch-size 1 --rounds 1
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python benchmarks/losses.py \
+		--batch-size 10 --depth 1 --width 8 --rounds 1
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/proofs.py --smoke
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/validation.py --smoke
@@ -74,6 +77,8 @@ benchmarks: $(VENV)/.test
 		--output benchmarks/results/parametrizations_$(BACKEND).md
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/layers.py \
 		--output benchmarks/results/layers_$(BACKEND).md
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/losses.py \
+		--output benchmarks/results/losses_$(BACKEND).md
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/proofs.py \
 		--output benchmarks/results/proofs.md
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/validation.py \

@@ -37,6 +37,7 @@ from timing import read_device_peak
 
 import keras_lip as kl
 from keras_lip.layers.registry import CONVOLUTIONS
+from keras_lip.layers.registry import MEASURED_CONVOLUTIONS
 from keras_lip.layers.registry import RESIDUAL_BLOCKS
 
 CHANNELS = 64
@@ -53,7 +54,7 @@ class Candidate:
 
 
 PLAIN = "Conv2D (plain)"
-_METHODS = {**CONVOLUTIONS, **RESIDUAL_BLOCKS}
+_METHODS = {**CONVOLUTIONS, **MEASURED_CONVOLUTIONS, **RESIDUAL_BLOCKS}
 
 # Complex products at half of the frequencies, without transforms and solves.
 _FOURIER_FLOOR = 4 * (SIDE // 2 + 1) / SIDE / KERNEL_SIZE**2
@@ -95,6 +96,11 @@ CANDIDATES = {
         for method, layer_cls in _METHODS.items()
         if method != "soc"
     },
+    # Two matrices, applied to the channels of each pixel.
+    "LipNeXtBlock": Candidate(
+        lambda mode: kl.layers.LipNeXtBlock(padding_mode=mode),
+        2 / KERNEL_SIZE**2,
+    ),
     "RKOConv2D, Cayley": _make_candidate("rko", parametrization="cayley"),
     "SOCConv2D, 5 terms": _make_soc(5, "fast"),
     "SOCConv2D, 5 terms, exact": _make_soc(5, "exact"),

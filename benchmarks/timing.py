@@ -46,8 +46,12 @@ def make_training_step(layers: list[Any], x: Any, loss: Any) -> Callable:
         and the update, and returns when the step is done.
     """
     model = keras.Sequential([keras.Input(batch_shape=x.shape), *layers])
+    return step_model(model, x, np.zeros(model.output_shape, "float32"), loss)
+
+
+def step_model(model: Any, x: Any, y: Any, loss: Any) -> Callable:
+    """Returns the function of `make_training_step` for a model and targets."""
     model.compile(keras.optimizers.SGD(1e-4), loss)
-    y = np.zeros(model.output_shape, "float32")
     return lambda: float(model.train_on_batch(x, y))
 
 

@@ -1,11 +1,12 @@
 """# Put the weights of a run into the package
 
-    python experiments/publish_weights.py runs/fc3-small-mnist --name mnist
+    python experiments/publish_weights.py RUN --name NAME --description TEXT
 
-writes the weights of `experiments/train.py` to the folder `weights` of
-`keras_lip.applications`, beside them the report without single radii, and adds
-them, with their digest and what was certified, to `index.json`. The network of
-the recipe must be that of the application, without preprocessing.
+writes the weights of a run of `experiments/train.py`, such as
+`runs/fc3-small-mnist`, to the folder `weights` of `keras_lip.applications`,
+beside them the report without single radii, and adds them, with their digest
+and what was certified, to `index.json`. The network of the recipe must be that
+of the application, without preprocessing.
 """
 
 import argparse
@@ -30,6 +31,11 @@ def parse_arguments(arguments=None):
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--folder", type=pathlib.Path, default=FOLDER)
+    parser.add_argument(
+        "--description",
+        required=True,
+        help="what the network is and what it is meant for, for its card",
+    )
     parser.add_argument("--license", default="Apache-2.0")
     return parser.parse_args(arguments)
 
@@ -68,6 +74,7 @@ def main(arguments=None):
         "accuracy": result["clean"],
         "certified_accuracy": result["certified"],
         "license": arguments.license,
+        "description": arguments.description,
     }
     report = json.loads((arguments.run / "report.json").read_text())
     # The radii of all test images would take more space than the weights.

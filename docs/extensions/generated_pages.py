@@ -8,6 +8,7 @@ from typing import Any
 import jupytext
 
 import keras_lip
+from model_cards import write_card
 from site_links import rewrite_links
 
 _DOCS = pathlib.Path(__file__).parents[1]
@@ -25,6 +26,7 @@ def write_all(app: Any) -> None:
         **_benchmark_pages(),
         **_notebook_pages(),
         **_project_pages(),
+        **_weight_pages(),
     }
     wanted = {folder / path: text for path, text in pages.items()}
     for path in folder.rglob("*"):
@@ -153,6 +155,16 @@ def _notebook_text(path: pathlib.Path, notebook: Any) -> str:
     title, *rest = parts
     offer = f"{{download}}`Download this notebook <{path.stem}.ipynb>`"
     return "\n\n".join([title, offer, *rest]) + "\n"
+
+
+def _weight_pages() -> dict[str, str]:
+    folder = _ROOT / "keras_lip" / "applications" / "weights"
+    return {
+        f"weights/{entry.file.removesuffix('.weights.h5')}.md": write_card(
+            entry, folder
+        )
+        for entry in keras_lip.applications.list_weights()
+    }
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -43,6 +43,7 @@ class PublishedWeights:
         certified_accuracy: Dict from l2 radii to certified accuracies on the
             test set, for pixels in [0, 1].
         license: String. License of the weights.
+        description: String. What the network is and what it is meant for.
     """
 
     name: str
@@ -57,6 +58,7 @@ class PublishedWeights:
     accuracy: float
     certified_accuracy: Mapping[float, float]
     license: str
+    description: str
 
     def __str__(self) -> str:
         certified = ", ".join(

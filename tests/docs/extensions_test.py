@@ -6,6 +6,8 @@ from unittest import mock
 
 import pytest
 
+from keras_lip import applications
+from keras_lip.applications import published_weights
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.marks import on_pytorch_alone
 
@@ -70,6 +72,18 @@ class MarkdownDocstringsTest(LipschitzTestCase):
             self.convert("```python\na = 1\n```"),
             ".. code-block:: python\n\n    a = 1\n",
         )
+
+
+class ModelCardsTest(LipschitzTestCase):
+    def test_card_says_what_is_certified(self):
+        write = load(DOCS / "extensions" / "model_cards.py").write_card
+        folder = pathlib.Path(published_weights.__file__).with_name("weights")
+        (entry,) = applications.list_weights("FullyConnected3")
+        card = write(entry, folder)
+        self.assertIn('# `FullyConnected3(weights="mnist")`', card)
+        self.assertIn("| 1.58 | 52.17% | 59.0% |", card)
+        self.assertIn(f"`{entry.sha256}`", card)
+        self.assertIn("| UnitNormDense | 1.297014 | singular values |", card)
 
 
 class FiguresTest(LipschitzTestCase):

@@ -41,6 +41,8 @@ class PublishWeightsTest(LipschitzTestCase):
                     str(self.run_folder),
                     "--name",
                     name,
+                    "--description",
+                    "Three layers.",
                     "--folder",
                     str(self.folder),
                 ]
@@ -54,6 +56,7 @@ class PublishWeightsTest(LipschitzTestCase):
             model = applications.FullyConnected3(weights="one")
         self.assertEqual([each.name for each in listed], ["two", "one"])
         self.assertEqual(listed[0].certified_accuracy, {0.1: 0.25})
+        self.assertEqual(listed[0].description, "Three layers.")
         (report,) = self.folder.glob("*_two.report.json")
         self.assertEqual(json.loads(report.read_text()), {"method": "margin"})
         x = self.normal(2, 8, 8, 1)
