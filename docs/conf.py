@@ -25,7 +25,11 @@ extensions = [
 ]
 
 # What a build writes or other pages include is no page by itself.
-exclude_patterns = ["_build", "**/README.md"]
+exclude_patterns = [
+    "_build",
+    "**/README.md",
+    "generated/speedrun_tables.md",
+]
 
 myst_enable_extensions = [
     "attrs_block",

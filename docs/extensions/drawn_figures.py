@@ -3,14 +3,18 @@
 import importlib.util
 import json
 import pathlib
-from collections.abc import Callable
+import sys
 from typing import Any
 
 from sphinx.util import logging
 
 _DOCS = pathlib.Path(__file__).parents[1]
 # Where the function `draw(results, path)` for `docs/data/NAME.json` may be.
-_FOLDERS = (_DOCS.parent / "examples", _DOCS / "figures")
+_FOLDERS = (
+    _DOCS.parent / "examples",
+    _DOCS.parent / "experiments",
+    _DOCS / "figures",
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -23,14 +27,18 @@ def find_script(name: str) -> pathlib.Path | None:
     return drawing[0] if drawing else None
 
 
-def load_draw(script: pathlib.Path) -> Callable[[Any, pathlib.Path], None]:
-    """Imports a script and returns its function `draw`."""
+def load_script(script: pathlib.Path) -> Any:
+    """Imports a script, which may import others of its folder."""
     spec = importlib.util.spec_from_file_location(script.stem, script)
     if spec is None or spec.loader is None:
         raise ImportError(f"Cannot import {script}")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.draw
+    sys.path.insert(0, str(script.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(script.parent))
+    return module
 
 
 def draw_all(app: Any) -> None:
@@ -46,7 +54,7 @@ def draw_all(app: Any) -> None:
         if figure.exists() and figure.stat().st_mtime > changed:
             continue
         _logger.info("drawing %s", figure.name)
-        load_draw(script)(json.loads(data.read_text("utf-8")), figure)
+        load_script(script).draw(json.loads(data.read_text("utf-8")), figure)
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
+import json
 import pathlib
 from typing import Any
 
 import jupytext
 
 import keras_lip
+from drawn_figures import load_script
 from model_cards import write_card
 from site_links import rewrite_links
 
@@ -26,6 +28,7 @@ def write_all(app: Any) -> None:
         **_benchmark_pages(),
         **_notebook_pages(),
         **_project_pages(),
+        **_race_pages(),
         **_weight_pages(),
     }
     wanted = {folder / path: text for path, text in pages.items()}
@@ -155,6 +158,13 @@ def _notebook_text(path: pathlib.Path, notebook: Any) -> str:
     title, *rest = parts
     offer = f"{{download}}`Download this notebook <{path.stem}.ipynb>`"
     return "\n\n".join([title, offer, *rest]) + "\n"
+
+
+def _race_pages() -> dict[str, str]:
+    """Returns the tables of the speedrun, which its page includes."""
+    script = load_script(_ROOT / "experiments" / "speedrun.py")
+    results = json.loads((_DOCS / "data" / "speedrun.json").read_text("utf-8"))
+    return {"speedrun_tables.md": script.format_page(results)}
 
 
 def _weight_pages() -> dict[str, str]:

@@ -75,6 +75,8 @@ class SpeedrunTest(LipschitzTestCase):
                 *("55.00 ± 0.00", "6.67 %", "cpu, torch"),
             ],
         )
+        found = json.loads((self.folder / "speedrun.json").read_text())
+        self.assertEqual(self.script.format_page(found), page)
         picture = (self.folder / "speedrun.png").read_bytes()
         self.assertStartsWith(picture[1:4].decode(), "PNG")
         self.assertEmpty(self.run_script("--minutes", "15"))
