@@ -13,6 +13,13 @@ from typing import Any
 import keras
 
 
+def is_narrow(dtype: Any) -> bool:
+    """Whether a dtype of floating-point numbers has less than 32 bits."""
+    name = keras.backend.standardize_dtype(dtype)
+    wide = ("float32", "float64")
+    return keras.backend.is_float_dtype(name) and name not in wide
+
+
 @contextlib.contextmanager
 def full_precision_scope() -> Iterator[None]:
     """Makes a context in which products are computed in full float32.

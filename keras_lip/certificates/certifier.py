@@ -174,22 +174,16 @@ def check_precision(program: Program) -> None:
     """Raises an error if a program computes in less than float32.
 
     Raises:
-        ValueError: If a step, or the input, is in less than float32.
+        ValueError: If a layer, an operation or an input is in less than
+            float32.
     """
-    half = ("float16", "bfloat16")
-    places = [("The input of the model", program.input_dtypes[0])]
-    places += [
-        (f"Layer '{program.origins[step.origin].name}'", step.dtype)
-        for step in program.steps
-    ]
-    for place, dtype in places:
-        if dtype in half:
-            raise ValueError(
-                "Certificates are for models that compute in float32 or "
-                f"float64. {place} computes in {dtype}, whose rounding errors "
-                "are not bounded. Rebuild the model under the float32 policy "
-                "and load the weights."
-            )
+    for place, dtype in program.roundings:
+        raise ValueError(
+            "Certificates are for models that compute in float32 or float64. "
+            f"{place} computes in {dtype}, whose rounding errors are not "
+            "bounded. Rebuild the model under the float32 policy and load the "
+            "weights."
+        )
 
 
 def _check_audit(audit: AuditReport, norm: str | None) -> AuditReport:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
+from keras_lip.precision import is_narrow
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
 from keras_lip.program.program import Program
@@ -26,6 +29,8 @@ class Builder:
         proven: Boolean. Whether to replace estimated scales of layers by scales
             that are proven to be non-expansive, or `"steps"` to replace only
             the steps of convex potential blocks.
+        roundings: Dict of what computes in less than 32 bits, to which more is
+            added. Defaults to `None`, for a new one.
     """
 
     def __init__(
@@ -34,17 +39,41 @@ class Builder:
         input_dtypes: Sequence[str],
         read: Reader,
         proven: bool | str = False,
+        roundings: dict[str, str] | None = None,
     ) -> None:
         self.input_shapes = tuple(input_shapes)
         self.input_dtypes = tuple(input_dtypes)
         self.read = read
         self.proven = proven
         self.is_masked = False
+        self.roundings = {} if roundings is None else roundings
         self.inputs = [Wire(self, i) for i in range(len(self.input_shapes))]
         self._steps: list[Step] = []
         self._origins: list[Origin] = []
         self.dtype = "float32"
         self._open: int | None = None
+
+    def inside(
+        self, input_shapes: Sequence[SampleShape], input_dtypes: Sequence[str]
+    ) -> "Builder":
+        """Returns the builder of a program that becomes part of a node."""
+        return Builder(
+            input_shapes,
+            input_dtypes,
+            self.read,
+            self.proven,
+            self.roundings,
+        )
+
+    def note_dtype(self, place: str, dtype: Any) -> None:
+        """Remembers a place whose numbers have less than 32 bits.
+
+        Steps do not tell all of these places: a layer may round its input and
+        add no node, or be merged into the node of another layer.
+        """
+        if is_narrow(dtype):
+            name = keras.backend.standardize_dtype(dtype)
+            self.roundings.setdefault(place, name)
 
     def read_as(
         self, origin: Origin, dtype: str, wires: Sequence["Wire"], read: Any
@@ -117,6 +146,7 @@ class Builder:
             tuple(self._steps),
             output.index,
             tuple(self._origins),
+            tuple(self.roundings.items()),
         ).pruned()
 
 

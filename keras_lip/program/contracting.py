@@ -29,13 +29,14 @@ def bound_contraction(program: Program, norm: str) -> float:
     residual blocks has the product of the numbers of its blocks.
 
     Args:
-        program: The `Program`. If it has several inputs, nothing is known.
+        program: The `Program`. If it has several inputs, or rounds to less than
+            32 bits, nothing is known.
         norm: `"l2"` or `"linf"`.
 
     Returns:
         Float, at least zero. Zero means that nothing is known.
     """
-    if program.num_inputs != 1:
+    if program.num_inputs != 1 or program.roundings:
         return 0.0
     lows = [1.0]
     uppers = program.bounds(norm).values
@@ -79,9 +80,7 @@ def _contract_step(
     uppers: Sequence[float],
 ) -> float:
     node, indices = step.node, step.inputs
-    # Constants in 16 bits may be rounded by more than the nodes allow for.
-    is_wide = step.dtype in ("float32", "float64")
-    if not is_wide or not node.is_finite or norm not in node.norms:
+    if not node.is_finite or norm not in node.norms:
         return 0.0
     if isinstance(node, Combine):
         return _add(node, [(lows[i], uppers[i]) for i in indices])

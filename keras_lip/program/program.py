@@ -44,6 +44,9 @@ class Program:
         steps: Tuple of `Step`, each after its inputs.
         output: Index of the output, counted as in `Step.inputs`.
         origins: Tuple of `Origin`.
+        roundings: Tuple of pairs of strings: a place in the model whose numbers
+            have less than 32 bits, and their dtype. The steps are those of the
+            real-valued function, which does not round.
     """
 
     input_shapes: tuple[SampleShape, ...]
@@ -51,6 +54,7 @@ class Program:
     steps: tuple[Step, ...]
     output: int
     origins: tuple[Origin, ...] = ()
+    roundings: tuple[tuple[str, str], ...] = ()
 
     @property
     def digest(self) -> str:
@@ -63,6 +67,7 @@ class Program:
                 state.update(step.node.digest.encode())
                 hash_value(state, (step.inputs, step.shape, step.dtype))
             hash_value(state, self.output)
+            hash_value(state, tuple(dtype for _, dtype in self.roundings))
             found = self.__dict__["_digest"] = state.hexdigest()
         return found
 
@@ -345,6 +350,7 @@ class Program:
             tuple(steps),
             places[end],
             self.origins,
+            self.roundings,
         )
 
     def __str__(self) -> str:

@@ -10,7 +10,6 @@ from keras_lip.graph import is_hooked
 from keras_lip.layers.activations.max_min import MaxMin
 from keras_lip.layers.core.orthogonal_dense import OrthogonalDense
 from keras_lip.parametrizations import Parametrization
-from keras_lip.program.builder import Builder
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.checks import refuse_masks
 from keras_lip.program.freezing.checks import unknown_layer
@@ -217,10 +216,7 @@ def _why_unknown(layer: Any, x: Wire) -> str | None:
 
 def _read_node(x: Wire, layer: Any, shape: tuple[int, ...]) -> Any:
     """Reads a layer that consists of one node."""
-    builder = x.builder
-    inner = Builder(
-        [shape], [layer.compute_dtype], builder.read, builder.proven
-    )
+    inner = x.builder.inside([shape], [layer.compute_dtype])
     program = inner.finish(inner.inputs[0].through(layer))
     (step,) = program.steps
     return step.node

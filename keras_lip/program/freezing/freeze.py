@@ -96,6 +96,7 @@ def freeze(
             _read_layer,
             proven,
         )
+        _note_inputs(model, graph, builder)
         (output,) = run_graph(graph, builder.inputs, _apply)
         return builder.finish(output)
 
@@ -203,6 +204,8 @@ def _apply(
         find_norms(layer)
     _check_call(layer, args, kwargs)
     wires = [leaf for leaf in keras.tree.flatten(args) if _is_wire(leaf)]
+    for tensor in outputs:
+        wires[0].builder.note_dtype(_place(layer), tensor.dtype)
     if isinstance(layer, keras.Model):
         return _apply_model(layer, args[0], wires)
     if isinstance(layer, keras.layers.Layer):
@@ -232,6 +235,8 @@ def _apply_model(
     shape = (None, *(wires[0].shape or ())) if known else None
     graph = get_graph(model, shape)
     _check_dtypes(model, graph)
+    if wires:
+        _note_inputs(model, graph, wires[0].builder)
     inputs = match_inputs(graph, argument)
     for tensor, wire in zip(graph.inputs, inputs, strict=True):
         if not _fits(tensor.shape[1:], tuple(wire.shape or ())):
@@ -263,6 +268,8 @@ def _read_layer(layer: Any, wires: list[Wire], own: bool = False) -> Wire:
         getattr(layer, "guarantee", "none"),
     )
     dtype = getattr(layer, "compute_dtype", "float32")
+    for part in layer._flatten_layers():
+        wires[0].builder.note_dtype(_place(part), part.compute_dtype)
     wire: Wire = wires[0].builder.read_as(
         origin,
         dtype,
@@ -334,7 +341,7 @@ def _trace_call(
     except Exception:  # A user's `call` may raise any error.
         return None, None
     target = tuple(graph.outputs[0].shape[1:])
-    inner = Builder(shapes, [dtype] * len(shapes), _read_layer, builder.proven)
+    inner = builder.inside(shapes, [dtype] * len(shapes))
     try:
         (output,) = run_graph(graph, inner.inputs, _apply)
         program = inner.finish(output)
@@ -342,6 +349,16 @@ def _trace_call(
         return None, target
     # The origin of the parts is the layer.
     return program, target
+
+
+def _place(layer: Any) -> str:
+    kind = "Layer" if isinstance(layer, keras.layers.Layer) else "Operation"
+    return f"{kind} '{layer.name}'"
+
+
+def _note_inputs(model: keras.Model, graph: Any, builder: Builder) -> None:
+    for tensor in graph.inputs:
+        builder.note_dtype(f"The input of model '{model.name}'", tensor.dtype)
 
 
 def _check_dtypes(model: keras.Model, graph: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import keras
 
 from keras_lip.graph import is_hooked
+from keras_lip.precision import is_narrow
 from keras_lip.program.freezing.reasons import REASONS
 from keras_lip.proofs.norms import NORMS
 from keras_lip.proofs.norms import check_norm
@@ -223,8 +224,8 @@ def _why_inexact(layer: keras.layers.Layer) -> str | None:
         return ", which is quantized"
     if not keras.backend.is_float_dtype(layer.compute_dtype):
         return f", which rounds its inputs to {layer.compute_dtype}"
-    half = layer.compute_dtype in ("float16", "bfloat16")
-    if half and getattr(layer, "lora_enabled", False):
+    narrow = is_narrow(layer.compute_dtype)
+    if narrow and getattr(layer, "lora_enabled", False):
         return f", which adds LoRA weights in {layer.compute_dtype}"
     return None
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lip.precision import is_narrow
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.operations.common import classes_of
 from keras_lip.program.freezing.operations.common import not_understood
@@ -32,7 +33,7 @@ def _(layer: Any, x: Wire) -> Wire:
             f"Operation '{layer.name}' rounds its input to {dtype!r}, so that "
             "it has no Lipschitz constant."
         )
-    if dtype in ("float16", "bfloat16"):
+    if dtype is not None and is_narrow(dtype):
         raise ValueError(
             f"Operation '{layer.name}' rounds its input to {dtype}, and this "
             f"error is not bounded. Use layers that compute in {dtype} instead."

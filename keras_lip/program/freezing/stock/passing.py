@@ -4,7 +4,6 @@ from typing import Any
 
 from keras import layers
 
-from keras_lip.program.builder import Builder
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.checks import refuse_masks
 from keras_lip.program.freezing.checks import unknown_layer
@@ -62,11 +61,5 @@ def _(layer: Any, x: Wire) -> Wire:
     refuse_masks(layer, x)
     if x.shape is None:
         raise unknown_layer(layer, "the shape of its input is not known")
-    builder = x.builder
-    inner = Builder(
-        [tuple(x.shape[1:])],
-        [layer.layer.compute_dtype],
-        builder.read,
-        builder.proven,
-    )
+    inner = x.builder.inside([tuple(x.shape[1:])], [layer.layer.compute_dtype])
     return x.then(Mapped(inner.finish(inner.inputs[0].through(layer.layer))))
