@@ -88,7 +88,8 @@ For the predicted class alone there is a larger radius, by the margins:
 
 def fisher_rao_radius(report, probability, threshold, temperature):
     """Returns radii within which a probability stays above a threshold."""
-    small = 1e-3
+    # The bound ends at pi, so the rate is that of a tiny distance.
+    small = 2.0**-40
     rate = report.fisher_rao_bound(small, temperature) / small
     angles = np.arccos(np.sqrt([threshold])) - np.arccos(np.sqrt(probability))
     return np.maximum(2 * angles, 0.0) / rate

@@ -1,5 +1,6 @@
 """The constrained kernel of a layer, its state and its proven version."""
 
+import math
 from typing import Any
 
 import keras
@@ -27,21 +28,31 @@ def frozen_kernel(layer: Any, proven: bool) -> Array:
     return read_kernel(layer, compute_once(layer))
 
 
-def shrink_kernel(kernel: Tensor, norm_bound: float) -> Tensor:
+def shrink_kernel(kernel: Tensor, norm_bound: float, taps: int = 1) -> Tensor:
     """Divides a kernel by a proven bound on its norm, if that exceeds one.
 
     Args:
-        kernel: Float32 tensor.
+        kernel: Float32 tensor of shape `(..., rows, columns)`.
         norm_bound: Float. An upper bound on the norm of its operator.
+        taps: Positive integer. Number of matrices of the kernel whose operators
+            are added: the taps of a convolution, but not the frequencies of a
+            Fourier transform, which are separate. Defaults to `1`.
 
     Returns:
         Float32 tensor with a norm of at most one, rounding included.
     """
     if norm_bound <= 1:
         return kernel
-    # Two units in the last place cover the rounding of the factor and of the
-    # product.
-    return ops.multiply(kernel, np.float32((1 - 2.0**-22) / norm_bound))
+    # Each product is off by at most `u = 2^-24` times its value. All errors
+    # together have at most the norm `sqrt(taps)` times their Frobenius norm, by
+    # the triangle and the Cauchy-Schwarz inequality, and the Frobenius norm of
+    # a kernel is at most `sqrt(columns)` times its norm: the mean over all
+    # frequencies of a sum of at most `columns` squared singular values. In
+    # l-infinity, the errors have at most `u` times the norm.
+    share = 2.0**-24 * math.sqrt(taps * kernel.shape[-1])
+    # Two units in the last place cover the rounding of the factor.
+    factor = (1 - 2.0**-22) / (norm_bound * (1 + share))
+    return ops.multiply(kernel, np.float32(factor))
 
 
 def add_state(layer: keras.layers.Layer, state: State) -> dict[str, Any]:

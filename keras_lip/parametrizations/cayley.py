@@ -24,6 +24,15 @@ class Cayley(Parametrization):
     V^T V`. The image stacks `(I - A) (I + A)^{-1}` on top of `-2 V (I +
     A)^{-1}`. It needs one linear solve and no iteration.
 
+    The image of a square matrix is a rotation: its determinant is one, at the
+    start, in every step of training, and for any weights (the group `SO(n)`).
+    Orthogonal matrices with the determinant minus one, such as the reflection
+    of a single axis, are not reached, and rotations by half a turn only in the
+    limit. Nothing is lost if `MaxMin` or `FullSort` follows: exchanging the two
+    columns of a pair that it sorts changes the sign of the determinant, but no
+    output. `QR`, `Bjorck` and `Cholesky` keep the sign of the determinant of
+    the free matrix.
+
     The image is orthogonal for every `U` and `V`. If the absolute values in a
     row of `U - U^T` or `V^T V` sum to more than 1024, `U` or `V` is scaled down
     to this limit, because larger matrices would not give an orthogonal image in

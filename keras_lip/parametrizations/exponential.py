@@ -26,8 +26,11 @@ class Exponential(Parametrization):
 
     The matrix `W` is padded with zero columns to a square matrix, which gives
     the generator `A = W - W^T`. The image consists of the first columns of
-    `exp(A)`. Every rotation can be reached, and the gradient vanishes nowhere.
-    The cost is cubic in the longer side.
+    `exp(A)`. The image of a square matrix is a rotation: its determinant is
+    one, at the start, in every step of training, and for any weights (the group
+    `SO(n)`). Every rotation can be reached, in contrast to `Cayley`, but no
+    reflection. `Cayley` says what this means. The cost is cubic in the longer
+    side.
 
     Args:
         squarings: Positive integer. Number of squarings: the exponential of `A

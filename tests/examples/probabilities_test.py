@@ -91,6 +91,18 @@ class ProbabilitiesTest(LipschitzTestCase):
             bound = report.fisher_rao_bound(float(radius), temperature)
             self.assertAllClose(bound, distance, 1e-6)
 
+    def test_the_rate_of_steep_probabilities_is_not_cut_off(self):
+        # The bound of a thousandth of their distance is already pi.
+        model, temperature = self.make_linear(1e4 * np.eye(2)), 2.0
+        report = certify(model, np.array([[1e-4, 0.0]]), [0])
+        (radius,) = self.script.fisher_rao_radius(
+            report, np.array([0.9]), 0.5, temperature
+        )
+        angle = np.arccos(np.sqrt(0.5)) - np.arccos(np.sqrt(0.9))
+        self.assertAllClose(report.fisher_rao_bound(1e-3, temperature), np.pi)
+        exact = 2 * angle / (0.5 * temperature * 1e4 * np.sqrt(2))
+        self.assertAllClose(radius, exact, 0, 1e-6)
+
     def test_a_note_that_is_right_helps(self):
         labels = np.array([0, 1, 2, 3])
         # The second choice is right, and of the other parity.

@@ -2,6 +2,7 @@ import numpy as np
 from absl.testing import parameterized
 from keras import ops
 
+from keras_lip import layers
 from keras_lip import parametrizations
 from keras_lip.autodiff import gradient
 from tests.lipschitz_test_case import LipschitzTestCase
@@ -153,6 +154,55 @@ class ParametrizationsTest(LipschitzTestCase):
         image, _ = cayley(matrix)
         outputs, _ = cayley.multiply(inputs, matrix, {})
         self.assertAllClose(outputs, ops.matmul(inputs, image), 1e-3)
+
+    @parameterized.product(
+        name=("cayley", "exponential"), size=(2, 5), scale=(0.0, 1.0, 20.0)
+    )
+    def test_rotations_have_determinant_one(self, name, size, scale):
+        for sign in (1, -1):
+            # Of either determinant.
+            matrix = self.normal(size, size)
+            matrix[0] *= sign * np.sign(np.linalg.det(matrix))
+            image, _ = ORTHOGONAL[name](scale * matrix)
+            determinant = np.linalg.det(to_numpy(image).astype("float64"))
+            self.assertAllClose(determinant, 1.0, 1e-4)
+
+    @parameterized.parameters("bjorck", "cholesky", "qr")
+    def test_others_keep_the_sign_of_the_determinant(self, name):
+        for sign in (1, -1):
+            matrix = self.normal(5, 5)
+            matrix[0] *= sign * np.sign(np.linalg.det(matrix))
+            image, _ = ORTHOGONAL[name](matrix)
+            determinant = np.linalg.det(to_numpy(image).astype("float64"))
+            self.assertAllClose(determinant, sign, 1e-4)
+
+    def test_sorting_undoes_the_sign_of_the_determinant(self):
+        kernel = to_numpy(ORTHOGONAL["cayley"](self.normal(4, 4))[0])
+        x = self.normal(8, 4)
+        for layer in (layers.MaxMin(), layers.FullSort()):
+            # A pair of columns that is sorted, of a rotation.
+            basis = to_numpy(layer(np.array([[1.0, 2.0, 3.0, 4.0]])))[0]
+            first, second = int(basis[0]) - 1, int(basis[1]) - 1
+            swapped = kernel.copy()
+            swapped[:, [first, second]] = kernel[:, [second, first]]
+            self.assertLess(np.linalg.det(swapped), -0.99)
+            self.assertAllClose(layer(x @ swapped), layer(x @ kernel), 1e-6)
+
+    def test_cholesky_maps_singular_values_as_proven(self):
+        values = np.array([1.0, 1e-2, 1e-3, 1e-4, 3e-5])
+        expected = values
+        for _ in range(2):
+            ridge = 1e-6 * np.max(expected**2)
+            expected = expected / np.sqrt(expected**2 + ridge)
+        self.assertBetween(expected[-1], 0.9, 1.0)
+        # Singular vectors that are axes: the Gram matrix does not round.
+        image, _ = parametrizations.Cholesky()(np.diag(values))
+        self.assertAllClose(image, np.diag(expected), 1e-5)
+        # Of any matrix, the left singular vectors are kept.
+        matrix = self.normal(7, 5)
+        left, _, _ = np.linalg.svd(matrix, False)
+        image = to_numpy(parametrizations.Cholesky()(matrix)[0])
+        self.assertAllClose(image @ image.T, left @ left.T, 1e-5)
 
     def test_qr_and_cholesky_leave_orthogonal_matrices_alone(self):
         matrix, _ = parametrizations.Cayley()(self.normal(7, 4))

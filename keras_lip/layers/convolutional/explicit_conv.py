@@ -1,6 +1,7 @@
 """The base class of convolutions with an explicit kernel, or their adjoints."""
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -204,7 +205,8 @@ class ExplicitConv(BaseConv):
         kernel = self.kernel
         if not self.kernel_map.is_estimate:
             return kernel
-        return shrink_kernel(kernel, self._bound_norm(kernel))
+        taps = math.prod(self.kernel_size)
+        return shrink_kernel(kernel, self._bound_norm(kernel), taps)
 
     def _constrain(self) -> Any:
         return self.kernel

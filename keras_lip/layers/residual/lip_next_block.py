@@ -42,14 +42,13 @@ from keras_lip.validation import check_positive_integer
 class LipNeXtBlock(LipschitzLayer):
     """Mixes channels and neighbouring pixels by matrices and shifts.
 
-    The layer computes `abs_beta(M^T R^T shift((x + p) R) + bias)` at every
-    pixel, with orthogonal matrices `R` and `M` that act on the channels, a
-    trained number `p` for each pixel, the shift of
-    `keras_lip.layers.SpatialShift2D` and the activation of
-    `keras_lip.layers.BetaAbs`. The product `R^T M` is applied as one matrix.
-    Every part preserves the l2 norm of the gradient wherever it is
-    differentiable, so the block is 1-Lipschitz in the l2 norm and preserves the
-    l2 norm of the gradient.
+    The layer computes `abs_beta(shift((x + p) R) R^T M + bias)` at every pixel,
+    with orthogonal matrices `R` and `M` that act on the channels, a trained
+    number `p` for each pixel, the shift of `keras_lip.layers.SpatialShift2D`
+    and the activation of `keras_lip.layers.BetaAbs`. The product `R^T M` is
+    applied as one matrix. Every part preserves the l2 norm of the gradient
+    wherever it is differentiable, so the block is 1-Lipschitz in the l2 norm
+    and preserves the l2 norm of the gradient.
 
     The published networks train `R` and `M` on the manifold of orthogonal
     matrices. Here a parametrization computes them from free matrices, so that

@@ -48,6 +48,23 @@ class ConvexPotentialExpansionTest(LipschitzTestCase):
         blocks[1].kernel.assign(np.eye(2) * 30**0.5)
         self.assertAllClose(layer.lipschitz_bound(), (5 / 2) ** 0.5, 1e-5)
 
+    def test_bound_is_attained_by_equal_blocks(self):
+        # Each block maps x to x - 3 x.
+        blocks = [
+            layers.ConvexPotentialDense(2, step=0.75, activation="linear")
+            for _ in range(3)
+        ]
+        layer = layers.ConvexPotentialExpansion(blocks)
+        layer.build((None, 2))
+        for block in blocks:
+            block.kernel.assign(2 * np.eye(2))
+        matrix = to_numpy(layer(np.eye(2, dtype="float32")))
+        norm = self.singular_values(matrix).max()
+        self.assertAllClose(norm, 2.0, 1e-6)
+        bound = layer.lipschitz_bound()
+        self.assertAllClose(bound, 2.0, 1e-6)
+        self.assertGreaterEqual(bound, norm * (1 - 1e-7))
+
     def test_blocks_train(self):
         blocks = [layers.ConvexPotentialDense(4) for _ in range(2)]
         layer = layers.ConvexPotentialExpansion(blocks)
