@@ -33,7 +33,9 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     frozen program. It raises an error if they differ, or if weights change
     before it ends. The value of an evaluation agrees with
     `keras_lip.certificates.certify`, except that the logits have the model's
-    precision. The value of a training epoch shows progress, but proves nothing.
+    precision. The value of a training epoch shows progress, but proves nothing,
+    nor does the value of a model that rounds to 16 bits, which `certify`
+    refuses.
 
     For other models, pass the constant as `lipschitz_bound`.
 

@@ -273,8 +273,8 @@ def _draw_probes(program: Program) -> Array:
 
 def _arithmetic(program: Program) -> Any:
     """Returns the arithmetic that an evaluation is expected to use."""
-    dtypes = {step.dtype for step in program.steps}
-    unit = max([LIVE.unit, *(_UNITS.get(dtype, 0.0) for dtype in dtypes)])
+    units = [_UNITS.get(dtype, 0.0) for _, dtype in program.roundings]
+    unit = max([LIVE.unit, *units])
     if is_accelerated():
         # Accelerators may round factors to ten bits (TF32).
         unit = max(unit, 2.0**-11)
