@@ -134,7 +134,8 @@ usual. A ray stops close to the surface, or where it leaves the square.
 def make_rays(number):
     """Returns origins outside of the star, and directions of length one.
 
-    Half of the rays point at the center. The others graze the star.
+    Half of the rays point at the center. The others pass it at a distance of
+    0.69. All of them meet the star.
     """
     angles = 2 * np.pi * np.arange(number) / number
     outward = np.stack([np.cos(angles), np.sin(angles)], axis=1)
