@@ -81,13 +81,16 @@ Fisher-Rao distance `2 (arccos sqrt(t) - arccos sqrt(P))`. Probabilities move by
 at most `fisher_rao_bound(epsilon)`, which is proportional to `epsilon` up to
 pi. So they stay in the set `P > t` up to the quotient.
 
-For the predicted class alone there is a larger radius, by the margins:
-`report.probability_radius`.
+The margins prove a larger radius, because the log-odds of `P` change by at most
+the largest change of a margin: `report.probability_radius`. It is rounded down.
 """
 
 
 def fisher_rao_radius(report, probability, threshold, temperature):
-    """Returns radii within which a probability stays above a threshold."""
+    """Returns radii within which a probability stays above a threshold.
+
+    They are only compared with larger ones, and not rounded to the safe side.
+    """
     # The bound ends at pi, so the rate is that of a tiny distance.
     small = 2.0**-40
     rate = report.fisher_rao_bound(small, temperature) / small
@@ -169,10 +172,11 @@ def check_radii(model, report, x, temperature):
         radii = {
             "Fisher-Rao": fisher_rao_radius(
                 report, probability, THRESHOLD, temperature
-            )
+            ),
+            "margins": report.probability_radius(
+                THRESHOLD, temperature, chosen
+            ),
         }
-        if size == 1:
-            radii["margins"] = report.probability_radius(THRESHOLD, temperature)
         # The others are below the threshold already.
         kept = probability > THRESHOLD
         found, distances = search(

@@ -16,6 +16,7 @@ from keras_lip.certificates.attacks.falsify import falsify
 from keras_lip.certificates.attacks.find_adversarials import Adversarials
 from keras_lip.certificates.attacks.find_adversarials import find_adversarials
 from keras_lip.certificates.audit import audit
+from keras_lip.certificates.certified_auroc import certified_auroc
 from keras_lip.certificates.certified_radius import certified_radius
 from keras_lip.certificates.certify import certify
 from keras_lip.certificates.fisher_rao_distance import fisher_rao_distance
@@ -37,6 +38,7 @@ __all__ = (
     "WassersteinReport",
     "attacked_accuracy",
     "audit",
+    "certified_auroc",
     "certified_radius",
     "certify",
     "falsify",

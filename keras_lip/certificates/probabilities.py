@@ -1,6 +1,7 @@
 """Bounds on the softmax probabilities of a classifier, by its margins."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,62 @@ _LARGEST = float(np.finfo("float64").max)
 # More than the relative error of an exponential or a logarithm.
 _ACCURACY = 2.0**-48
 
+# More than an exponential loses to underflow.
+_TINY = 2.0**-1000
 
-def log_odds_bound(logits: Array, errors: Array, temperature: float) -> Array:
-    """Bounds the log-odds of the predicted class from below.
 
-    With margins `m_j` over the other classes, the log-odds `log(p / (1 - p))`
-    of `softmax(temperature * logits)` are `-log sum exp(-temperature * m_j)`.
-    For a single output `f` of a sigmoid they are `temperature * |f|`.
+def choose_classes(classes: Any, shape: tuple[int, ...]) -> Array:
+    """Returns the set of classes of each sample.
+
+    Args:
+        classes: An integer, a sequence of integers, or a boolean array of shape
+            `(num_samples, classes)`.
+        shape: Shape of the logits. A single output has two classes.
+
+    Returns:
+        Boolean array of shape `(num_samples, classes)`.
+
+    Raises:
+        ValueError: If `classes` is something else, or a set is empty or
+            contains all classes.
+    """
+    samples, count = shape[0], max(2, shape[1])
+    given = np.asarray(classes)
+    if given.dtype == bool and given.shape == (samples, count):
+        chosen = given
+    elif (
+        np.issubdtype(given.dtype, np.integer)
+        and given.ndim <= 1
+        and np.all((0 <= given) & (given < count))
+    ):
+        chosen = np.tile(np.isin(np.arange(count), given), (samples, 1))
+    else:
+        raise ValueError(
+            f"`classes` must be integers from 0 to {count - 1}, or a boolean "
+            f"array of shape {(samples, count)}. Received: classes={classes!r}"
+        )
+    sizes = np.sum(chosen, axis=1)
+    if np.any((sizes == 0) | (sizes == count)):
+        raise ValueError(
+            "A set of classes must contain a class and leave out another one. "
+            "The probability of all classes is 1 at every input. Received: "
+            f"classes={classes!r}"
+        )
+    return chosen
+
+
+def log_odds_bound(
+    logits: Array,
+    errors: Array,
+    temperature: float,
+    chosen: Array | None = None,
+) -> Array:
+    """Bounds the log-odds of a set of classes from below.
+
+    The log-odds `log(P / (1 - P))` of the total probability `P` of the set are
+    the difference of two functions `log sum exp(temperature * z_i)`: of the
+    logits in the set, and of the others. For a single output `f` of a sigmoid,
+    the logits are `(0, f)`.
 
     Args:
         logits: Float64 array of shape `(num_samples, classes)`, or
@@ -29,38 +79,71 @@ def log_odds_bound(logits: Array, errors: Array, temperature: float) -> Array:
         errors: Array of shape `(num_samples,)`. Bounds on the errors of the
             margins.
         temperature: Positive float.
+        chosen: Boolean array of shape `(num_samples, classes)`, the set of each
+            sample, neither empty nor full. There are two classes for a single
+            output. Defaults to `None`, for the predicted class.
 
     Returns:
         Float64 array of shape `(num_samples,)`, rounded down. `-inf` if nothing
         is known.
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        if logits.shape[1] == 1:
-            margins = np.abs(logits)
-        else:
-            labels = predict_labels(logits)[:, None]
-            top = np.take_along_axis(logits, labels, axis=1)
-            margins = np.nextafter(top - logits, -np.inf)
-            others = np.arange(logits.shape[1]) != labels
-            margins = margins[others].reshape(len(logits), -1)
-        margins = np.nextafter(margins - errors[:, None], -np.inf)
-        scaled = np.nextafter(margins * temperature, -np.inf)
-        # The smallest margin is taken out of the sum, which is then at least
-        # one, up to the accuracy of its terms.
-        least = np.min(scaled, axis=1)
-        rest = np.nextafter(least[:, None] - scaled, np.inf)
-        powers = np.exp(np.minimum(rest, 0.0)) * (1 + _ACCURACY) + 2.0**-1000
-        total = np.sum(powers, axis=1) * (1 + (scaled.shape[1] + 8) * 2.0**-52)
-        log = np.log(total) + _ACCURACY
-        found = np.nextafter(least - log * (1 + _ACCURACY), -np.inf)
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    if chosen is None:
+        labels = predict_labels(logits)[:, None]
+        chosen = np.arange(logits.shape[1]) == labels
+    inside = np.where(chosen, logits, -np.inf)
+    outside = np.where(chosen, -np.inf, logits)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        top_inside = np.max(inside, axis=1)
+        top_outside = np.max(outside, axis=1)
+        # If no margin is off by more than its error, the log-odds are not off
+        # by more than that times the temperature.
+        gap = np.nextafter(top_inside - top_outside, -np.inf)
+        gap = np.nextafter(gap - errors, -np.inf)
+        gap = np.nextafter(gap * temperature, -np.inf)
+        above = _log_sum_down(inside - top_inside[:, None], temperature)
+        below = _log_sum_up(outside - top_outside[:, None], temperature)
+        found = np.nextafter(gap + above, -np.inf)
+        found = np.nextafter(found - below, -np.inf)
     finite = np.isfinite(logits).all(axis=1) & np.isfinite(found)
     return np.where(finite, found, -np.inf)
+
+
+def _log_sum_down(differences: Array, temperature: float) -> Array:
+    """Bounds `log sum exp(temperature * d)` from below.
+
+    Args:
+        differences: Array of rounded differences, whose largest one is zero in
+            each row.
+        temperature: Positive float.
+    """
+    lowest = np.nextafter(differences, -np.inf)
+    lowest = np.nextafter(lowest * temperature, -np.inf)
+    powers = np.maximum(np.exp(lowest) * (1 - _ACCURACY) - _TINY, 0.0)
+    total = np.sum(powers, axis=1) * (1 - _sum_error(powers))
+    log = np.log(total)
+    return np.nextafter(log - _ACCURACY * (1 + np.abs(log)), -np.inf)
+
+
+def _log_sum_up(differences: Array, temperature: float) -> Array:
+    """Bounds `log sum exp(temperature * d)` from above, as `_log_sum_down`."""
+    highest = np.minimum(np.nextafter(differences, np.inf), 0.0)
+    highest = np.minimum(np.nextafter(highest * temperature, np.inf), 0.0)
+    powers = np.exp(highest) * (1 + _ACCURACY) + _TINY
+    total = np.sum(powers, axis=1) * (1 + _sum_error(powers))
+    log = np.log(total)
+    return np.nextafter(log + _ACCURACY * (1 + np.abs(log)), np.inf)
+
+
+def _sum_error(powers: Array) -> float:
+    return (powers.shape[1] + 8) * 2.0**-52
 
 
 def probability_radii(
     log_odds: Array, threshold: float, temperature: float, rate: float
 ) -> Array:
-    """Returns radii within which the predicted class stays probable.
+    """Returns radii within which a set of classes stays probable.
 
     Args:
         log_odds: The result of `log_odds_bound`.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_lip.certificates.probabilities import choose_classes
 from keras_lip.certificates.probabilities import distance_bound
 from keras_lip.certificates.probabilities import log_odds_bound
 from keras_lip.certificates.probabilities import probability_radii
@@ -204,33 +205,43 @@ class CertificationReport:
         )
 
     def probability_radius(
-        self, threshold: float = 0.5, temperature: float = 1.0
+        self,
+        threshold: float = 0.5,
+        temperature: float = 1.0,
+        classes: Any = None,
     ) -> Array:
-        """Returns radii within which the predicted class stays probable.
+        """Returns radii within which a set of classes stays probable.
 
         The probabilities are `softmax(temperature * logits)`, or for a single
-        output `sigmoid(temperature * f)`. The log-odds of the predicted class
-        are a function of its margins that changes by at most `temperature`
-        times the largest change of a margin. So they change by at most
-        `temperature * largest_pair_bound * epsilon` at the distance `epsilon`.
-        This radius is never smaller than the one that follows from
-        `fisher_rao_bound` for the same threshold.
+        output `sigmoid(temperature * f)`. Let `P` be the total probability of a
+        set of classes, such as the predicted class alone. If no margin of a
+        class in the set over another class falls by more than `m`, its log-odds
+        `log(P / (1 - P))` fall by at most `temperature * m`. So at the distance
+        `epsilon` they fall by at most `temperature * largest_pair_bound *
+        epsilon`. This radius is never smaller than the one that follows from
+        `fisher_rao_bound` for the same set and threshold.
 
         Args:
             threshold: Float between 0 and 1, both excluded. From one half on,
-                the class also remains the predicted one. Defaults to `0.5`.
+                a single class also remains the predicted one. Defaults to
+                `0.5`.
             temperature: Positive float. Factor of the logits. Defaults to
                 `1.0`.
+            classes: An integer or a sequence of integers, the set of classes
+                for all samples; or a boolean array of shape `(num_samples,
+                classes)`, a set for each sample. A single output has the
+                classes 0 and 1. Defaults to `None`, for the predicted class of
+                each sample.
 
         Returns:
             Float64 array of shape `(num_samples,)`. For every input closer to
-            sample `i` than its entry `i`, the probability of `prediction[i]` is
-            more than `threshold`. Zero if it is not more at the sample itself.
+            sample `i` than its entry `i`, the probability of the set is more
+            than `threshold`. Zero if it is not more at the sample itself.
 
         Raises:
-            ValueError: If an argument is out of range, the report contains no
-                logits, or its semantics are an execution, in which the softmax
-                would round.
+            ValueError: If an argument is out of range, a set is empty or
+                contains all classes, the report contains no logits, or its
+                semantics are an execution, in which the softmax would round.
 
         Reference:
 
@@ -253,7 +264,12 @@ class CertificationReport:
                 "logits=None"
             )
         self._check_real("probability_radius")
-        odds = log_odds_bound(self.logits, self.margin_error, temperature)
+        chosen = None
+        if classes is not None:
+            chosen = choose_classes(classes, self.logits.shape)
+        odds = log_odds_bound(
+            self.logits, self.margin_error, temperature, chosen
+        )
         return probability_radii(
             odds, threshold, temperature, self.largest_pair_bound
         )
