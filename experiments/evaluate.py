@@ -457,10 +457,19 @@ def evaluate(path, data, epsilons, arguments, output):
         **pictures,
     )
     write_text(output / "evaluation.html", page)
+    is_correct = report.prediction == report.label
     write_json(
         output / "evaluation.json",
         {
+            "sha256": audit.sha256,
+            "samples": len(images),
+            "attacked_samples": len(images[attacked]),
+            "attack_steps": arguments.attack_steps,
             "clean": report.accuracy,
+            # As the papers' decision-based attacks, of 100 images or none.
+            "clean_first_100": float(np.mean(is_correct[:100]))
+            if len(images) >= 100
+            else None,
             "lipschitz_bound": report.lipschitz_bound,
             "empirical_lipschitz_constant": empirical,
             "isometry": isometry,

@@ -5,13 +5,15 @@
 prints a Markdown table with a row for each run: the accuracies of the paper and
 ours, in percent, and the settings of the run. The pages of `docs/results` have
 such rows. With `--published`, a second table has a row for each result of the
-paper, with its standard deviation: also accuracies under attacks, which
-`train.py` does not measure, and empirical Lipschitz constants.
+paper, with its standard deviation: also accuracies under single attacks and
+empirical Lipschitz constants. Ours are then those that `evaluate.py` wrote to
+`evaluation/evaluation.json` beside the result, if it did.
 
     python experiments/results.py --group runs/*/result.json
 
 prints one row for each recipe, with the mean and the standard deviation over
-the seeds. Runs form a group if they differ only in the seed.
+the seeds. Runs form a group if they differ only in the seed: neither in the
+recipe, the data, the precision and the machine, nor in the attacks.
 """
 
 import argparse
@@ -34,6 +36,31 @@ TITLES = (
 )
 
 PUBLISHED_TITLES = ("recipe", "data set", "result", "radius", "paper", "ours")
+
+# Settings that the runs of a group have in common. Older results lack some.
+SETTINGS = (
+    "recipe",
+    "dataset",
+    "part",
+    "validation",
+    "samples",
+    "epochs",
+    "dtype_policy",
+    "backend",
+    "hardware",
+    "attack_steps",
+    "attacked_samples",
+)
+
+# Attacks of `evaluate.py` by results of papers. Papers differ in the loss of
+# PGD, so the stronger one of ours counts.
+ATTACKS = {
+    "pgd": ("PGD", "PGD on the margin"),
+    "fgsm": ("FGSM",),
+    "autoattack": ("AutoAttack",),
+    "boundary": ("boundary, first 100",),
+    "pointwise": ("pointwise, first 100",),
+}
 
 
 def format_row(result, radius=None):
@@ -87,13 +114,8 @@ def group_runs(results):
     groups = {}
     for result in results:
         key = (
-            result["recipe"],
+            *(result.get(setting) for setting in SETTINGS),
             tuple(result.get("changes", [])),
-            result.get("dataset"),
-            result.get("part"),
-            result["epochs"],
-            result["backend"],
-            result["hardware"],
             tuple(result["certified"]),
         )
         groups.setdefault(key, []).append(result)
@@ -156,17 +178,76 @@ def format_table(results, radius=None, group=False):
     return "\n".join(lines)
 
 
+def read_result(path):
+    """Reads a result, and the evaluation of its network if there is one.
+
+    Args:
+        path: Path of a `result.json`.
+
+    Returns:
+        Its content, with the content of `evaluation/evaluation.json` as
+        `evaluation`.
+
+    Raises:
+        ValueError: If the evaluation is of another network.
+    """
+    result = json.loads(path.read_text())
+    file = path.parent / "evaluation" / "evaluation.json"
+    if file.exists():
+        evaluation = json.loads(file.read_text())
+        if evaluation.get("sha256") != result.get("sha256"):
+            raise ValueError(
+                f"{file} must be of the network of {path}. Run "
+                "`experiments/evaluate.py` again, on the backend of the run. "
+                "Received: the digests "
+                f"{evaluation.get('sha256')} and {result.get('sha256')}"
+            )
+        result["evaluation"] = evaluation
+    return result
+
+
+def find_ours(result, measure, radius=None):
+    """Returns our number for a published result as text.
+
+    Args:
+        result: Content of a `result.json`, with its `evaluation`.
+        measure: A key of its `paper`.
+        radius: A radius of this measure, if it has radii.
+    """
+    evaluation = result.get("evaluation", {})
+    if measure in ATTACKS:
+        attacks = evaluation.get("attacks", {})
+        found = [
+            accuracy
+            for title in ATTACKS[measure]
+            for each, accuracy in attacks.get(title, {}).items()
+            if f"{float(each):.4g}" == radius
+        ]
+        if not found:
+            return "–"
+        attacked = f" (first {evaluation['attacked_samples']})"
+        is_decision = "first" in ATTACKS[measure][0]
+        return f"{100 * min(found):.2f}{'' if is_decision else attacked}"
+    ours = result.get(measure, evaluation.get(measure))
+    if radius is not None:
+        ours = (ours or {}).get(radius)
+    if ours is None:
+        return "–"
+    is_share = measure != "empirical_lipschitz_constant"
+    return f"{100 * ours if is_share else ours:.2f}"
+
+
 def format_published_row(result, measure, radius=None):
     """Returns the row of one published result.
 
     Args:
-        result: Content of a `result.json`.
+        result: Content of a `result.json`, with its `evaluation`.
         measure: A key of its `paper`.
         radius: A radius of this measure, if it has radii.
     """
-    paper, ours = result["paper"][measure], result.get(measure)
+    paper = result["paper"][measure]
     if radius is not None:
-        paper, ours = paper[radius], (ours or {}).get(radius)
+        paper = paper[radius]
     spread = isinstance(paper, list)
     cells = (
         _name_recipe(result),
@@ -174,7 +255,7 @@ def format_published_row(result, measure, radius=None):
         measure.replace("_", " "),
         "–" if radius is None else radius,
         f"{paper[0]:.2f} ± {paper[1]:.2f}" if spread else f"{paper:.2f}",
-        "–" if ours is None else f"{100 * ours:.2f}",
+        find_ours(result, measure, radius),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -224,7 +305,10 @@ def main(arguments=None):
         help="one row for the runs that differ only in the seed",
     )
     parsed = parser.parse_args(arguments)
-    results = [json.loads(path.read_text()) for path in parsed.files]
+    try:
+        results = [read_result(path) for path in parsed.files]
+    except ValueError as error:
+        parser.error(str(error))
     for path, result in zip(parsed.files, results, strict=True):
         known = result["certified"]
         if parsed.radius is not None and parsed.radius not in known:

@@ -389,6 +389,9 @@ def main(arguments=None):
         "changes": arguments.changes,
         "seed": arguments.seed,
         "epochs": recipe.epochs,
+        "samples": len(parts[0][0]),
+        "validation": arguments.validation,
+        "dtype_policy": recipe.dtype_policy,
         "resumed_after": start,
         **times,
         "hardware": describe_hardware(),
@@ -411,6 +414,8 @@ def main(arguments=None):
             for column in report.attacks.values()
             for epsilon, accuracy in column.items()
         },
+        "attack_steps": arguments.attack_steps,
+        "attacked_samples": min(arguments.attacked_samples, len(held_out[0])),
         "paper": recipe.paper,
     }
     write_json(arguments.output / "result.json", result)

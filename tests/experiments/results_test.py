@@ -37,6 +37,11 @@ def make_result(seed, clean=0.6, certified=0.4, **changes):
         "changes": [],
         "seed": seed,
         "epochs": 3,
+        "samples": 60_000,
+        "validation": 0,
+        "dtype_policy": "float32",
+        "attack_steps": 40,
+        "attacked_samples": 500,
         "seconds": 60.0 * seed,
         "hardware": "2 cores",
         "backend": "jax",
@@ -83,6 +88,66 @@ class ResultsTest(LipschitzTestCase):
                 "| 50.00 |",
             ],
         )
+
+    def test_evaluations_beside_the_result_are_ours(self):
+        script = load_experiment("results")
+        folder = self.temporary_path("run")
+        (folder / "evaluation").mkdir(parents=True)
+        paper = {
+            **SPREAD,
+            "clean_first_100": 74.2,
+            "fgsm": {"0.1412": 51.57},
+            "autoattack": {"0.1412": 50.0},
+            "boundary": {"0.1412": 61.2},
+            "pointwise": {"0.1412": 74.0},
+        }
+        radius = str(36 / 255)
+        evaluation = {
+            "sha256": "abc",
+            "attacked_samples": 200,
+            "clean": 0.7,
+            "clean_first_100": 0.75,
+            "empirical_lipschitz_constant": 0.634,
+            "attacks": {
+                "PGD": {"0.0": 0.6, radius: 0.53},
+                "PGD on the margin": {"0.0": 0.6, radius: 0.52},
+                "FGSM": {radius: 0.54},
+                "boundary, first 100": {radius: 0.61},
+                "pointwise, first 50": {radius: 0.7},
+            },
+        }
+        file = folder / "evaluation" / "evaluation.json"
+        file.write_text(json.dumps(evaluation))
+        path = folder / "result.json"
+        path.write_text(json.dumps({**RESULT, "sha256": "abc", "paper": paper}))
+        table = script.format_published_table([script.read_result(path)])
+        ours = {}
+        for line in table.splitlines()[2:]:
+            cells = line.strip("| ").split(" | ")
+            ours[cells[2]] = cells[-1]
+        self.assertEqual(
+            ours,
+            {
+                # Of all test images, by `train.py`.
+                "clean": "60.00",
+                "certified": "50.00",
+                # The stronger one.
+                "pgd": "52.00 (first 200)",
+                "fgsm": "54.00 (first 200)",
+                # Not run, and of other images.
+                "autoattack": "–",
+                "pointwise": "–",
+                "boundary": "61.00",
+                "clean first 100": "75.00",
+                "empirical lipschitz constant": "0.63",
+            },
+        )
+        # The network was trained again after the evaluation.
+        path.write_text(json.dumps({**RESULT, "sha256": "xyz"}))
+        with self.assertRaisesRegex(ValueError, "evaluate.py` again"):
+            script.read_result(path)
+        with mock.patch("sys.stderr"), self.assertRaises(SystemExit):
+            script.main([str(path)])
 
     def test_second_table_is_printed_if_asked_for(self):
         results = load_experiment("results")
@@ -141,6 +206,11 @@ class GroupedResultsTest(LipschitzTestCase):
         ("epochs", 4),
         ("backend", "torch"),
         ("hardware", "8 cores"),
+        ("samples", 1000),
+        ("validation", 500),
+        ("dtype_policy", "mixed_bfloat16"),
+        ("attack_steps", 10),
+        ("attacked_samples", 100),
     )
     def test_runs_that_differ_in_more_than_the_seed_are_rows(self, name, value):
         other = make_result(2, **{name: value})

@@ -193,7 +193,9 @@ class TrainTest(LipschitzTestCase):
             result["certified"]["0.1"], report.certified_accuracy(0.1)
         )
         self.assertEqual(result["part"], "test")
+        self.assertEqual(result["dtype_policy"], "mixed_bfloat16")
         results = load_experiment("results")
+        self.assertContainsSubset(results.SETTINGS, result)
         row = results.format_row({**result, "paper": {"clean": 97.5}}, "0.3")
         clean, certified = result["clean"], result["certified"]["0.3"]
         ours = f"{100 * clean:.2f} / {100 * certified:.2f}"
@@ -214,6 +216,10 @@ class TrainTest(LipschitzTestCase):
                 ]
             )
         found = json.loads((output / "evaluation/evaluation.json").read_text())
+        # The digests agree.
+        read = results.read_result(output / "result.json")
+        self.assertEqual(read["evaluation"], found)
+        self.assertEqual(found["attacked_samples"], 4)
         self.assertLen(found["singular_values"], 4)
         for extremes in found["singular_values"].values():
             self.assertAllClose(extremes, [1, 1], 1e-4)
