@@ -12,6 +12,7 @@ import numpy as np
 from image_data import DATASETS
 
 import keras_lip as kl
+from keras_lip.model_layers import visit_layers
 
 FILE = pathlib.Path(__file__).with_name("recipes.toml")
 INPUTS = ("unit", "centered", "normalized")
@@ -56,6 +57,9 @@ class Recipe:
             Empty for a loss with a fixed epsilon, or without one.
         svcm_clipping: Arguments of `keras_lip.callbacks.SVCMClipping`. Empty
             for no clipping.
+        kernel_decay: Factor of the kernels that is added to their gradients,
+            before momentum: the weight decay of PyTorch's SGD. That of Keras's
+            optimizers is an argument of `optimizer`.
         dtype_policy: Dtype policy of the training. The saved model computes in
             float32.
         paper: Published results in percent, each a number or a list of a mean
@@ -78,6 +82,7 @@ class Recipe:
     cutout: int = 0
     epsilon: dict[str, float] = dataclasses.field(default_factory=dict)
     svcm_clipping: dict[str, int] = dataclasses.field(default_factory=dict)
+    kernel_decay: float = 0.0
     dtype_policy: str = "float32"
     paper: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -248,6 +253,21 @@ def build_epsilon_scheduler(recipe):
     return kl.callbacks.EpsilonScheduler(
         lambda epoch: start + (end - start) * min(1.0, epoch / ramp)
     )
+
+
+def add_kernel_decay(model, recipe):
+    """Adds half of the decay times the squared norms of kernels to the loss.
+
+    Kernels are the free ones of all layers but a `CurvatureHead`. Biases are
+    left out. Call it before the model is compiled.
+    """
+    if not recipe.kernel_decay:
+        return
+    decay = keras.regularizers.L2(recipe.kernel_decay / 2)
+    for layer in visit_layers(model):
+        for weight in layer.trainable_weights:
+            if weight.name == "free_kernel":
+                weight.regularizer = decay
 
 
 def build_optimizer(recipe, steps):

@@ -35,6 +35,7 @@ from image_data import ImageBatches
 from image_data import load_images
 from image_data import scale_images
 from image_data import to_pipeline
+from recipes import add_kernel_decay
 from recipes import build_epsilon_scheduler
 from recipes import build_loss
 from recipes import build_network
@@ -134,6 +135,7 @@ that case the features before the head are a second output, for the loss.
 
 def make_trained(classifier, recipe, steps, epsilon):
     """Compiles a model that trains the layers of the classifier."""
+    add_kernel_decay(classifier, recipe)
     head = classifier.layers[-1]
     while isinstance(head, keras.Model):
         head = head.layers[-1]

@@ -38,6 +38,46 @@ class RecipesTest(LipschitzTestCase):
             if recipe.loss["class"] != "CurvatureCrossentropy":
                 module.build_loss(recipe)
 
+    def test_kernel_decay_is_that_of_sgd_in_pytorch(self):
+        module = load_experiment("recipes")
+        recipe = module.load_recipe("lipconvnet-5", "cifar10")
+        self.assertEqual(recipe.kernel_decay, 0.0005)
+        self.assertNotIn("weight_decay", recipe.optimizer)
+        rate, decay, momentum = 0.1, 0.5, recipe.optimizer["momentum"]
+        recipe = module.dataclasses.replace(recipe, kernel_decay=decay)
+        model = kl.models.LipschitzSequential(
+            [
+                keras.Input((4, 4, 2)),
+                kl.layers.SOCConv2D(2, 3),
+                keras.layers.Flatten(),
+                kl.layers.UnitNormDense(8),
+                kl.layers.CurvatureHead(3, 4),
+            ]
+        )
+        for layer in (model.layers[0], model.layers[2]):
+            layer.bias.assign(np.ones(layer.bias.shape))
+        module.add_kernel_decay(model, recipe)
+        start = [to_numpy(weight) for weight in model.trainable_weights]
+        model.compile(keras.optimizers.SGD(rate, momentum=momentum), "mse")
+        # Weights of zero leave no other gradient.
+        for _ in range(3):
+            model.fit(
+                np.ones((2, 4, 4, 2)),
+                np.ones((2, 3)),
+                sample_weight=np.zeros(2),
+                verbose=0,
+            )
+        factor, velocity = 1.0, 0.0
+        for _ in range(3):
+            velocity = momentum * velocity + decay * factor
+            factor -= rate * velocity
+        kernels = 0
+        for weight, old in zip(model.trainable_weights, start, strict=True):
+            is_kernel = weight.name == "free_kernel"
+            kernels += is_kernel
+            self.assertAllClose(weight, old * (factor if is_kernel else 1))
+        self.assertEqual(kernels, 2)
+
     def test_entries_of_the_data_set_replace_others(self):
         module, _ = self.recipes()
         recipe = module.load_recipe("small-rko", "mnist")
