@@ -91,8 +91,8 @@ def ConvexPotentialNet(
             `"zeros"`.
         head: `"unit_norm"`; `"truncation"`, as in section 4.1 of the paper,
             which keeps the first `classes` features; `"orthogonal"` or
-            `"curvature"`. Defaults to `"unit_norm"`, which the authors' code
-            has as well.
+            `"curvature"`. Defaults to `"unit_norm"`, which is our choice: the
+            authors' code has it, and no result of the paper uses it.
         bias_initializer: Initializer of the biases of all blocks. Defaults to
             `"zeros"`.
         scan_blocks: Boolean. Whether to run the blocks of each kind in a loop,

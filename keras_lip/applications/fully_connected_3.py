@@ -39,7 +39,8 @@ def FullyConnected3(
             `"absolute_value"`, `"beta_abs"`, `"full_sort"`, `"householder"`,
             `"max_min"` or `"relu"`. Defaults to `"group_sort"`.
         parametrization: Orthogonal parametrization of the dense layers. In the
-            papers it is `"bjorck"`. Defaults to `"cayley"`.
+            papers it is `"bjorck"`. Defaults to `"cayley"`, which is our
+            choice.
         head: `"orthogonal"`, as in the papers, `"unit_norm"`, `"curvature"` or
             `"truncation"`. Defaults to `"orthogonal"`.
         units: Positive integer. Number of units of each layer. Defaults to

@@ -64,7 +64,8 @@ def LargeConvNet(
             `"householder"` or `"relu"`. Defaults to `"max_min"`.
         parametrization: Orthogonal parametrization of the dense layers:
             `"cayley"`, as in Trockman & Kolter, or another. It is `"bjorck"` in
-            Li et al. Defaults to `"cayley"`.
+            Li et al., so that the default differs from theirs. Defaults to
+            `"cayley"`.
         head: `"orthogonal"`, as in the papers, `"unit_norm"`, `"curvature"` or
             `"truncation"`. Defaults to `"orthogonal"`.
         width: Positive integer. Number of channels of the first convolution.

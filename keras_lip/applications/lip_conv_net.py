@@ -86,8 +86,10 @@ def LipConvNet(
             and `"circular"` with others.
         convolution_arguments: Dict. Further arguments of all convolutions, by
             name. `{"train_terms": 5, "eval_terms": 14, "gradient": "exact"}`
-            are those of `"soc"` in the rows "Baseline" of the paper's tables.
-            Defaults to `None`, for the defaults of the layer.
+            are those of `"soc"` in the rows "Baseline" of the paper's tables;
+            the other rows have `"fast"`. Defaults to `None`, for the defaults
+            of the layer, which are not the paper's: 6 terms in training, 12 at
+            inference and the fast gradient.
         name: Name of the model. Defaults to `None`.
         weights: Name of trained weights that `list_weights` lists, which also
             set the other arguments, or the path of a `.weights.h5` file.

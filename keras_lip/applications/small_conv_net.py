@@ -58,7 +58,7 @@ def SmallConvNet(
             `"beta_abs"`, `"full_sort"`, `"group_sort"` (of pairs),
             `"householder"` or `"relu"`. Defaults to `"max_min"`.
         parametrization: Orthogonal parametrization of the dense layers. In the
-            paper it is `"bjorck"`. Defaults to `"cayley"`.
+            paper it is `"bjorck"`. Defaults to `"cayley"`, which is our choice.
         head: `"orthogonal"`, as in the paper, `"unit_norm"`, `"curvature"` or
             `"truncation"`. Defaults to `"orthogonal"`.
         width: Positive integer. Number of channels of the first convolution.

@@ -20,7 +20,8 @@ class SVCMClipping(keras.callbacks.Callback):
         every_n_steps: Positive integer. Number of training steps between
             clippings. Defaults to `100`.
         rounds: Positive integer. Number of rounds of clipping followed by
-            cropping to the window of the kernel. Defaults to `1`.
+            cropping to the window of the kernel. Li et al. make 50. Defaults to
+            `1`, which is our choice.
 
     Raises:
         ValueError: If an argument is not a positive integer or, in training, if
@@ -32,8 +33,8 @@ class SVCMClipping(keras.callbacks.Callback):
 
     Reference:
 
-    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 5.2.2, who
-      make 50 rounds after every 100 steps
+    - [Li et al., 2019](https://arxiv.org/abs/1911.00937), section 5.2.2, with
+      50 rounds after every 100 steps
     """
 
     def __init__(self, every_n_steps: int = 100, rounds: int = 1) -> None:

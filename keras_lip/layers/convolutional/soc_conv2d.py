@@ -85,9 +85,10 @@ class SOCConv2D(BaseConv):
         train_terms: Positive integer. Number of terms of the exponential in
             training, the first one not counted. It is the degree of the
             polynomial and the number of convolutions. The papers use 5.
-            Defaults to `6`.
+            Defaults to `6`, which is our choice.
         eval_terms: Positive integer. Number of terms at inference. The papers
-            use 12 and 14. Defaults to `12`.
+            use 12 and 14. Defaults to `12`, with which the layer is proven
+            non-expansive.
         max_norm: Positive float. Upper bound on the norm of `A`. Defaults to
             `2.0`.
         gradient: `"fast"` or `"exact"`. How the gradient of the kernel is
