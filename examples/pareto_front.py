@@ -3,8 +3,9 @@
 A 1-Lipschitz network cannot be robust for free: the loss decides how much
 accuracy is given up for margins. This script trains one small network for every
 temperature of the crossentropy and every alpha of the HKR loss, and draws the
-accuracy against the certified accuracy, and the front of the networks that no
-other one beats in both. It writes `pareto_front.json` and `pareto_front.png`.
+accuracy against the certified accuracy and against the mean certifiable
+robustness (MCR), and the front of the networks that no other one beats in both.
+It writes `pareto_front.json` and `pareto_front.png`.
 
     python examples/pareto_front.py                   # 8x8 digits, minutes
     python examples/pareto_front.py --dataset mnist   # by TensorFlow Datasets
@@ -101,6 +102,16 @@ def make_loss(name, value, margin):
     return kl.losses.MulticlassHKR(alpha=value, margin=margin)
 
 
+def mean_certifiable_robustness(report):
+    """Returns the mean certified radius, with a negative sign for errors.
+
+    `keras_lip.metrics.MeanCertifiableRobustness` is the same number during a
+    training.
+    """
+    correct = report.prediction == report.label
+    return float(np.mean(np.where(correct, report.radius, -report.radius)))
+
+
 def measure(arguments, data, held_out, name, value):
     """Trains a network with a loss, and certifies it."""
     keras.utils.set_random_seed(arguments.seed)
@@ -130,6 +141,7 @@ def measure(arguments, data, held_out, name, value):
         "certified": [report.certified_accuracy(r) for r in arguments.radii],
         # Wrong answers count with a radius of zero.
         "mean_radius": float(np.mean(np.where(correct, report.radius, 0.0))),
+        "mcr": mean_certifiable_robustness(report),
         "lipschitz_bound": report.lipschitz_bound,
     }
 
@@ -140,6 +152,12 @@ def measure(arguments, data, held_out, name, value):
 A network is on the front if none is better in one of the two and at least as
 good in the other.
 """
+
+
+def list_points(row):
+    """Returns the accuracy beside each measure of the robustness."""
+    measures = [*row["certified"], *([row["mcr"]] if "mcr" in row else [])]
+    return [(row["accuracy"], each) for each in measures]
 
 
 def find_front(points):
@@ -155,25 +173,26 @@ def draw(results, path):
     """Draws the results."""
     from matplotlib.figure import Figure
 
-    radii = results["radii"]
-    figure = Figure(figsize=(5 * len(radii), 4.5), layout="constrained")
-    panels = figure.subplots(1, len(radii), squeeze=False)[0]
-    for index, axes in enumerate(panels):
+    titles = [
+        *(f"certified accuracy at {each:g} (l2)" for each in results["radii"]),
+        "mean certifiable robustness (l2)",
+    ]
+    fronts = results["fronts"]
+    figure = Figure(figsize=(5 * len(fronts), 4.5), layout="constrained")
+    panels = figure.subplots(1, len(fronts), squeeze=False)[0]
+    for index, (axes, front) in enumerate(zip(panels, fronts, strict=True)):
         for name, symbol in SYMBOLS.items():
             rows = [row for row in results["networks"] if name in row]
+            points = [list_points(row)[index] for row in rows]
             axes.plot(
-                [row["accuracy"] for row in rows],
-                [row["certified"][index] for row in rows],
+                *zip(*points, strict=True),
                 marker="o",
                 label=f"{name} {symbol}",
             )
-            for row in rows:
+            for row, point in zip(rows, points, strict=True):
                 axes.annotate(
-                    f" {symbol}={row[name]:g}",
-                    (row["accuracy"], row["certified"][index]),
-                    fontsize="x-small",
+                    f" {symbol}={row[name]:g}", point, fontsize="x-small"
                 )
-        front = results["fronts"][index]
         axes.plot(
             *zip(*front, strict=True),
             color="gray",
@@ -183,7 +202,7 @@ def draw(results, path):
             label="front",
         )
         axes.set_xlabel("accuracy")
-        axes.set_ylabel(f"certified accuracy at {radii[index]:g} (l2)")
+        axes.set_ylabel(titles[index])
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.savefig(path, format="png", dpi=130)
@@ -249,7 +268,8 @@ def main(argv=None):
         )
         print(
             f"{name:<11} {value:<6g} accuracy {row['accuracy']:.1%}  "
-            f"{certified}  mean radius {row['mean_radius']:.3f}",
+            f"{certified}  mean radius {row['mean_radius']:.3f}  "
+            f"MCR {row['mcr']:.3f}",
             flush=True,
         )
     results = {
@@ -260,11 +280,10 @@ def main(argv=None):
         "seed": arguments.seed,
         "radii": arguments.radii,
         "networks": networks,
+        # One for each radius, and the last one of the MCR.
         "fronts": [
-            find_front(
-                [(row["accuracy"], row["certified"][index]) for row in networks]
-            )
-            for index in range(len(arguments.radii))
+            find_front(points)
+            for points in zip(*map(list_points, networks), strict=True)
         ],
     }
     results = round_floats(results)

@@ -5,7 +5,8 @@ with them. This script trains the network "Small" with four convolutions, and
 shows the singular values of its second convolution before and after training,
 as figure 2 of [Li et al., 2019](https://arxiv.org/abs/1911.00937) does for
 "Large". Then it measures how well the whole network keeps the norm of
-gradients, with MaxMin and with ReLU.
+gradients from layer to layer, with MaxMin and with ReLU, and with convex
+potential blocks (CPL) instead of convolutions.
 
 It prints its tables and writes `singular_values.json` and
 `singular_values.png`.
@@ -32,7 +33,8 @@ import keras_lip as kl
 
 Each row of the table is one network: its convolutions and its activation. The
 settings of the methods are the paper's: 10 power iterations a step for OSSN,
-and 50 rounds of clipping after every 100 steps for SVCM.
+and 50 rounds of clipping after every 100 steps for SVCM. Convex potential
+blocks are no linear maps, so they have no histogram.
 """
 
 NETWORKS = {
@@ -42,6 +44,7 @@ NETWORKS = {
     "bcop": ("bcop", "max_min", {"parametrization": "bjorck"}),
     "ossn, ReLU": ("ossn", "relu", {"training_iterations": 10}),
     "bcop, ReLU": ("bcop", "relu", {"parametrization": "bjorck"}),
+    "cpl": ("convex_potential", "max_min", None),
 }
 SHOWN = ("ossn", "rko", "svcm", "bcop")
 RADIUS = 0.5
@@ -85,14 +88,18 @@ matrix.
 
 
 def decompose_convolution(model):
-    """Returns the singular values of the second convolution at inference."""
-    stock = kl.models.materialize(model)
+    """Returns the singular values of the second convolution at inference.
+
+    They are none if it is a convex potential block.
+    """
     layers = [
         layer
         for layer in model.layers
         if hasattr(layer, "filters") and len(layer.output.shape) == 4
     ]
-    layer = layers[1]
+    if not layers:
+        return np.zeros(0)
+    stock, layer = kl.models.materialize(model), layers[1]
     part = keras.Model(
         stock.get_layer(layer.name).input, stock.get_layer(layer.name).output
     )
@@ -149,8 +156,22 @@ def load_data(name, data_dir=None):
 
 If all singular values of the Jacobian of a network are one, it keeps the norm
 of gradients: dynamical isometry (Pennington et al., 2017). MaxMin permutes, and
-keeps it. ReLU loses what it sets to zero.
+keeps it. ReLU loses what it sets to zero. The norms between the layers show
+where it is lost. The output has the norm one.
 """
+
+PLACES = ("input", "convolution 1", "convolution 2", "dense layer", "output")
+
+
+def trace_gradient(model, x):
+    """Returns mean norms of a gradient at the input and after activations."""
+    norms = kl.bounds.gradient_norms(model, x)
+    activations = (kl.layers.MaxMin, keras.layers.ReLU)
+    names = [
+        layer.name for layer in model.layers if isinstance(layer, activations)
+    ]
+    found = [next(iter(norms.values())), *(norms[name] for name in names)]
+    return [float(each.mean()) for each in found]
 
 
 def measure(name, data, arguments):
@@ -161,9 +182,10 @@ def measure(name, data, arguments):
     before = decompose_convolution(model)
     train(model, x, y, arguments.margin, arguments.epochs)
     after = decompose_convolution(model)
+    # The steps of convex potential blocks are estimated in training.
+    model = kl.models.fix_steps(model)
     report = kl.certificates.certify(model, x_test, y_test, [RADIUS])
     jacobian = kl.bounds.jacobian_singular_values(model, x_test[:32])
-    norms = kl.bounds.gradient_norms(model, x_test[:32])
     row = {
         "name": name,
         "accuracy": report.accuracy,
@@ -173,7 +195,7 @@ def measure(name, data, arguments):
         "after": after.tolist(),
         "jacobian": [jacobian.least, jacobian.largest],
         "near_one": jacobian.share_near_one(),
-        "gradient": float(next(iter(norms.values())).mean()),
+        "gradients": trace_gradient(model, x_test[:32]),
     }
     print(format_row(row))
     return row
@@ -181,18 +203,22 @@ def measure(name, data, arguments):
 
 def format_row(row):
     """Returns the main numbers of a row as a line."""
-    after = np.array(row["after"])
+    after, convolution = np.array(row["after"]), ""
+    if len(after):
+        convolution = (
+            f"second convolution {after.min():.3f} to {after.max():.3f} with "
+            f"{np.mean(after > 0.95):.0%} above 0.95, "
+        )
+    gradients = ", ".join(f"{norm:.3f}" for norm in row["gradients"])
     return (
         f"{row['name']:<11} clean {row['accuracy']:.1%}, certified at {RADIUS} "
-        f"{row['certified']:.1%}, bound {row['bound']:.4f}, second convolution "
-        f"{after.min():.3f} to {after.max():.3f} with "
-        f"{np.mean(after > 0.95):.0%} above 0.95, {row['near_one']:.0%} of the "
-        f"Jacobian near one, gradient {row['gradient']:.3f}"
+        f"{row['certified']:.1%}, bound {row['bound']:.4f}, {convolution}"
+        f"{row['near_one']:.0%} of the Jacobian near one, gradients {gradients}"
     )
 
 
 def draw(results, path):
-    """Draws the histograms before and after training.
+    """Draws the histograms before and after training, and the gradients.
 
     Args:
         results: Content of `singular_values.json`.
@@ -200,8 +226,15 @@ def draw(results, path):
     """
     import matplotlib.figure
 
-    figure = matplotlib.figure.Figure((9, 6), layout="constrained")
-    panels = figure.subplots(2, 2)
+    # Results of an earlier version have no gradients between layers.
+    traced = [row for row in results["rows"] if "gradients" in row]
+    figure = matplotlib.figure.Figure(
+        (14 if traced else 9, 6), layout="constrained"
+    )
+    grid = figure.add_gridspec(2, 4 if traced else 2)
+    panels = np.array(
+        [[figure.add_subplot(grid[i, j]) for j in range(2)] for i in range(2)]
+    )
     rows = {row["name"]: row for row in results["rows"]}
     # The value one lies in the middle of a bin.
     bins = np.arange(-0.0125, 1.05, 0.025)
@@ -212,7 +245,21 @@ def draw(results, path):
         axes.set_title(name)
         axes.set(xlabel="singular value", ylabel="number")
     panels[0, 0].legend()
+    if traced:
+        draw_gradients(figure.add_subplot(grid[:, 2:]), traced)
     figure.savefig(path, dpi=120)
+
+
+def draw_gradients(axes, rows):
+    """Draws the norms of gradients between the layers of all networks."""
+    for row in rows:
+        style = "o--" if "ReLU" in row["name"] else "o-"
+        axes.plot(PLACES, [*row["gradients"], 1.0], style, label=row["name"])
+    axes.set_ylim(0, 1.05)
+    axes.set_ylabel("mean norm of the gradient of the output")
+    axes.tick_params("x", rotation=20)
+    axes.grid(alpha=0.3)
+    axes.legend()
 
 
 def round_floats(value, digits=4):

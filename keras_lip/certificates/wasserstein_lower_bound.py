@@ -240,10 +240,16 @@ def _collect(
 def _bound_critic(critic: keras.Model, program: Program, norm: str) -> float:
     shape = program.output_shape
     if shape is None or None in shape or count_entries(shape) != 1:
-        found = None if shape is None else (None, *shape)
+        found = (
+            "several outputs, or one of unknown shape"
+            if shape is None
+            else f"output shape {(None, *shape)}"
+        )
         raise ValueError(
             f"Critic '{critic.name}' must have one output, of shape "
-            f"`(batch_size, 1)`. Received: output shape {found}"
+            "`(batch_size, 1)`. Pass a model of one of its outputs, such as "
+            "`keras.Model(critic.inputs, critic.outputs[0])`, or end it in "
+            f"`keras_lip.layers.UnitNormDense(1)`. Received: {found}"
         )
     bound = program.bounds(norm).output
     if not 0 < bound < math.inf:

@@ -137,8 +137,18 @@ class WassersteinLowerBoundTest(LipschitzTestCase):
     def test_invalid_critics_are_refused(self):
         x = np.ones((3, 2))
         two = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-        with self.assertRaisesRegex(ValueError, "must have one output"):
+        message = r"must have one output.*UnitNormDense.*shape \(None, 2\)"
+        with self.assertRaisesRegex(ValueError, message):
             wasserstein_lower_bound(two, x, x)
+        inputs = keras.Input((2,))
+        heads = [keras.layers.Dense(1)(inputs) for _ in range(2)]
+        both = keras.Model(inputs, heads)
+        message = r"must have one output.*model.outputs\[0\].*2 outputs"
+        with self.assertRaisesRegex(ValueError, message):
+            wasserstein_lower_bound(both, x, x, diameter=2.0)
+        one = keras.Model(both.inputs, both.outputs[0])
+        report = wasserstein_lower_bound(one, x, x, diameter=2.0)
+        self.assertEqual(report.estimate, 0.0)
         unknown = keras.Sequential(
             [
                 keras.Input((2,)),

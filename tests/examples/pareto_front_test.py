@@ -1,10 +1,13 @@
 import json
 from unittest import mock
 
+import numpy as np
 import pytest
 from absl.testing import parameterized
 
 from keras_lip import losses
+from keras_lip import metrics
+from keras_lip.certificates import certify
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_example
 from tests.marks import on_pytorch_alone
@@ -33,10 +36,32 @@ class ParetoFrontTest(LipschitzTestCase):
         # A low temperature asks for wide margins.
         self.assertGreater(low["mean_radius"], high["mean_radius"])
         self.assertGreater(low["certified"][1], high["certified"][1])
-        points = [(row["accuracy"], row["certified"][0]) for row in (low, high)]
-        for point in map(tuple, results["fronts"][0]):
-            for other in points:
-                self.assertFalse(other[0] > point[0] and other[1] > point[1])
+        self.assertGreater(low["mcr"], high["mcr"])
+        for row in (low, high, hkr):
+            # Errors count negatively.
+            self.assertLess(row["mcr"], row["mean_radius"])
+        self.assertLen(results["fronts"], 3)
+        for index, front in enumerate(results["fronts"]):
+            points = [script.list_points(row)[index] for row in (low, high)]
+            for point in front:
+                for other in points:
+                    self.assertFalse(
+                        other[0] > point[0] and other[1] > point[1]
+                    )
+
+    def test_mcr_is_that_of_the_metric(self):
+        script = load_example("pareto_front")
+        model = script.make_network(4, 6, 1)
+        x, y = self.normal(32, 4), np.arange(32) % 10
+        report = certify(model, x, y)
+        found = script.mean_certifiable_robustness(report)
+        model.compile(
+            loss=losses.MulticlassHinge(1.0),
+            metrics=[metrics.MeanCertifiableRobustness(name="mcr")],
+        )
+        expected = model.evaluate(x, y, verbose=0, return_dict=True)["mcr"]
+        self.assertAllClose(found, expected, rtol=1e-4)
+        self.assertNotAlmostEqual(found, np.mean(report.radius))
 
     @parameterized.parameters(
         ([(0.9, 0.5)], [(0.9, 0.5)]),

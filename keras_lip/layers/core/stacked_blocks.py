@@ -73,9 +73,17 @@ def find_common_norms(layers: list[keras.layers.Layer]) -> tuple[str, ...]:
     known = [find_norms(layer) for layer in layers]
     norms = tuple(norm for norm in NORMS if all(norm in each for each in known))
     if not norms:
+        listed = ", ".join(
+            f"layer '{layer.name}' of type `{type(layer).__name__}` with a "
+            f"bound in {' and '.join(each)}"
+            for layer, each in zip(layers, known, strict=True)
+        )
         raise ValueError(
-            "`layers` must have a Lipschitz bound in a norm in common. "
-            f"Received: bounds in the norms {known}"
+            "`layers` must have a Lipschitz bound in a norm in common. Use "
+            "`OrthogonalDense` for l2, or `LinfDense` for linf, but not both, "
+            "or register a bound in the missing norm with "
+            "`@keras_lip.bounds.propagate_bound.register`. Received: "
+            f"{listed}"
         )
     return norms
 

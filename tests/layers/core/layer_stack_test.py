@@ -254,7 +254,8 @@ class LayerStackTest(LipschitzTestCase):
                 layers.LayerStack(dense, depth)
         with self.assertRaisesRegex(ValueError, "No Lipschitz bound"):
             layers.LayerStack(keras.layers.LayerNormalization(), 2)
-        with self.assertRaisesRegex(ValueError, "norm in common"):
+        message = "norm in common. Use .* `LinfDense` with a bound in linf"
+        with self.assertRaisesRegex(ValueError, message):
             layers.LayerStack([dense, layers.LinfDense(2)], 2)
         half = layers.ConvexPotentialDense(2, dtype="mixed_bfloat16")
         with self.assertRaisesRegex(ValueError, "one dtype policy"):

@@ -198,8 +198,13 @@ class InvertibleResidualTest(LipschitzTestCase):
                 layers.InvertibleResidual(value)
         with self.assertRaisesRegex(ValueError, "at least one layer"):
             layers.InvertibleResidual([])
-        with self.assertRaisesRegex(ValueError, "LayerNormalization"):
+        message = "LayerNormalization.*Use a layer of .*, or register a bound"
+        with self.assertRaisesRegex(ValueError, message):
             layers.InvertibleResidual(keras.layers.LayerNormalization())
+        mixed = [layers.OrthogonalDense(4), layers.LinfDense(4)]
+        message = "Use `OrthogonalDense` for l2, or `LinfDense` for linf"
+        with self.assertRaisesRegex(ValueError, message):
+            layers.InvertibleResidual(mixed)
 
     def test_invalid_outputs_are_refused(self):
         layer = layers.InvertibleResidual(make_block())
