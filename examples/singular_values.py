@@ -226,15 +226,9 @@ def draw(results, path):
     """
     import matplotlib.figure
 
-    # Results of an earlier version have no gradients between layers.
-    traced = [row for row in results["rows"] if "gradients" in row]
-    figure = matplotlib.figure.Figure(
-        (14 if traced else 9, 6), layout="constrained"
-    )
-    grid = figure.add_gridspec(2, 4 if traced else 2)
-    panels = np.array(
-        [[figure.add_subplot(grid[i, j]) for j in range(2)] for i in range(2)]
-    )
+    figure = matplotlib.figure.Figure((14, 6), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(9, 5))
+    panels = left.subplots(2, 2)
     rows = {row["name"]: row for row in results["rows"]}
     # The value one lies in the middle of a bin.
     bins = np.arange(-0.0125, 1.05, 0.025)
@@ -245,8 +239,7 @@ def draw(results, path):
         axes.set_title(name)
         axes.set(xlabel="singular value", ylabel="number")
     panels[0, 0].legend()
-    if traced:
-        draw_gradients(figure.add_subplot(grid[:, 2:]), traced)
+    draw_gradients(right.subplots(), results["rows"])
     figure.savefig(path, dpi=120)
 
 
