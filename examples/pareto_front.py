@@ -156,8 +156,7 @@ good in the other.
 
 def list_points(row):
     """Returns the accuracy beside each measure of the robustness."""
-    measures = [*row["certified"], *([row["mcr"]] if "mcr" in row else [])]
-    return [(row["accuracy"], each) for each in measures]
+    return [(row["accuracy"], each) for each in (*row["certified"], row["mcr"])]
 
 
 def find_front(points):
