@@ -27,7 +27,10 @@ class WGANTest(LipschitzTestCase):
         return json.loads((output / "wgan.json").read_text())
 
     def check_measured(self, row):
-        """No 1-Lipschitz function exceeds the exact distance of samples."""
+        """No 1-Lipschitz function exceeds the exact distance of samples.
+
+        In the table one sample is larger, and the estimates are far below.
+        """
         self.assertLess(row["estimate"], row["exact"])
         self.assertLessEqual(row["lower_bound"], row["exact"])
 
@@ -53,7 +56,7 @@ class WGANTest(LipschitzTestCase):
         self.assertEqual(results["earlier"], 1)
         self.assertLen(results["critics"], 6)
         for row in results["critics"]:
-            self.check_measured(row["part"])
+            self.check_measured(row)
             self.assertAlmostEqual(
                 row["gap"], row["estimate"] * row["lipschitz_bound"], delta=1e-3
             )
