@@ -22,6 +22,7 @@ import time
 
 import keras
 import numpy as np
+from timing import describe_run
 
 import keras_lip as kl
 
@@ -187,10 +188,9 @@ def main():
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(format_table(rows[-1:]).splitlines()[-1], flush=True)
     table = (
-        f"{keras.backend.backend()}, "
-        f"{'written out' if arguments.written_out else 'LayerStack'}, "
-        f"{arguments.steps} steps of "
-        f"{arguments.batch_size} images\n\n{format_table(rows)}\n"
+        f"{'Written out' if arguments.written_out else 'LayerStack'}, "
+        f"{arguments.steps} steps of {arguments.batch_size} images; "
+        f"{describe_run()}\n\n{format_table(rows)}\n"
     )
     print(table)
     if arguments.output:

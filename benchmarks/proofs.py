@@ -16,6 +16,7 @@ import argparse
 import pathlib
 
 import numpy as np
+from timing import describe_run
 from timing import keep_memory
 from timing import measure
 
@@ -90,8 +91,11 @@ def main():
     )
     arguments = parser.parse_args()
     rounds = 1 if arguments.smoke else arguments.rounds
-    keep_memory()
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    title = f"Proofs in float64, medians of {rounds} rounds; {describe_run()}"
+    if keep_memory():
+        title += ", freed memory kept"
+    lines = [title, ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     print("\n".join(lines))
     for name, kernel in make_kernels(arguments.smoke).items():
         row = f"| {' | '.join(measure_proof(name, kernel, rounds))} |"

@@ -41,7 +41,6 @@ import keras
 import numpy as np
 import race_peers
 from race_table import EPSILONS
-from race_table import compare
 from race_table import format_table
 from race_table import summarize
 
@@ -313,8 +312,7 @@ def main(arguments=None):
         f"in batches of {arguments.batch_size}, medians of epochs; "
         f"{describe_versions()}"
     )
-    parts = [title, format_table(results, before), compare(results)]
-    text = "\n\n".join(part for part in parts if part) + "\n"
+    text = f"{title}\n\n{format_table(results, before)}\n"
     print(text)
     if arguments.output is not None:
         arguments.output.write_text(text)

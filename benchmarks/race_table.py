@@ -1,6 +1,5 @@
-"""Formats results of `benchmarks/race.py` as a table and as text."""
+"""Formats results of `benchmarks/race.py` as a table."""
 
-import itertools
 import statistics
 
 import race_peers
@@ -18,9 +17,6 @@ COLUMNS = {
     "bound": ("proven bound", "{:.6f}"),
 }
 
-# Less time and memory are better, and higher accuracies are better.
-BETTER = {"seconds": -1, "memory": -1, "clean": 1, "certified": 1}
-
 
 def summarize(results):
     """Adds medians and ratios to the results of one block."""
@@ -36,36 +32,6 @@ def summarize(results):
         reference = (peers or done)[0]
         result["ratio"] = result["seconds"] / reference["seconds"]
         result["reference"] = reference["name"]
-
-
-def compare(results):
-    """Lists where this library is ahead of each peer, behind it, or level."""
-    done = [result for result in results if result["obstacle"] is None]
-    lines = []
-    for own, peer in itertools.product(done, done):
-        if own["block"] != peer["block"] or own["name"] in race_peers.PACKAGES:
-            continue
-        if peer["name"] in race_peers.PACKAGES:
-            said = _compare_two(own, peer)
-            lines.append(
-                f"- {own['block']}, {own['name']} and {peer['name']}: {said}"
-            )
-    return "\n".join(lines)
-
-
-def _compare_two(own, peer):
-    found = {"ahead": [], "behind": [], "level": []}
-    for name, sign in BETTER.items():
-        label, style = COLUMNS[name]
-        ours, theirs = style.format(own[name]), style.format(peer[name])
-        lead = sign * (own[name] - peer[name])
-        key = "ahead" if lead > 0 else "behind"
-        if ours == theirs:
-            key = "level"
-        found[key].append(f"{label} ({ours}, {theirs})")
-    return "; ".join(
-        f"{key} in {', '.join(parts)}" for key, parts in found.items() if parts
-    )
 
 
 def format_table(results, before=()):

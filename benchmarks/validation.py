@@ -17,6 +17,7 @@ import time
 
 import keras
 import numpy as np
+from timing import describe_run
 
 import keras_lip as kl
 
@@ -109,7 +110,14 @@ def main():
     )
     parsed = parser.parse_args()
     rounds = 1 if parsed.smoke else parsed.rounds
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    lines = [
+        f"Training in batches of {parsed.batch_size}, validation on "
+        f"{parsed.validated} images, medians of {rounds} rounds; "
+        f"{describe_run()}",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|" + "---|" * len(COLUMNS),
+    ]
     print("\n".join(lines))
     for name, (make, data) in make_networks(parsed.smoke).items():
         parameters, epoch, plain, certified = measure(

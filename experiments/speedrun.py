@@ -3,12 +3,12 @@
     python experiments/speedrun.py --minutes 60
 
 trains the recipe `speedrun-60` of `recipes.toml` with three seeds. The limit is
-60 minutes on two cores, measured as two hours of processor time, so that other
-work on the machine does not count. With `--device gpu`, it is 60 minutes of
-training with the recipe `speedrun-gpu-60`. A longer run is not stopped, but
-marked in the table. The script audits the networks, certifies them on the whole
-test set at 36/255, 72/255 and 108/255, and attacks 500 test images. It writes
-into `--output`
+60 minutes on two cores, measured as two hours of processor time. Leave the
+machine alone: beside other work, threads that wait for each other use more of
+it. With `--device gpu`, it is 60 minutes of training with the recipe
+`speedrun-gpu-60`. A longer run is not stopped, but marked in the table. The
+script audits the networks, certifies them on the whole test set at 36/255,
+72/255 and 108/255, and attacks 500 test images. It writes into `--output`
 
 - `60-seed-0/` and so on: the files that `experiments/train.py` writes for a
   run,

@@ -117,11 +117,12 @@ class RaceTest(LipschitzTestCase):
         self.assertEqual([row["ratio"] for row in rows[:2]], [0.5, 1.0])
         self.assertEqual(rows[0]["memory"], 100.0)
         race.summarize(rows[2:])
+        lines = race.format_table(rows).splitlines()
+        self.assertLen(lines, 5)
         self.assertEqual(
-            race.compare(rows),
-            "- rko, keras_lip, jax and deel-torchlip: ahead in s / epoch "
-            "(2.00, 4.00), certified at 1.58, % (41.50, 40.00); behind in "
-            "memory, MiB (100, 50); level in clean, % (97.00, 97.00)",
+            lines[2],
+            "| rko | keras_lip, jax | 2.00 | 0.50 | 1.0 | 100 | 97.00 | 41.50 "
+            "| 1.000000 |",
         )
 
 
