@@ -20,8 +20,8 @@ PACKAGES_tensorflow := tensorflow-cpu>=2.18
 PACKAGES_jax := jax>=0.5
 PACKAGES_torch := torch==2.13.0
 
-.PHONY: quickstart check test lint smoke docs fuzz benchmarks race speedrun \
-	gpu-report clean \
+.PHONY: quickstart check test lint smoke wheel docs fuzz benchmarks race \
+	speedrun gpu-report clean \
 	$(addprefix test-,$(BACKENDS))
 
 quickstart: $(VENV)/.quickstart-$(BACKEND)
@@ -60,6 +60,12 @@ smoke: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/validation.py --smoke
 	$(BIN)/python benchmarks/sharded_kernels.py --smoke
+
+# The packages, and the README's example in an empty environment, for which a
+# backend is downloaded.
+wheel: $(VENV)/.test
+	KERAS_LIP_TEST_WHEEL=1 KERAS_BACKEND=$(CHECK_BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/pytest -q tests/wheel_test.py
 
 # The site, in docs/_build/html. It loads nothing from elsewhere.
 docs: $(VENV)/.docs

@@ -14,7 +14,7 @@ copyright = "The keras_lip authors"
 release = version = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "generated_pages",
@@ -39,6 +39,13 @@ myst_enable_extensions = [
     "substitution",
 ]
 myst_heading_anchors = 3
+
+# The notebooks are run, and their outputs shown. An error ends the build.
+nb_execution_mode = "auto"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+# Scripts of interactive outputs would be loaded from elsewhere.
+nb_ipywidgets_js = {}
 myst_substitutions = {"version": __version__}
 
 # The types are in the texts of the docstrings.

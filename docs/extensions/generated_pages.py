@@ -6,8 +6,6 @@ import json
 import pathlib
 from typing import Any
 
-import jupytext
-
 import keras_lip
 from drawn_figures import load_script
 from model_cards import write_card
@@ -26,7 +24,6 @@ def write_all(app: Any) -> None:
     pages = {
         **_api_pages(),
         **_benchmark_pages(),
-        **_notebook_pages(),
         **_project_pages(),
         **_race_pages(),
         **_weight_pages(),
@@ -135,29 +132,6 @@ def _project_pages() -> dict[str, str]:
     listed = "\n".join(f"/results/{path.stem}" for path in results)
     pages["results.md"] += f"\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
     return pages
-
-
-def _notebook_pages() -> dict[str, str]:
-    pages = {}
-    for path in sorted((_DOCS / "notebooks").glob("*.py")):
-        notebook = jupytext.read(path, fmt="py:percent")
-        pages[f"notebooks/{path.stem}.ipynb"] = jupytext.writes(
-            notebook, fmt="ipynb"
-        )
-        pages[f"notebooks/{path.stem}.md"] = _notebook_text(path, notebook)
-    return pages
-
-
-def _notebook_text(path: pathlib.Path, notebook: Any) -> str:
-    parts = [
-        cell.source
-        if cell.cell_type == "markdown"
-        else f"```python\n{cell.source}\n```"
-        for cell in notebook.cells
-    ]
-    title, *rest = parts
-    offer = f"{{download}}`Download this notebook <{path.stem}.ipynb>`"
-    return "\n\n".join([title, offer, *rest]) + "\n"
 
 
 def _race_pages() -> dict[str, str]:

@@ -5,13 +5,20 @@
 # rebuild it from Lipschitz layers, train it a little further, and compare.
 #
 # In Colab, install first:
-# `!pip install "keras-lip[torch,report]" scikit-learn`
+# `!pip install "keras-lip[torch,quickstart]"`
+
+# %%
+import os
+
+# Or "tensorflow" or "jax", if it is installed. Keras reads it at its import.
+os.environ["KERAS_BACKEND"] = "torch"
 
 # %% [markdown]
 # ## Your model
 #
 # Here a small convolutional network is trained on digits. Put your own in its
-# place: `stock = keras.models.load_model("my_model.keras")`.
+# place: `stock = keras.models.load_model("my_model.keras")`, and your data in
+# the place of the digits.
 
 # %%
 import keras

@@ -44,6 +44,33 @@ class SiteLinksTest(LipschitzTestCase):
         )
 
 
+class NotebooksTest(LipschitzTestCase):
+    def test_notebooks_are_those_of_their_scripts(self):
+        pytest.importorskip("jupytext")
+        module = load(DOCS / "extensions" / "notebook_files.py")
+        scripts = sorted(module.FOLDER.glob("*.py"))
+        files = [path.with_suffix(".ipynb") for path in scripts]
+        self.assertNotEmpty(scripts)
+        self.assertEqual(sorted(module.FOLDER.glob("*.ipynb")), files)
+        for script, file in zip(scripts, files, strict=True):
+            self.assertEqual(
+                file.read_text("utf-8"), module.format_notebook(script)
+            )
+
+    def test_notebooks_choose_a_backend_before_they_import_keras(self):
+        for file in sorted((DOCS / "notebooks").glob("*.ipynb")):
+            cells = json.loads(file.read_text("utf-8"))["cells"]
+            first, *others = [
+                "".join(cell["source"])
+                for cell in cells
+                if cell["cell_type"] == "code"
+            ]
+            self.assertIn('os.environ["KERAS_BACKEND"] = ', first)
+            self.assertNotIn("import keras", first)
+            self.assertIn("import keras", others[0])
+            self.assertTrue(all(not cell.get("outputs") for cell in cells))
+
+
 class MarkdownDocstringsTest(LipschitzTestCase):
     def setUp(self):
         super().setUp()
