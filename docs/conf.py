@@ -44,6 +44,8 @@ myst_heading_anchors = 3
 nb_execution_mode = "auto"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
+# What backends say while they load.
+nb_output_stderr = "remove"
 # Scripts of interactive outputs would be loaded from elsewhere.
 nb_ipywidgets_js = {}
 myst_substitutions = {"version": __version__}

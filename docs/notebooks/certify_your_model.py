@@ -59,9 +59,9 @@ history = stock.fit(x, y, batch_size=64, epochs=10, verbose=0)
 # the worst case that the bound allows: small.
 
 # %%
-print(kl.certificates.audit(stock, steps=None))
+print(kl.certificates.audit(stock, steps=None, verbose=0))
 before = kl.certificates.certify(
-    stock, x_test, y_test, epsilons=[0.01, 0.05, 0.1, 0.3]
+    stock, x_test, y_test, epsilons=[0.01, 0.05, 0.1, 0.3], verbose=0
 )
 print(before)
 
@@ -84,7 +84,7 @@ model.compile(
 )
 history = model.fit(x, y, batch_size=64, epochs=20, verbose=0)
 after = kl.certificates.certify(
-    model, x_test, y_test, epsilons=[0.01, 0.05, 0.1, 0.3]
+    model, x_test, y_test, epsilons=[0.01, 0.05, 0.1, 0.3], verbose=0
 )
 print(after)
 

@@ -64,12 +64,17 @@ history = model.fit(
 # for each image.
 
 # %%
-audit = kl.certificates.audit(model)
+audit = kl.certificates.audit(model, verbose=0)
 print(audit)
 
 # %%
 report = kl.certificates.certify(
-    model, x_test, y_test, epsilons=[0.1, 0.3, 0.5], audit=audit
+    model,
+    x_test,
+    y_test,
+    epsilons=[0.1, 0.3, 0.5],
+    audit=audit,
+    verbose=0,
 )
 print(report)
 
@@ -81,7 +86,12 @@ print(report)
 
 # %%
 first = kl.certificates.certify(
-    model, x_test[:100], y_test[:100], epsilons=[0.1, 0.3, 0.5], audit=audit
+    model,
+    x_test[:100],
+    y_test[:100],
+    epsilons=[0.1, 0.3, 0.5],
+    audit=audit,
+    verbose=0,
 )
 first.attacks["attacked"] = kl.certificates.attacked_accuracy(
     model, x_test[:100], y_test[:100], epsilons=[0.1, 0.3, 0.5], steps=20
