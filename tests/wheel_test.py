@@ -7,6 +7,7 @@ A run downloads a backend, up to gigabytes, and so takes place on demand only:
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -92,9 +93,14 @@ class WheelTest(LipschitzTestCase):
         # The release that runs this test. A local version such as `+cpu` is
         # the choice of the index.
         release = importlib.metadata.version(extra).split("+")[0]
+        # The command of the README, for this backend.
+        named = re.search(
+            r'pip install "keras-lip\[(.+)\]"', PAGES["README.md"]
+        )
+        extras = named[1].replace("tensorflow", extra)
         run(
             *(python, "-m", "pip", "install", "--quiet"),
-            *(f"{wheel}[{extra},quickstart]", f"{extra}=={release}"),
+            *(f"{wheel}[{extras}]", f"{extra}=={release}"),
         )
         example, *_ = [
             code for code, reason in find_blocks(PAGES["README.md"]) if code
