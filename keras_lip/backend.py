@@ -1,27 +1,50 @@
 """Imports Keras, and says what to install if its backend is missing."""
 
 import os
+import re
+import sys
+
+_BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def explain(error: Exception) -> ImportError:
+def explain(error: Exception) -> Exception:
     """Returns the error to raise if Keras cannot be imported.
 
     Args:
         error: The error of the import.
+
+    Returns:
+        An `ImportError` that says how to install a backend, if the package of
+        one is missing or Keras does not know its name, and otherwise `error`.
     """
     chosen = os.environ.get("KERAS_BACKEND")
-    backend = getattr(error, "name", None) or chosen
-    known = ("tensorflow", "jax", "torch")
-    extra = backend if backend in known else "tensorflow"
+    missing = getattr(error, "name", None)
+    unknown = isinstance(error, ValueError) and "backend" in str(error)
+    if missing not in _BACKENDS and not unknown:
+        return error
     return ImportError(
         f"Keras cannot be imported: {error}. Install a backend, for example "
-        f'with pip install "keras-lip[{extra}]", and name it in the '
-        'environment variable KERAS_BACKEND: "tensorflow", "jax" or "torch". '
-        f"Received: KERAS_BACKEND={chosen!r}"
+        f'with pip install "keras-lip[{missing or "tensorflow"}]", and name it '
+        'in the environment variable KERAS_BACKEND: "tensorflow", "jax" or '
+        f'"torch". Received: KERAS_BACKEND={chosen!r}'
+    )
+
+
+def runs_command() -> bool:
+    """Returns whether this is the import of `python -m keras_lip`."""
+    # Until Python has found the module, `-m` stands for its path.
+    return sys.argv[:1] == ["-m"] and bool(
+        re.search(r" -\w*m ?keras_lip( |$)", " ".join(sys.orig_argv))
     )
 
 
 try:
     import keras  # noqa: F401
 except (ImportError, ValueError) as error:
-    raise explain(error) from error
+    explained = explain(error)
+    # Python imports a package before its `__main__` can catch anything.
+    if runs_command():
+        raise SystemExit(f"keras_lip: {explained}") from error
+    if explained is error:
+        raise
+    raise explained from error

@@ -33,6 +33,29 @@ def replace_file(
         partial.unlink(missing_ok=True)
 
 
+def check_writable(path: pathlib.Path, overwrite: bool) -> None:
+    """Raises an error if a file cannot be written, before there is a content.
+
+    Args:
+        path: Path of the file.
+        overwrite: Boolean. Whether an existing file may be replaced.
+
+    Raises:
+        ValueError: If the path exists and may not be replaced, or its folder
+            does not exist or is not writable.
+    """
+    if path.exists() and not (overwrite and path.is_file()):
+        raise ValueError(
+            f"There is something at {str(path)!r} already. Pass another path, "
+            "or `overwrite=True` to replace a file."
+        )
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise ValueError(
+            f"The file cannot be written to {str(path)!r}. Pass a path in an "
+            "existing, writable folder."
+        )
+
+
 def write_file(
     path: pathlib.Path, make: Callable[[], bytes], overwrite: bool
 ) -> pathlib.Path:
@@ -74,11 +97,7 @@ def write_path(
         ValueError: If the path exists and may not be replaced, or cannot be
             written to.
     """
-    if path.exists() and not (overwrite and path.is_file()):
-        raise ValueError(
-            f"There is something at {str(path)!r} already. Pass another path, "
-            "or `overwrite=True` to replace a file."
-        )
+    check_writable(path, overwrite)
     try:
         replace_file(path, write)
     except OSError as error:

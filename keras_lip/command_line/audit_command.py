@@ -4,6 +4,7 @@ import argparse
 import pathlib
 
 from keras_lip.certificates import audit
+from keras_lip.certificates.reports.audit_report import check_audit_path
 from keras_lip.command_line.read_files import read_model
 from keras_lip.command_line.result import Result
 
@@ -39,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Result:
     """Proves a bound for every layer of a model."""
+    path = arguments.output
+    if path is not None:
+        check_audit_path(path, arguments.overwrite)
     report = audit(
         read_model(arguments.model),
         norm=arguments.norm,
@@ -46,6 +50,8 @@ def run(arguments: argparse.Namespace) -> Result:
         input_shape=arguments.input_shape,
         verbose=0 if arguments.json else "auto",
     )
-    if arguments.output is not None:
-        report.save(arguments.output, arguments.overwrite)
-    return Result(str(report), report.to_dict())
+    return Result(
+        str(report),
+        report.to_dict(),
+        path and (lambda: report.save(path, arguments.overwrite)),
+    )

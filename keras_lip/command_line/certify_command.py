@@ -5,6 +5,7 @@ import json
 import pathlib
 
 from keras_lip.certificates import certify
+from keras_lip.certificates.reports.report_files import check_report_path
 from keras_lip.command_line.read_files import read_data
 from keras_lip.command_line.read_files import read_model
 from keras_lip.command_line.result import Result
@@ -65,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Result:
     """Proves a radius for every input of a file."""
+    path = arguments.report
+    if path is not None:
+        check_report_path(path, arguments.overwrite)
     number = arguments.samples
     if number is not None:
         number = check_positive_integer("samples", number)
@@ -80,6 +84,8 @@ def run(arguments: argparse.Namespace) -> Result:
         semantics=arguments.semantics,
         verbose=0 if arguments.json else "auto",
     )
-    if arguments.report is not None:
-        report.save(arguments.report, arguments.overwrite)
-    return Result(str(report), json.loads(report.to_json()))
+    return Result(
+        str(report),
+        json.loads(report.to_json()),
+        path and (lambda: report.save(path, arguments.overwrite)),
+    )

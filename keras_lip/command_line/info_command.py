@@ -20,11 +20,17 @@ _PACKAGES = (
     "torch",
     "matplotlib",
     "jinja2",
+    "scikit-learn",
     "foolbox",
     "keras-tuner",
     "onnx",
     "onnxruntime",
+    "tf2onnx",
     "openvino",
+    "ai-edge-litert",
+    "ray",
+    "pyspark",
+    "pyarrow",
 )
 
 
@@ -42,13 +48,13 @@ def run(arguments: argparse.Namespace) -> Result:
     """Describes a model, or what is installed."""
     if arguments.model is None:
         content = _describe_installation()
-        return Result(_format(content), content)
+        return Result(_format(content, "not installed"), content)
     content = _describe_model(read_model(arguments.model))
     layers = content.pop("layers")
     text = (
-        _format(content)
+        _format(content, "unknown: the model is not built")
         + "\n"
-        + _format({f"  {each['name']}": each["type"] for each in layers})
+        + _format({f"  {each['name']}": each["type"] for each in layers}, "")
     )
     return Result(text, {**content, "layers": layers})
 
@@ -67,14 +73,26 @@ def _describe_model(model: keras.Model) -> dict[str, Any]:
     return {
         "name": model.name,
         "type": type(model).__name__,
-        "inputs": [list(each.shape) for each in model.inputs],
-        "outputs": [list(each.shape) for each in model.outputs],
-        "parameters": model.count_params(),
+        "inputs": _find_shapes(model, "inputs"),
+        "outputs": _find_shapes(model, "outputs"),
+        "parameters": model.count_params() if model.built else None,
         "layers": [
             {"name": layer.name, "type": type(layer).__name__}
             for layer in model.layers
         ],
     }
+
+
+def _find_shapes(model: keras.Model, name: str) -> list[list[Any]] | None:
+    """Returns the shapes of inputs or outputs, or `None` if nothing is known.
+
+    A `Sequential` that is not built has neither, and a model of another class
+    than Keras's need not have them.
+    """
+    tensors = getattr(model, name, None)
+    return tensors and [
+        list(each.shape) for each in keras.tree.flatten(tensors)
+    ]
 
 
 def _find_version(package: str) -> str | None:
@@ -87,9 +105,9 @@ def _find_version(package: str) -> str | None:
     return None
 
 
-def _format(content: dict[str, Any]) -> str:
+def _format(content: dict[str, Any], unknown: str) -> str:
     width = max(map(len, content), default=0)
     return "\n".join(
-        f"{name.ljust(width)}  {'not installed' if value is None else value}"
+        f"{name.ljust(width)}  {unknown if value is None else value}"
         for name, value in content.items()
     )

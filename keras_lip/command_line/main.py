@@ -43,10 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What backends print while they work is no result.
         with contextlib.redirect_stdout(sys.stderr):
             result = _COMMANDS[parsed.command][0].run(parsed)
+        print(
+            json.dumps(result.content, indent=2) if parsed.json else result.text
+        )
+        if result.write is not None:
+            with contextlib.redirect_stdout(sys.stderr):
+                result.write()
     except _REFUSALS as error:
         print(f"keras_lip {parsed.command}: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(result.content, indent=2) if parsed.json else result.text)
     return 0
 
 

@@ -51,8 +51,8 @@ def read_data(path: pathlib.Path) -> tuple[Array, Array]:
         Tuple of the arrays.
 
     Raises:
-        ValueError: If there is no such file, it is not an `.npz` file, or holds
-            no such arrays.
+        ValueError: If there is no such file, it is not an `.npz` file, is
+            damaged, or holds no such arrays.
     """
     _check_file(path)
     if not zipfile.is_zipfile(path):
@@ -60,11 +60,23 @@ def read_data(path: pathlib.Path) -> tuple[Array, Array]:
             "The data must be an `.npz` file, which `numpy.savez('data.npz', "
             f"x=inputs, y=labels)` writes. Received: {str(path)!r}"
         )
-    with np.load(path, allow_pickle=False) as arrays:
-        for inputs, labels in _NAMES:
-            if inputs in arrays and labels in arrays:
-                return arrays[inputs], arrays[labels]
-        names = ", ".join(repr(name) for name in arrays) or "no arrays"
+    try:
+        # For a damaged file `np.load` would not close a path.
+        with (
+            path.open("rb") as stream,
+            np.load(stream, allow_pickle=False) as arrays,
+        ):
+            for inputs, labels in _NAMES:
+                if inputs in arrays and labels in arrays:
+                    return arrays[inputs], arrays[labels]
+            names = ", ".join(map(repr, arrays)) or "no arrays"
+    # A damaged archive fails in as many ways as it can be damaged.
+    except Exception as error:
+        raise ValueError(
+            f"The data {str(path)!r} cannot be read by NumPy "
+            f"{np.__version__}: {type(error).__name__}: {error}. Write the "
+            "file again."
+        ) from error
     raise ValueError(
         "The data must be arrays 'x' and 'y', or 'x_test' and 'y_test'. "
         f"Received: {names} in {str(path)!r}"

@@ -1,5 +1,6 @@
 """The result of a command."""
 
+from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
@@ -10,7 +11,11 @@ class Result(NamedTuple):
     Attributes:
         text: String, for people.
         content: Dict of JSON values, for `--json`.
+        write: Function that writes the result to a file, or `None`. It is
+            called when the result is printed, so that it is not lost if the
+            file cannot be written.
     """
 
     text: str
     content: dict[str, Any]
+    write: Callable[[], Any] | None = None

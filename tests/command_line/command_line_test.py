@@ -1,8 +1,13 @@
 import contextlib
 import io
 import json
+import os
+import pathlib
+import re
 import runpy
+import subprocess
 import sys
+import tomllib
 import zipfile
 from unittest import mock
 
@@ -10,15 +15,21 @@ import keras
 import numpy as np
 
 import keras_lip
-from keras_lip import backend
 from keras_lip import certificates
 from keras_lip import layers
 from keras_lip import models
+from keras_lip.command_line import audit_command
+from keras_lip.command_line import certify_command
 from keras_lip.command_line import main
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.marks import on_pytorch_alone
 
 pytestmark = on_pytorch_alone
+
+PROJECT = pathlib.Path(__file__).parents[2] / "pyproject.toml"
+# Extras of commands and examples, and packages that only help others.
+USERS = ("report", "attacks", "export", "tuning", "ray", "spark", "quickstart")
+HELPERS = ("onnxscript", "setuptools", "tensorboard")
 
 
 class Unregistered(keras.layers.Layer):
@@ -80,6 +91,17 @@ class AuditCommandTest(CommandLineTestCase):
         self.assertRefused(
             "There is something at", "audit", path, "--output", output
         )
+
+    def test_bad_output_is_refused_before_the_proof(self):
+        path, _ = self.save_classifier()
+        for output, message in (
+            ("a.txt", "must end in .json"),
+            (path.parent / "none" / "a.json", "cannot be written to"),
+            (path.with_suffix(""), "must end in .json"),
+        ):
+            with mock.patch.object(audit_command, "audit") as audit:
+                self.assertRefused(message, "audit", path, "--output", output)
+            audit.assert_not_called()
 
     def test_layer_without_a_bound_is_refused_by_name(self):
         path, _ = self.save(keras.layers.LayerNormalization(name="norm"))
@@ -182,8 +204,43 @@ class CertifyCommandTest(CommandLineTestCase):
         command = ("certify", self.path, "--data", data, "--report", page)
         self.assertEqual(self.run_command(*command)[0], 0)
         self.assertIn("<h1>Certification report</h1>", page.read_text())
-        self.assertRefused("There is something at", *command)
+        with mock.patch.object(certify_command, "certify") as certify:
+            self.assertRefused("There is something at", *command)
+        certify.assert_not_called()
         self.assertEqual(self.run_command(*command, "--overwrite")[0], 0)
+
+    def test_bad_report_is_refused_before_the_proof(self):
+        data = self.save_data(x=self.x, y=self.y)
+        with mock.patch.object(certify_command, "certify") as certify:
+            for report, message in (
+                ("out.txt", "must end in .npz, .json, .html or .png"),
+                (self.path.parent / "none" / "out.png", "cannot be written to"),
+            ):
+                self.assertRefused(
+                    message,
+                    *("certify", self.path, "--data", data, "--report", report),
+                )
+            page = self.path.with_name("report.html")
+            with mock.patch.dict(sys.modules, {"jinja2": None}):
+                self.assertRefused(
+                    r"keras-lip\[report\]",
+                    *("certify", self.path, "--data", data, "--report", page),
+                )
+        certify.assert_not_called()
+
+    def test_result_is_printed_if_its_file_cannot_be_written(self):
+        data = self.save_data(x=self.x, y=self.y)
+        page = self.path.with_name("report.json")
+        full = ValueError("No space left on device")
+        with mock.patch.object(
+            certificates.CertificationReport, "save", side_effect=full
+        ):
+            status, out, err = self.run_command(
+                "certify", self.path, "--data", data, "--report", page
+            )
+        expected = certificates.certify(self.model, self.x, self.y)
+        self.assertEqual((status, out), (1, f"{expected}\n"))
+        self.assertIn("No space left", err)
 
     def test_missing_labels_are_refused(self):
         data = self.save_data(x=self.x, labels=self.y)
@@ -200,6 +257,19 @@ class CertifyCommandTest(CommandLineTestCase):
         self.assertRefused(
             "must be an `.npz` file", "certify", self.path, "--data", text
         )
+
+    def test_damaged_data_is_refused(self):
+        data = self.save_data(x=self.x, y=self.y)
+        content = data.read_bytes()
+        # The checksum of an array, and the directory of the archive.
+        for position in (150, content.rindex(b"PK\1\2") + 10):
+            damaged = bytearray(content)
+            damaged[position] ^= 0xFF
+            data.write_bytes(damaged)
+            self.assertRefused(
+                "cannot be read by NumPy",
+                *("certify", self.path, "--data", data),
+            )
 
     def test_objects_are_not_unpickled(self):
         data = self.save_data(x=np.array([{}], dtype=object), y=self.y)
@@ -261,8 +331,58 @@ class InfoCommandTest(CommandLineTestCase):
         _, out, _ = self.run_command("info", path)
         self.assertRegex(out, "max_min.* +MaxMin")
 
+    def test_packages_of_all_extras_are_listed(self):
+        content = json.loads(self.run_command("info", "--json")[1])
+        project = tomllib.loads(PROJECT.read_text())["project"]
+        for extra in USERS:
+            for requirement in project["optional-dependencies"][extra]:
+                name = re.match(r"[\w-]+", requirement)[0]
+                if name != "keras-lip" and name not in HELPERS:
+                    self.assertIn(name, content, extra)
+
+    def test_model_that_is_not_built(self):
+        model = keras.Sequential([layers.UnitNormDense(3)], name="unbuilt")
+        path = self.temporary_path("model.keras")
+        with self.assertWarnsRegex(UserWarning, "not yet been built"):
+            model.save(path)
+        status, out, _ = self.run_command("info", path, "--json")
+        self.assertEqual(status, 0)
+        content = json.loads(out)
+        for name in ("inputs", "outputs", "parameters"):
+            self.assertIsNone(content[name])
+        self.assertEqual(content["layers"][0]["type"], "UnitNormDense")
+        _, out, _ = self.run_command("info", path)
+        self.assertRegex(out, "inputs +unknown: the model is not built")
+
+    def test_model_of_several_inputs(self):
+        inputs = {name: keras.Input((2,), name=name) for name in "ab"}
+        outputs = keras.layers.Concatenate()(list(inputs.values()))
+        path = self.temporary_path("model.keras")
+        keras.Model(inputs, outputs).save(path)
+        _, out, _ = self.run_command("info", path, "--json")
+        self.assertEqual(json.loads(out)["inputs"], [[None, 2], [None, 2]])
+
 
 class ProcessTest(CommandLineTestCase):
+    def run_without(self, package, *command, backend="torch"):
+        """Runs Python where a package cannot be imported."""
+        folder = self.temporary_path("absent.py").parent
+        (folder / f"{package}.py").write_text(
+            f"raise ModuleNotFoundError('No module named', name={package!r})"
+        )
+        paths = [str(folder), *sys.path]
+        return subprocess.run(
+            [sys.executable, *command],
+            env={
+                **os.environ,
+                "KERAS_BACKEND": backend,
+                "PYTHONPATH": os.pathsep.join(paths),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def test_the_package_runs(self):
         arguments = ["keras_lip", "info", "--json"]
         out = io.StringIO()
@@ -275,16 +395,38 @@ class ProcessTest(CommandLineTestCase):
         self.assertEqual(stop.exception.code, 0)
         self.assertIn("keras", json.loads(out.getvalue()))
 
-    def test_a_missing_backend_is_explained(self):
-        error = ModuleNotFoundError("No module named 'jax'", name="jax")
-        with mock.patch.dict("os.environ", KERAS_BACKEND="jax"):
-            message = str(backend.explain(error))
-        self.assertIn('pip install "keras-lip[jax]"', message)
-        self.assertIn("Received: KERAS_BACKEND='jax'", message)
-        # Keras refuses a name that it does not know.
-        with mock.patch.dict("os.environ", KERAS_BACKEND="mxnet"):
-            message = str(backend.explain(ValueError("Unable to import")))
-        self.assertIn('pip install "keras-lip[tensorflow]"', message)
+    def test_missing_backend_is_explained_in_one_line(self):
+        for option in (("-m", "keras_lip"), ("-mkeras_lip",)):
+            run = self.run_without("torch", *option, "info")
+            self.assertEqual((run.returncode, run.stdout), (1, ""))
+            (line,) = run.stderr.splitlines()
+            self.assertStartsWith(line, "keras_lip: Keras cannot be imported")
+            self.assertIn('pip install "keras-lip[torch]"', line)
+            self.assertIn("Received: KERAS_BACKEND='torch'", line)
+
+    def test_missing_backend_is_an_import_error_in_python(self):
+        # Arguments that look like those of the command.
+        run = self.run_without(
+            "torch", "-c", "import keras_lip", "-m", "keras_lip"
+        )
+        self.assertEqual(run.returncode, 1)
+        self.assertRegex(run.stderr, r"\nImportError: Keras cannot.*\[torch\]")
+
+    def test_unknown_backend_is_explained(self):
+        run = self.run_without(
+            "nothing", "-m", "keras_lip", "info", backend="mxnet"
+        )
+        (line,) = run.stderr.splitlines()
+        self.assertIn("Unable to import backend", line)
+        self.assertIn('pip install "keras-lip[tensorflow]"', line)
+
+    def test_another_missing_package_is_not_called_a_backend(self):
+        run = self.run_without("absl", "-c", "import keras_lip")
+        self.assertIn("ModuleNotFoundError: No module named", run.stderr)
+        self.assertNotIn("backend", run.stderr.splitlines()[-1])
+        run = self.run_without("absl", "-m", "keras_lip", "info")
+        self.assertEqual(run.returncode, 1)
+        self.assertEqual(run.stderr, "keras_lip: No module named\n")
 
 
 class LipschitzModelFileTest(CommandLineTestCase):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_lip.certificates.pair_bounds import PairBounds
+from keras_lip.files import check_writable
 from keras_lip.files import write_file
 from keras_lip.version import __version__
 
@@ -134,11 +135,7 @@ class AuditReport:
                 be written to.
         """
         path = pathlib.Path(path)
-        if path.suffix != ".json":
-            raise ValueError(
-                "The path of an audit must end in .json. Received: "
-                f"{str(path)!r}"
-            )
+        check_audit_path(path, overwrite)
         return write_file(path, lambda: self.to_json().encode(), overwrite)
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -189,6 +186,24 @@ class AuditReport:
                 f"{self.lipschitz_bound:.8g}",
             ]
         )
+
+
+def check_audit_path(path: pathlib.Path, overwrite: bool) -> None:
+    """Raises an error if no audit can be written to a path.
+
+    Args:
+        path: Path of the file.
+        overwrite: Boolean. Whether an existing file may be replaced.
+
+    Raises:
+        ValueError: If the path has another suffix, already exists or cannot be
+            written to.
+    """
+    if path.suffix != ".json":
+        raise ValueError(
+            f"The path of an audit must end in .json. Received: {str(path)!r}"
+        )
+    check_writable(path, overwrite)
 
 
 def finite_or_text(value: object) -> object:

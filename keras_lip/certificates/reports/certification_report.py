@@ -19,6 +19,7 @@ from keras_lip.certificates.reports.merge_reports import merge_reports
 from keras_lip.certificates.reports.page import draw_curves
 from keras_lip.certificates.reports.page import plot_curves
 from keras_lip.certificates.reports.page import render_page
+from keras_lip.certificates.reports.report_files import check_report_path
 from keras_lip.certificates.reports.report_files import describe_report
 from keras_lip.certificates.reports.report_files import read_report
 from keras_lip.certificates.reports.report_files import write_arrays
@@ -461,14 +462,10 @@ class CertificationReport:
             ".png": lambda: draw_curves(self),
         }
         path = pathlib.Path(path)
+        check_report_path(path, overwrite)
         if path.suffix == ".npz":
             return write_path(
                 path, lambda partial: write_arrays(self, partial), overwrite
-            )
-        if path.suffix not in makers:
-            raise ValueError(
-                "The path of a report must end in .npz, .json, .html or .png. "
-                f"Received: {str(path)!r}"
             )
         return write_file(path, makers[path.suffix], overwrite)
 

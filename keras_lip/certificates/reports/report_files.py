@@ -1,5 +1,6 @@
 """Reads and writes the files of a certification report."""
 
+import importlib.util
 import json
 import pathlib
 import zipfile
@@ -10,6 +11,8 @@ import numpy as np
 from keras_lip.certificates.reports.audit_report import AuditedLayer
 from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.certificates.reports.audit_report import finite_or_text
+from keras_lip.files import check_writable
+from keras_lip.files import missing_package
 from keras_lip.types import Array
 from keras_lip.version import __version__
 
@@ -25,6 +28,37 @@ ARRAYS = (
     "logits",
     "margin_error",
 )
+
+# The packages of the extra `report` that a file needs, by its suffix.
+_PACKAGES = {
+    ".npz": (),
+    ".json": (),
+    ".html": ("jinja2", "matplotlib"),
+    ".png": ("matplotlib",),
+}
+
+
+def check_report_path(path: pathlib.Path, overwrite: bool) -> None:
+    """Raises an error if no report can be written to a path.
+
+    Args:
+        path: Path of the file.
+        overwrite: Boolean. Whether an existing file may be replaced.
+
+    Raises:
+        ValueError: If the path has another suffix, already exists or cannot be
+            written to.
+        ImportError: If a package that writes such a file is not installed.
+    """
+    if path.suffix not in _PACKAGES:
+        raise ValueError(
+            "The path of a report must end in .npz, .json, .html or .png. "
+            f"Received: {str(path)!r}"
+        )
+    check_writable(path, overwrite)
+    for package in _PACKAGES[path.suffix]:
+        if importlib.util.find_spec(package) is None:
+            raise missing_package(package)
 
 
 def describe_report(report: Any) -> dict[str, Any]:
