@@ -199,15 +199,24 @@ def certify(folder, settings):
     return report
 
 
+def positive(text):
+    """Reads a positive integer of the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(
+            f"it must be a positive integer. Received: {text}"
+        )
+    return int(text)
+
+
 def main(argv=None):
     """Runs the example in one of the processes."""
     parser = argparse.ArgumentParser(description="Train in several processes.")
     parser.add_argument("--smoke", action="store_true", help="a short run")
     parser.add_argument("--output", type=pathlib.Path, default=None)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=None)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--epochs", type=positive, default=None)
+    parser.add_argument("--batch-size", type=positive, default=64)
+    parser.add_argument("--processes", type=positive, default=1)
     parser.add_argument("--process", type=int, default=0, help="from zero")
     parser.add_argument("--coordinator", default="127.0.0.1:12355")
     settings = parser.parse_args(argv)
@@ -222,6 +231,11 @@ def main(argv=None):
         raise SystemExit(
             "--batch-size must be a multiple of --processes. Received: "
             f"{settings.batch_size} for {settings.processes} processes"
+        )
+    if not 0 <= settings.process < settings.processes:
+        raise SystemExit(
+            "--process must be a number from zero, smaller than --processes. "
+            f"Received: {settings.process} of {settings.processes} processes"
         )
     folder = settings.output or pathlib.Path("distributed_jax")
     folder.mkdir(parents=True, exist_ok=True)

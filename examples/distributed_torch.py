@@ -184,14 +184,23 @@ def certify(model, folder, rank, processes):
     return report
 
 
+def positive(text):
+    """Reads a positive integer of the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(
+            f"it must be a positive integer. Received: {text}"
+        )
+    return int(text)
+
+
 def main(argv=None):
     """Runs the example in one of the processes."""
     parser = argparse.ArgumentParser(description="Train in several processes.")
     parser.add_argument("--smoke", action="store_true", help="a short run")
     parser.add_argument("--output", type=pathlib.Path, default=None)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=None)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--epochs", type=positive, default=None)
+    parser.add_argument("--batch-size", type=positive, default=64)
     settings = parser.parse_args(argv)
     if keras.backend.backend() != "torch":
         raise SystemExit(

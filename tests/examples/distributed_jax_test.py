@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import os
 import signal
@@ -9,6 +11,7 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+from absl.testing import parameterized
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_example
@@ -94,10 +97,24 @@ class DistributedJAXTest(LipschitzTestCase):
                 *map(keras.ops.convert_to_numpy, (one, two))
             )
 
+    @parameterized.parameters("--epochs", "--batch-size", "--processes")
+    def test_numbers_must_be_positive(self, option):
+        example, errors = load_example("distributed_jax"), io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            with self.assertRaises(SystemExit) as stop:
+                example.main(["--smoke", option, "0"])
+        self.assertEqual(stop.exception.code, 2)
+        self.assertIn("must be a positive integer", errors.getvalue())
+
     def test_impossible_arguments_are_refused(self):
         example = load_example("distributed_jax")
         with self.assertRaisesRegex(SystemExit, "multiple of --processes"):
             example.main(["--smoke", "--processes", "3"])
+        for process in ("2", "-1"):
+            with self.assertRaisesRegex(SystemExit, "smaller than --processes"):
+                example.main(
+                    ["--smoke", "--processes", "2", "--process", process]
+                )
         with mock.patch.object(keras.backend, "backend", lambda: "torch"):
             with self.assertRaisesRegex(SystemExit, "KERAS_BACKEND=jax"):
                 example.main(["--smoke"])

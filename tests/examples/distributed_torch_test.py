@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -7,6 +9,7 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+from absl.testing import parameterized
 
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_example
@@ -75,6 +78,15 @@ class DistributedTorchTest(LipschitzTestCase):
             np.testing.assert_array_equal(
                 *map(keras.ops.convert_to_numpy, (one, two))
             )
+
+    @parameterized.parameters("--epochs", "--batch-size")
+    def test_numbers_must_be_positive(self, option):
+        example, errors = load_example("distributed_torch"), io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            with self.assertRaises(SystemExit) as stop:
+                example.main(["--smoke", option, "0"])
+        self.assertEqual(stop.exception.code, 2)
+        self.assertIn("must be a positive integer", errors.getvalue())
 
     def test_impossible_arguments_are_refused(self):
         example = load_example("distributed_torch")
