@@ -20,6 +20,7 @@ see them.
 import argparse
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import time
@@ -107,6 +108,18 @@ def write_images(folder, count):
 """
 ## The workers
 """
+
+
+def start_ray(workers):
+    """Starts Ray on this machine, or connects to a cluster."""
+    import ray
+
+    if "RAY_ADDRESS" in os.environ:
+        # A cluster has the processors that it has.
+        ray.init()
+    else:
+        # The workers, and one for reading and writing.
+        ray.init(num_cpus=workers + 1, include_dashboard=False)
 
 
 class Certify:
@@ -266,8 +279,7 @@ def main(argv=None):
     images.mkdir(parents=True, exist_ok=True)
     export_model(artifact, 2 if settings.smoke else 20, settings.seed)
     write_images(images, count)
-    # The workers, and one for reading and writing.
-    ray.init(num_cpus=max(workers) + 1, include_dashboard=False)
+    start_ray(max(workers))
     speeds = {}
     for number in workers:
         seconds = certify(

@@ -129,6 +129,28 @@ def save_checkpoint(model, folder, epochs, process):
         partial.unlink()
 
 
+def count_devices(settings):
+    """Returns the number of devices of all processes."""
+    try:
+        devices = len(keras.distribution.list_devices())
+    except RuntimeError as error:
+        raise SystemExit(
+            f"JAX finds no device: {error}. Set JAX_PLATFORMS to a platform "
+            "that this machine has, such as cpu."
+        ) from error
+    if devices < settings.processes:
+        raise SystemExit(
+            "Every process needs a device of its own. Received: "
+            f"{devices} devices for {settings.processes} processes"
+        )
+    if settings.batch_size % devices:
+        raise SystemExit(
+            "--batch-size must be a multiple of the number of devices. "
+            f"Received: {settings.batch_size} for {devices} devices"
+        )
+    return devices
+
+
 def train_epoch(model, data, epoch, settings):
     """Trains on this process's part of every batch of an epoch."""
     model.fit(PartOfBatches(data, epoch, settings), shuffle=False, verbose=0)
@@ -136,6 +158,7 @@ def train_epoch(model, data, epoch, settings):
 
 def train(folder, settings):
     """Trains all epochs that are left, and returns how many were done."""
+    devices = count_devices(settings)
     done, path = find_checkpoint(folder)
     # After this line every variable and every batch is on all devices.
     keras.distribution.set_distribution(
@@ -147,7 +170,6 @@ def train(folder, settings):
     else:
         model = keras.models.load_model(path)
     if settings.process == 0:
-        devices = len(keras.distribution.list_devices())
         print(f"{devices} devices, resumed after {done} epochs", flush=True)
     data, _ = load_data()
     for epoch in range(done, settings.epochs):

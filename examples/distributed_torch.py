@@ -14,6 +14,9 @@ the test images, and the reports are merged.
 Without the second variable the processes of PyTorch 2.13 may look for each
 other at the addresses of those that died (pytorch/pytorch#135712).
 
+Where there are GPUs, each process takes the one of its `LOCAL_RANK`, so start
+as many processes as GPUs. `KERAS_TORCH_DEVICE=cpu` leaves them alone.
+
 On several machines `torchrun` takes `--nnodes` and `--rdzv-endpoint`, and the
 folder of `--output` must be one that all machines see.
 
@@ -112,6 +115,32 @@ therefore sees the batches that an uninterrupted run sees.
 """
 
 
+def choose_device():
+    """Gives each process a GPU of its own, if this machine has any.
+
+    Returns:
+        String. The engine that connects the processes.
+    """
+    import torch
+
+    device = os.environ.get("KERAS_TORCH_DEVICE", "cuda")
+    if not (torch.cuda.is_available() and device.startswith("cuda")):
+        return "gloo"
+    local, count = (
+        int(os.environ.get("LOCAL_RANK", 0)),
+        torch.cuda.device_count(),
+    )
+    if local >= count:
+        raise SystemExit(
+            "Every process needs a GPU of its own. Start as many processes as "
+            "there are GPUs, or set KERAS_TORCH_DEVICE=cpu. Received: "
+            f"LOCAL_RANK={local} with {count} GPUs"
+        )
+    # Keras computes on the current one.
+    torch.cuda.set_device(local)
+    return "nccl"
+
+
 def train_epoch(model, replica, data, epoch, settings, rank, processes):
     """Trains on this process's part of every batch of an epoch."""
     import torch
@@ -122,7 +151,8 @@ def train_epoch(model, replica, data, epoch, settings, rank, processes):
     # Gradients are averaged over processes: all parts have the same size.
     for start in range(0, len(x) - size + 1, size):
         part = order[start : start + size][rank::processes]
-        inputs, labels = torch.tensor(x[part]), torch.tensor(y[part])
+        inputs = keras.ops.convert_to_tensor(x[part])
+        labels = keras.ops.convert_to_tensor(y[part])
         model.zero_grad()
         outputs = replica(inputs, training=True)
         model.compute_loss(inputs, labels, outputs).backward()
@@ -218,10 +248,11 @@ def main(argv=None):
         )
     folder = settings.output or pathlib.Path("distributed_torch")
     folder.mkdir(parents=True, exist_ok=True)
+    engine = choose_device()
     if processes > 1:
         import torch
 
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group(engine)
     model, resumed = train(folder, settings, rank, processes)
     report = certify(model, folder, rank, processes)
     if processes > 1:

@@ -1,6 +1,7 @@
 """Training recipes, read from `recipes.toml`."""
 
 import dataclasses
+import inspect
 import json
 import math
 import pathlib
@@ -157,7 +158,7 @@ def load_recipe(name, dataset, file=FILE, changes=()):
     for entry in entries:
         _check_known(f"entry of the recipe {name}", entry, fields)
     recipe = Recipe(**entries)
-    _check_known("network", recipe.network, _classes(kl.applications))
+    _check_known("network", recipe.network, _networks())
     _check_known("schedule", recipe.schedule.get("kind"), SCHEDULES)
     _check_known("inputs", recipe.inputs, INPUTS)
     for measure in recipe.paper:
@@ -213,6 +214,14 @@ def _check_known(what, name, known):
             f"The {what} must be one of {', '.join(sorted(known))}. "
             f"Received: {name!r}"
         )
+
+
+def _networks():
+    return [
+        name
+        for name in _classes(kl.applications)
+        if inspect.isfunction(getattr(kl.applications, name))
+    ]
 
 
 def _classes(module):

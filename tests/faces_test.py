@@ -55,6 +55,7 @@ MADE_ELSEWHERE = (
     "LipschitzModel",
     "LipschitzSequential",
     "Parametrization",
+    "PublishedWeights",
     "Saliency",
     "WassersteinReport",
 )

@@ -4,14 +4,17 @@
 
 writes `one_CASE.npz` and `two_CASE.npz` for every case, or for those named:
 weights, bounds, what is evaluated and logged, and the outputs of the saved
-file, after the same steps with the same batches. Devices are divided before a
-backend starts, hence the process. TensorFlow's collective operations do not
-survive a second strategy in a process.
+file, after the same steps with the same batches. On JAX it also writes
+`shards_CASE.npz` for those of `SHARDED`: their weights are divided over two
+devices. Devices are divided before a backend starts, hence the process.
+TensorFlow's collective operations do not survive a second strategy in a
+process.
 """
 
 import contextlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -212,12 +215,44 @@ def make_critic_callbacks():
     return [callbacks.LossScheduler(lambda epoch: 10.0 - epoch, "alpha")]
 
 
+def make_centering():
+    """The centering is not synchronized, and comes before all weights."""
+    import keras
+
+    from keras_lip import layers
+
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.BatchCentering(0.5, center=False),
+            keras.layers.Dense(
+                1, use_bias=False, kernel_initializer="ones", name="dense"
+            ),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    return model
+
+
+def make_centering_data():
+    """The means of the parts of a batch differ by as much as its samples."""
+    import numpy as np
+
+    x = np.random.default_rng(3).normal(size=(4 * BATCH_SIZE, 4))
+    x += np.arange(len(x))[:, None] % BATCH_SIZE
+    return x.astype("float32"), x[:, :1].astype("float32") / 2
+
+
 CASES = {
     "layers": Case(make_layers_model, make_layers_data),
     "losses": Case(make_losses_model, make_losses_data),
     "classifier": Case(make_classifier, make_classifier_data, make_callbacks),
     "critic": Case(make_critic, make_critic_data, make_critic_callbacks),
+    "centering": Case(make_centering, make_centering_data),
 }
+# Two replicas train another network than one device does.
+UNEQUAL = ("centering",)
+SHARDED = ("layers", "classifier")
 
 
 def make(case, scope):
@@ -244,6 +279,18 @@ def count_replicas(model):
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+def count_sharded(model):
+    """Returns the number of trainable weights of which no device has all."""
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return 0
+    return sum(
+        not weight.value.sharding.is_fully_replicated
+        for weight in model.trainable_weights
+    )
+
+
 def collect(model, evaluated, logged):
     """Returns all that two runs are compared by, as arrays by name."""
     import keras
@@ -254,6 +301,7 @@ def collect(model, evaluated, logged):
     found = {f"evaluated {name}": value for name, value in evaluated.items()}
     found |= {f"logged {name}": value for name, value in logged.items()}
     found["replicas"] = count_replicas(model)
+    found["sharded"] = count_sharded(model)
     for weight in model.variables:
         key = f"weight {weight.path}"
         if key in found:
@@ -323,6 +371,28 @@ def run_jax(folder):
     for name, case in CASES.items():
         fit(case, contextlib.nullcontext(), folder, f"one_{name}")
         fit(case, data_parallel(), folder, f"two_{name}")
+        if name in SHARDED:
+            model = make(case, contextlib.nullcontext())
+            fit(case, model_parallel(model), folder, f"shards_{name}")
+
+
+@contextlib.contextmanager
+def model_parallel(model):
+    """Divides the last axis of weights, where it is even, as of a model."""
+    import keras
+
+    mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"))
+    layout = keras.distribution.LayoutMap(mesh)
+    for weight in model.trainable_weights:
+        if weight.shape and weight.shape[-1] % 2 == 0:
+            axes = (*[None] * (len(weight.shape) - 1), "model")
+            layout[f"^{re.escape(weight.path)}$"] = axes
+    keras.distribution.set_distribution(
+        keras.distribution.ModelParallel(
+            layout_map=layout, batch_dim_name="batch"
+        )
+    )
+    yield
 
 
 def run_torch(folder):
@@ -330,10 +400,12 @@ def run_torch(folder):
 
     for name, case in CASES.items():
         fit(case, contextlib.nullcontext(), folder, f"one_{name}")
-    torch.multiprocessing.spawn(run_torch_process, (folder,), nprocs=2)
+    torch.multiprocessing.spawn(
+        run_torch_process, (folder, list(CASES)), nprocs=2
+    )
 
 
-def run_torch_process(rank, folder):
+def run_torch_process(rank, folder, names):
     """Trains one of two replicas, on its half of every batch."""
     import torch
 
@@ -341,7 +413,8 @@ def run_torch_process(rank, folder):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
     )
-    for name, case in CASES.items():
+    for name in names:
+        case = CASES[name]
         model = make(case, contextlib.nullcontext())
         train_replica(model, case, rank)
         evaluated = evaluate_replica(model, case, rank)

@@ -37,7 +37,10 @@ TWO_PARTS = (slice(3), slice(3, 6))
 
 @pytest.mark.slow
 class ReplicaRunsTest(LipschitzTestCase):
-    """`MirroredStrategy`, `DataParallel` and `DistributedDataParallel`."""
+    """`MirroredStrategy`, `DataParallel` and `DistributedDataParallel`.
+
+    And `ModelParallel`, on JAX.
+    """
 
     @classmethod
     def setUpClass(cls):
@@ -54,16 +57,20 @@ class ReplicaRunsTest(LipschitzTestCase):
             check=False,
         )
 
-    @parameterized.parameters(*replica_runs.CASES)
-    def test_two_replicas_are_one_device_with_the_whole_batch(self, name):
+    def read(self, name):
         self.assertEqual(
             self.process.returncode, 0, self.process.stderr[-3000:]
         )
-        with np.load(self.folder / f"one_{name}.npz") as file:
-            one = dict(file)
-        with np.load(self.folder / f"two_{name}.npz") as file:
-            two = dict(file)
+        with np.load(self.folder / f"{name}.npz") as file:
+            return dict(file)
+
+    @parameterized.parameters(
+        name for name in replica_runs.CASES if name not in replica_runs.UNEQUAL
+    )
+    def test_two_replicas_are_one_device_with_the_whole_batch(self, name):
+        one, two = self.read(f"one_{name}"), self.read(f"two_{name}")
         self.assertEqual((one.pop("replicas"), two.pop("replicas")), (1, 2))
+        self.assertEqual((one.pop("sharded"), two.pop("sharded")), (0, 0))
         logged = {key for key in one if key.startswith("logged ")}
         # Nothing logs in the loop of the PyTorch run.
         self.assertContainsSubset(one.keys() - logged, two.keys())
@@ -72,9 +79,66 @@ class ReplicaRunsTest(LipschitzTestCase):
         self.assertContainsSubset({"weight", "evaluated", "saved"}, kinds)
         if name == "layers":
             self.assertGreater(len([k for k in two if k[0] == "b"]), 10)
-        for key, found in two.items():
+        self.assertSameRun(two, one)
+
+    @pytest.mark.skipif(
+        keras.backend.backend() != "jax", reason="JAX alone divides weights."
+    )
+    @parameterized.parameters(*replica_runs.SHARDED)
+    def test_divided_weights_are_those_of_one_device(self, name):
+        one, shards = self.read(f"one_{name}"), self.read(f"shards_{name}")
+        self.assertEqual((one.pop("replicas"), shards.pop("replicas")), (1, 2))
+        self.assertEqual(one.pop("sharded"), 0)
+        self.assertGreater(shards.pop("sharded"), 2)
+        self.assertEqual(shards.keys(), one.keys())
+        self.assertSameRun(shards, one)
+
+    def test_each_replica_centers_its_part_of_a_batch(self):
+        """Unless the layer is synchronized."""
+        parts = 1 if keras.backend.backend() == "jax" else 2
+        one, two = self.read("one_centering"), self.read("two_centering")
+        for run, number in ((one, 1), (two, parts)):
+            mean, kernel = self.train_centering(number)
+            found = {key.rsplit("/")[-1]: value for key, value in run.items()}
+            np.testing.assert_allclose(found["moving_mean"], mean, 1e-5)
+            np.testing.assert_allclose(found["kernel"], kernel, 1e-5, 1e-5)
+            x, _ = replica_runs.make_centering_data()
+            np.testing.assert_allclose(
+                run["saved 0"], (x - mean) @ kernel, 1e-4, 1e-4
+            )
+        difference = abs(one["saved 0"] - two["saved 0"]).max()
+        (self.assertLess if parts == 1 else self.assertGreater)(difference, 0.1)
+
+    def train_centering(self, parts):
+        """Returns the moving mean and the kernel that training ends with."""
+        x, y = map(np.float64, replica_runs.make_centering_data())
+        size = replica_runs.BATCH_SIZE // parts
+        mean, kernel = np.zeros(4), np.ones((4, 1))
+        for _ in range(replica_runs.EPOCHS):
+            for start in range(0, len(x), replica_runs.BATCH_SIZE):
+                slopes, means = [], []
+                for part in range(parts):
+                    rows = slice(
+                        start + part * size, start + part * size + size
+                    )
+                    centered = x[rows] - x[rows].mean(axis=0)
+                    error = centered @ kernel - y[rows]
+                    slopes.append(2 * centered.T @ error / size)
+                    means.append(x[rows].mean(axis=0))
+                kernel = kernel - 0.01 * np.mean(slopes, axis=0)
+                # On PyTorch a process only knows the mean of its own part.
+                own = means[0] if self.is_separate else np.mean(means, axis=0)
+                mean = (mean + own) / 2
+        return mean, kernel
+
+    is_separate = keras.backend.backend() == "torch"
+
+    def assertSameRun(self, found, expected):
+        for key, value in found.items():
             # Sums over a batch are rounded in another order.
-            np.testing.assert_allclose(found, one[key], 1e-5, 1e-5, err_msg=key)
+            np.testing.assert_allclose(
+                value, expected[key], 1e-5, 1e-5, err_msg=key
+            )
 
 
 class ReplicasTest(LipschitzTestCase):

@@ -3,7 +3,10 @@
     python -m tuning.ray_search --dataset digits --trials 30 --epochs 27
     RAY_ADDRESS=auto python -m tuning.ray_search ...   # on a running cluster
 
-The same command goes on with a search that was interrupted.
+The same command goes on with a search that was interrupted. It runs in a
+checkout of the repository. The machines of a cluster need none: the package
+`tuning` is sent to them. They need keras_lip with the extra `tuning`, and the
+same backend.
 """
 
 import argparse
@@ -34,9 +37,10 @@ def search(arguments: argparse.Namespace) -> int:
         Integer. The status to exit with: zero if a model was found.
 
     Raises:
-        ValueError: If an argument is out of range, or the project is that of
-            another search.
-        ImportError: If Ray is not installed.
+        ValueError: If an argument is out of range, the project is that of
+            another search, or there is no such cluster.
+        ImportError: If Ray is not installed, or a worker cannot import what
+            trials need.
 
     Reference:
 
@@ -52,17 +56,18 @@ def search(arguments: argparse.Namespace) -> int:
         ) from error
     from tuning.data import load_data
     from tuning.project import open_project
+    from tuning.ray_cluster import check_workers
+    from tuning.ray_cluster import start_ray
     from tuning.report_search import report_search
 
     settings = read_settings(arguments)
     data = load_data(arguments.dataset, arguments.seed)
     hypermodel = make_family(settings, data)
     project = arguments.project.resolve()
-    open_project(project, settings)
-    starts_ray = not ray.is_initialized()
-    if starts_ray:
-        ray.init(include_dashboard=False, log_to_driver=False)
+    starts_ray = start_ray()
     try:
+        check_workers()
+        open_project(project, settings)
         results = _make_tuner(hypermodel, settings, project).fit()
         trials = [read_trial(hypermodel, each, settings) for each in results]
     finally:

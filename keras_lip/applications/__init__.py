@@ -13,6 +13,7 @@ from keras_lip.applications.large_conv_net import LargeConvNet
 from keras_lip.applications.li_res_net import LiResNet
 from keras_lip.applications.lip_conv_net import LipConvNet
 from keras_lip.applications.lip_next import LipNeXt
+from keras_lip.applications.published_weights import PublishedWeights
 from keras_lip.applications.published_weights import list_weights
 from keras_lip.applications.res_net_9 import ResNet9
 from keras_lip.applications.sll_net import SLLNet
@@ -29,6 +30,7 @@ __all__ = (
     "LiResNet",
     "LipConvNet",
     "LipNeXt",
+    "PublishedWeights",
     "ResNet9",
     "SLLNet",
     "SmallConvNet",

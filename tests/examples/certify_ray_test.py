@@ -136,6 +136,15 @@ class CertifyRayTest(LipschitzTestCase):
             }
             pq.write_table(pa.table(table), folder / f"{number}.parquet")
 
+    def test_cluster_of_the_address_is_taken_as_it_is(self):
+        example = load_example("certify_ray")
+        with mock.patch("ray.init") as init:
+            with mock.patch.dict(os.environ, {"RAY_ADDRESS": "auto"}):
+                example.start_ray(2)
+            init.assert_called_once_with()
+            example.start_ray(2)
+        self.assertEqual(init.call_args.kwargs["num_cpus"], 3)
+
     def test_output_has_each_image_once(self):
         example = load_example("certify_ray")
         folder = self.temporary_path("output").parent

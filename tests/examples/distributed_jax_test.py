@@ -1,3 +1,4 @@
+import argparse
 import contextlib
 import io
 import json
@@ -105,6 +106,24 @@ class DistributedJAXTest(LipschitzTestCase):
                 example.main(["--smoke", option, "0"])
         self.assertEqual(stop.exception.code, 2)
         self.assertIn("must be a positive integer", errors.getvalue())
+
+    def test_too_few_devices_are_refused(self):
+        example = load_example("distributed_jax")
+        folder = self.temporary_path("output")
+        settings = argparse.Namespace(batch_size=6, processes=2)
+        with mock.patch.object(
+            keras.distribution, "list_devices", return_value=["cpu:0"]
+        ) as devices:
+            with self.assertRaisesRegex(
+                SystemExit, "1 devices for 2 processes"
+            ):
+                example.train(folder, settings)
+            devices.return_value = ["cpu:0"] * 4
+            with self.assertRaisesRegex(SystemExit, "6 for 4 devices"):
+                example.train(folder, settings)
+            devices.side_effect = RuntimeError("Unknown backend cuda")
+            with self.assertRaisesRegex(SystemExit, "no device: Unknown"):
+                example.train(folder, settings)
 
     def test_impossible_arguments_are_refused(self):
         example = load_example("distributed_jax")

@@ -88,6 +88,52 @@ class DistributedTorchTest(LipschitzTestCase):
         self.assertEqual(stop.exception.code, 2)
         self.assertIn("must be a positive integer", errors.getvalue())
 
+    @parameterized.parameters(
+        (False, {}, "gloo", None),
+        (False, {"LOCAL_RANK": "5"}, "gloo", None),
+        (True, {}, "nccl", 0),
+        (True, {"LOCAL_RANK": "1"}, "nccl", 1),
+        (True, {"LOCAL_RANK": "1", "KERAS_TORCH_DEVICE": "cpu"}, "gloo", None),
+    )
+    def test_each_process_has_a_gpu_of_its_own(
+        self, available, variables, engine, device
+    ):
+        example = load_example("distributed_torch")
+        with self.pretend_gpus(available, variables) as set_device:
+            self.assertEqual(example.choose_device(), engine)
+        expected = [] if device is None else [mock.call(device)]
+        self.assertEqual(set_device.mock_calls, expected)
+
+    def test_processes_are_connected_by_the_engine_of_the_device(self):
+        example = load_example("distributed_torch")
+        variables = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
+        folder = str(self.temporary_path("output"))
+        with (
+            self.pretend_gpus(True, variables),
+            mock.patch("torch.distributed.init_process_group") as connect,
+            mock.patch.object(example, "train", side_effect=SystemExit),
+        ):
+            with self.assertRaises(SystemExit):
+                example.main(["--smoke", "--output", folder])
+        connect.assert_called_once_with("nccl")
+
+    def test_more_processes_than_gpus_are_refused(self):
+        example = load_example("distributed_torch")
+        with self.pretend_gpus(True, {"LOCAL_RANK": "2"}) as set_device:
+            with self.assertRaisesRegex(SystemExit, "LOCAL_RANK=2 with 2 GPUs"):
+                example.choose_device()
+        set_device.assert_not_called()
+
+    @contextlib.contextmanager
+    def pretend_gpus(self, available, variables):
+        with (
+            mock.patch.dict(os.environ, variables),
+            mock.patch("torch.cuda.is_available", return_value=available),
+            mock.patch("torch.cuda.device_count", return_value=2),
+            mock.patch("torch.cuda.set_device") as set_device,
+        ):
+            yield set_device
+
     def test_impossible_arguments_are_refused(self):
         example = load_example("distributed_torch")
         with mock.patch.dict(os.environ, {"WORLD_SIZE": "3", "RANK": "0"}):

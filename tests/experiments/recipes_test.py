@@ -105,6 +105,7 @@ class RecipesTest(LipschitzTestCase):
     @parameterized.parameters(
         ("[a]\nextends = 'b'", "recipe must be one of a"),
         ("[a]\nnetwork = 'Net'", "network must be one of"),
+        ("[a]\nnetwork = 'PublishedWeights'", "network must be one of"),
         ("[a]\nwidth = 3", "entry of the recipe a must be one of"),
         ("[a]\nschedule = {kind='flat'}", "schedule must be one of"),
         ("[a]\ninputs = 'raw'", "inputs must be one of"),

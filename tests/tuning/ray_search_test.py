@@ -1,7 +1,9 @@
 import importlib.util
 import os
 import pathlib
+import subprocess
 import sys
+import textwrap
 from types import SimpleNamespace
 from unittest import mock
 
@@ -164,3 +166,73 @@ class RayClusterTest(LipschitzTestCase):
         # Other settings are another search.
         command[1] = "4"
         self.assertEqual(ray_search.main(command), 2)
+
+    def run_script(self, script):
+        """Runs Python where only this process finds the package `tuning`."""
+        folder = self.temporary_path("script.py").parent
+        library = folder / "library"
+        library.mkdir()
+        root = pathlib.Path(ray_search.__file__).parents[1]
+        (library / "keras_lip").symlink_to(root / "keras_lip")
+        paths = [str(library), *(path for path in sys.path if path)]
+        # An editable installation would also bring `tuning`.
+        paths = [path for path in paths if pathlib.Path(path) != root]
+        start = f"import sys; sys.path.append({str(root)!r})\n"
+        return subprocess.run(
+            [sys.executable, "-c", start + textwrap.dedent(script)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def test_workers_get_a_copy_of_the_package(self):
+        run = self.run_script(
+            """
+            from tuning import ray_cluster
+            import ray
+
+            def find():
+                import os
+                import tuning.data
+                return tuning.data.__file__, os.environ["KERAS_BACKEND"]
+
+            assert ray_cluster.start_ray()
+            ray_cluster.check_workers()
+            print(*ray.get(ray.remote(find).remote()))
+            """
+        )
+        self.assertEqual(run.returncode, 0, run.stderr[-3000:])
+        path, backend = run.stdout.split()[-2:]
+        self.assertIn("runtime_resources", path)
+        self.assertEqual(backend, "torch")
+
+    def test_worker_that_cannot_import_is_explained(self):
+        project = self.temporary_path("project")
+        run = self.run_script(
+            f"""
+            import ray
+            from tuning import ray_search
+
+            ray.init(include_dashboard=False, log_to_driver=False)
+            sys.exit(ray_search.main(["--project", {str(project)!r}]))
+            """
+        )
+        self.assertEqual(run.returncode, 2, run.stderr[-3000:])
+        self.assertRegex(
+            run.stderr,
+            "tuning.ray_search: The workers of Ray cannot import what a trial "
+            "needs: No module named 'tuning'",
+        )
+        self.assertFalse(project.exists())
+
+    def test_missing_cluster_is_explained(self):
+        project = self.temporary_path("project")
+        with mock.patch("ray.init", side_effect=ConnectionError("None found.")):
+            with mock.patch("sys.stderr") as stderr:
+                status = ray_search.main(["--project", str(project)])
+        self.assertEqual(status, 2)
+        printed = "".join(str(call) for call in stderr.write.mock_calls)
+        self.assertIn("no Ray cluster to connect to: None found.", printed)
+        self.assertFalse(project.exists())
