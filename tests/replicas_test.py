@@ -81,10 +81,10 @@ class ReplicaRunsTest(LipschitzTestCase):
             self.assertGreater(len([k for k in two if k[0] == "b"]), 10)
         self.assertSameRun(two, one)
 
+    @parameterized.parameters(*replica_runs.SHARDED)
     @pytest.mark.skipif(
         keras.backend.backend() != "jax", reason="JAX alone divides weights."
     )
-    @parameterized.parameters(*replica_runs.SHARDED)
     def test_divided_weights_are_those_of_one_device(self, name):
         one, shards = self.read(f"one_{name}"), self.read(f"shards_{name}")
         self.assertEqual((one.pop("replicas"), shards.pop("replicas")), (1, 2))
