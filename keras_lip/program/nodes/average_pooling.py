@@ -120,9 +120,10 @@ class WindowPool(AxisLinear):
         # The bound is `sqrt(|A|_1 |A|_inf)`, and each output is an average. A
         # column depends on the distance of its pixel from the borders, if it is
         # within one window, and on the size modulo the stride. These sizes
-        # contain all possible columns.
+        # contain all possible columns. Columns of images smaller than a window
+        # may have the largest sums, because the averages are of fewer pixels.
         largest = 0.0
-        for size in range(max(1, width), 4 * width + 2 * stride + 1):
+        for size in range(1, 4 * width + 2 * stride + 1):
             columns = self.matrix(position, size).sum(axis=0)
             largest = max(largest, float(np.max(columns, initial=0.0)))
         return multiply_up(sqrt_up(multiply_up(largest, SLACK)), SLACK)

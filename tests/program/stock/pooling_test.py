@@ -70,16 +70,23 @@ class PoolingTest(RuleTestCase):
         self.assertBounded(self.make_model(layer, 9, 1), slack=1e-5)
 
     @parameterized.product(
-        size=(2, 3, 4, 5), strides=(1, 2, 3), padding=("valid", "same")
+        size=(2, 3, 4, 5, 7), strides=(1, 2, 3), padding=("valid", "same")
     )
     def test_average_of_unknown_size_is_bounded_at_any(
         self, size, strides, padding
     ):
         layer = layers.AveragePooling1D(size, strides, padding=padding)
         bound = self.bound(layer, None, 1)
-        for side in range(size, 2 * size + 7):
+        # With "same" images may be smaller than a window.
+        least = 1 if padding == "same" else size
+        for side in range(least, 2 * size + 7):
             exact = self.exact_norm(self.make_model(layer, side, 1))
             self.assertLessEqual(exact, bound * (1 + 1e-5))
+
+    def test_average_of_unknown_size_allows_for_one_pixel(self):
+        # Of one pixel, the pooling is the identity.
+        layer = layers.AveragePooling2D(7, padding="same")
+        self.assertGreaterEqual(self.bound(layer, None, None, 1), 1.0)
 
     @parameterized.product(
         layer_cls=(layers.AveragePooling2D, layers.MaxPooling2D),
