@@ -6,9 +6,9 @@ from typing import Any
 from typing import TypeVar
 
 from keras_lip.program import freeze_layer
+from keras_lip.program.freezing.freeze import built_shapes
 from keras_lip.program.freezing.registry import RULES
 from keras_lip.program.freezing.registry import check_bounded
-from keras_lip.program.node import SampleShape
 
 _Rule = TypeVar("_Rule", bound=Callable[[Any, Any], float])
 
@@ -24,7 +24,8 @@ class PropagateBound:
     it with these arguments:
 
     Args:
-        layer: A built layer.
+        layer: A built layer. Its bound holds for inputs of the shapes that it
+            was built with.
         inputs: Float, or a list of floats if the layer takes several inputs.
             Each is the Lipschitz bound, in the norm of one sample, from the
             model's input to that input.
@@ -74,8 +75,10 @@ class PropagateBound:
     def __call__(self, layer: Any, inputs: Any, norm: str = "l2") -> float:
         check_bounded(layer, norm)
         bounds = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-        unknown: list[SampleShape] = [None] * len(bounds)
-        program = freeze_layer(layer, unknown if len(bounds) > 1 else None)
+        shapes = built_shapes(layer)
+        if len(shapes) != len(bounds):
+            shapes = [None] * len(bounds)
+        program = freeze_layer(layer, shapes)
         return program.bounds(norm, bounds, for_any_size=True).output
 
 

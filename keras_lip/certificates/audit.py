@@ -175,17 +175,21 @@ def _describe(
 
 
 def _constant(program: Program, bounds: ProgramBounds, origin: Origin) -> float:
-    """Returns the factor by which bounds grow in a layer.
+    """Returns the bound of a layer alone, if it has one input.
 
-    If the layer's input is proven to be constant, nothing grows, and the bound
-    of the layer alone is returned.
+    In a model its output may have a smaller bound than the product of this
+    bound and that of its input, because bounds of parts of a tensor are joined
+    across layers. For a layer of several inputs it is the factor by which
+    bounds grow.
     """
     output = bounds.values[origin.output]
     inputs = max((bounds.values[i] for i in origin.inputs), default=1.0)
-    if output > 0 or inputs > 0:
-        return divide_up(output, inputs)
+    grown = divide_up(output, inputs) if output > 0 or inputs > 0 else 0.0
     part = _part(program, origin)
-    return 0.0 if part is None else part.bounds(bounds.norm).output
+    if part is None:
+        return grown
+    # A quotient that is no number is not larger.
+    return max(part.bounds(bounds.norm).output, grown)
 
 
 def _part(program: Program, origin: Origin) -> Program | None:

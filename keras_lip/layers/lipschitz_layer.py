@@ -1,5 +1,7 @@
 """The base class of Lipschitz layers."""
 
+import functools
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,6 +33,10 @@ class LipschitzLayer(keras.layers.Layer):
     instead. A subclass that overrides another method of a layer, such as
     `call`, has no bound.
 
+    Arguments of a built layer that are integers, Booleans, strings or tuples
+    cannot be changed, because weights and checks depend on them. Numbers such
+    as a scale and activations can: calls and bounds use the current ones.
+
     Attributes:
         norms: Names of the norms in which the bound holds, of `"l2"` and
             `"linf"`.
@@ -39,6 +45,12 @@ class LipschitzLayer(keras.layers.Layer):
 
     norms: tuple[str, ...] = ("l2",)
     guarantee: str = "non-expansive"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        layer_class: Any = type(self)
+        if vars(self).get("built") and name in _argument_names(layer_class):
+            _check_unchanged(self, name, value)
+        super().__setattr__(name, value)
 
     def freeze(self, *inputs: Wire) -> Wire:
         """Describes the computation of the built layer at inference.
@@ -240,6 +252,25 @@ class LipschitzLayer(keras.layers.Layer):
 
     def _read(self, proven: bool = False) -> Program:
         return freeze_layer(self, proven=proven)
+
+
+@functools.cache
+def _argument_names(cls: type) -> frozenset[str]:
+    """Returns the names of the arguments of a class, except `kwargs`."""
+    return frozenset(inspect.signature(cls).parameters)
+
+
+def _check_unchanged(layer: LipschitzLayer, name: str, value: Any) -> None:
+    """Raises an error if a value replaces another structural argument."""
+    before = vars(layer).get(name)
+    if not isinstance(before, int | str | tuple):
+        return
+    if type(value) is not type(before) or value != before:
+        raise ValueError(
+            f"`{name}` of layer '{layer.name}' cannot be changed, because the "
+            "layer is built. Make a new layer with the other value instead. "
+            f"Received: {name}={value!r}, instead of {before!r}"
+        )
 
 
 def find_constrained_layers(layers: Iterable[Any]) -> list[LipschitzLayer]:

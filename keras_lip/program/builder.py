@@ -122,6 +122,7 @@ class Builder:
 
     def add(self, node: Node, wires: Sequence["Wire"]) -> "Wire":
         """Adds a node, or an equivalent node with a better bound."""
+        self._check_fit(node, [wire.shape for wire in wires])
         indices = tuple(wire.index for wire in wires)
         for known, inputs in recognize(self, node, indices):
             places = tuple(
@@ -130,6 +131,19 @@ class Builder:
             )
             indices = (self._append(known, places),)
         return Wire(self, indices[0])
+
+    def _check_fit(self, node: Node, shapes: list[SampleShape]) -> None:
+        why = node.why_unfit(*shapes)
+        if why is None:
+            return
+        name = self._origins[-1].name if self._origins else node.describe()
+        listed = ", ".join(str((None, *(each or ()))) for each in shapes)
+        raise ValueError(
+            f"Layer '{name}' does not fit its inputs, so it has no known "
+            f"Lipschitz bound: {why}. Received: input shape {listed}. Use a "
+            "separate layer for each input shape, and do not change the "
+            "arguments of a built layer."
+        )
 
     def _append(self, node: Node, inputs: tuple[int, ...]) -> int:
         shape = node.output_shape(*(self.shape_of(i) for i in inputs))

@@ -70,6 +70,14 @@ class Node(abc.ABC):
         """Returns the shape of the output, or `None` if it is unknown."""
         return shapes[0]
 
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        """Says why inputs of these shapes do not fit, or returns `None`.
+
+        Some backends broadcast sizes of one, which increases the norm, or infer
+        other groups of channels.
+        """
+        return None
+
     def prove(self, norm: str, shape: SampleShape) -> float:
         """Proves a Lipschitz constant of an operation with one input.
 
@@ -209,6 +217,22 @@ def _is_finite(value: Any) -> bool:
 def count_entries(shape: Shape | None) -> int:
     """Returns the number of entries of a shape, without unknown sizes."""
     return math.prod(size or 1 for size in shape or ())
+
+
+def enlarges(shape: SampleShape, *parameters: Any) -> bool:
+    """Whether a parameter might enlarge samples of a shape by broadcasting."""
+    if shape is None:
+        return False
+    # Parameters may have a batch axis of size one.
+    reversed_shape = (*reversed(shape), 1)
+    return any(
+        len(sizes) > len(reversed_shape)
+        or any(
+            size not in (1, axis)
+            for size, axis in zip(reversed(sizes), reversed_shape, strict=False)
+        )
+        for sizes in map(np.shape, parameters)
+    )
 
 
 def known(shape: Shape | None) -> bool:

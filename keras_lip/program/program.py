@@ -306,7 +306,7 @@ class Program:
         for number, origin in enumerate(self.origins):
             if origin.output in places:
                 numbers[number] = len(origins)
-                inputs = tuple(places[i] for i in origin.inputs if i in places)
+                inputs = self._find_kept(origin.inputs, places)
                 output = places[origin.output]
                 origins.append(
                     dataclasses.replace(origin, inputs=inputs, output=output)
@@ -320,6 +320,20 @@ class Program:
             output=places[self.output],
             origins=tuple(origins),
         )
+
+    def _find_kept(
+        self, indices: Sequence[int], places: dict[int, int]
+    ) -> tuple[int, ...]:
+        """Returns the places of tensors, or of those they are made of."""
+        found: dict[int, None] = {}
+        stack = list(reversed(indices))
+        while stack:
+            index = stack.pop()
+            if index in places:
+                found[places[index]] = None
+            else:
+                stack += reversed(self[index].inputs)
+        return tuple(found)
 
     def part(self, start: int, end: int) -> "Program | None":
         """Returns the program from one tensor to another.

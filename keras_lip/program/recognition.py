@@ -227,9 +227,16 @@ def _scalar(node: Node) -> float | None:
         return None
     value = float(values[0])
     # The node may also divide by an integer.
-    if node.exact or (value and value == 1 / round(1 / value)):
-        return value
-    return None
+    return value if node.exact or _divisor(value) is not None else None
+
+
+def _divisor(value: float) -> int | None:
+    """Returns the integer whose inverse a number is, or `None`."""
+    # The inverse of a tiny number overflows.
+    if value == 0 or not math.isfinite(1 / value):
+        return None
+    number = round(1 / value)
+    return number if number and 1 / number == value else None
 
 
 def _residual(
@@ -263,8 +270,8 @@ def _exponential(
     step = graph.step_of(end)
     if step is None or not isinstance(step.node, Convolution) or weight <= 0:
         return None
-    generator, order = step.node, round(1 / weight)
-    if generator.bias is not None or order < 1 or 1 / order != weight:
+    generator, order = step.node, _divisor(weight)
+    if generator.bias is not None or order is None:
         return None
     (index,) = step.inputs
     if index == source:

@@ -9,6 +9,8 @@ from keras import layers
 import keras_lip as kl
 from keras_lip.certificates import audit
 from keras_lip.program.nodes.dense import Dense
+from keras_lip.program.nodes.merges import Concatenate
+from keras_lip.program.nodes.selections import Slice
 from keras_lip.program.proof_cache import forget_proofs
 from tests.lipschitz_test_case import LipschitzTestCase
 
@@ -49,6 +51,47 @@ class AuditTest(LipschitzTestCase):
         self.assertAlmostEqual(
             report.lipschitz_bound, 8 * norm, delta=1e-5 * norm
         )
+
+    def test_bound_of_a_layer_is_not_that_of_its_inputs_entries(self):
+        class Copies(kl.layers.LipschitzLayer):
+            """Returns the added zeros twice, then the first entries."""
+
+            def call(self, x):
+                parts = [x[:, 3:], x[:, 3:], x[:, :3]]
+                return keras.ops.concatenate(parts, axis=-1)
+
+            def freeze(self, x):
+                added = x.then(Slice(((3, None, None),)))
+                first = x.then(Slice(((None, 3, None),)))
+                return added.then(Concatenate(0), added, first)
+
+        padded = kl.layers.PadChannels(6)
+        model = keras.Sequential([keras.Input((3,)), padded, Copies()])
+        for steps in None, 10:
+            report = audit(model, steps=steps)
+            # Zeros do not move, but inputs of this layer alone do.
+            self.assertAlmostEqual(report.layers[1].bound, 2**0.5, delta=1e-9)
+            self.assertAlmostEqual(report.lipschitz_bound, 1.0, delta=1e-9)
+
+    def test_layer_after_a_merged_layer_has_its_own_bound(self):
+        # The padding is read as that of the convolution.
+        convolution = layers.Conv2D(1, 3, use_bias=False, name="conv")
+        model = keras.Sequential(
+            [
+                keras.Input((3, 3, 1)),
+                layers.Rescaling(0.1),
+                layers.ZeroPadding2D(1),
+                convolution,
+            ]
+        )
+        kernel = np.zeros((3, 3, 1, 1))
+        kernel[1, 1] = 1.0
+        convolution.set_weights([kernel])
+        last = audit(model).layers[-1]
+        self.assertEqual(last.name, "conv")
+        self.assertAlmostEqual(last.bound, 1.0, delta=1e-6)
+        self.assertAlmostEqual(last.estimate, 1.0, delta=1e-6)
+        self.assertAlmostEqual(last.total, 0.1, delta=1e-6)
 
     def test_estimates_lie_below_and_near(self):
         for layer in audit(make_model(), steps=30).layers:

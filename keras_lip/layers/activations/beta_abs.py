@@ -107,9 +107,9 @@ def count_moduli(channels: int, beta: float) -> int:
 
 def moduli_slopes(channels: int, beta: float) -> Array:
     """Returns the slope of each channel below zero."""
-    slopes = np.ones(channels)
-    slopes[: count_moduli(channels, beta)] = -1.0
-    return slopes
+    return np.where(
+        np.arange(channels) < count_moduli(channels, beta), -1.0, 1.0
+    )
 
 
 def take_moduli(

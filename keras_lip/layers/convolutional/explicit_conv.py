@@ -83,11 +83,7 @@ class ExplicitConv(BaseConv):
                 f"`{type(self).__name__}` has no groups. Received: "
                 f"groups={groups}"
             )
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                "A convolution has strides or a dilation, not both. Received: "
-                f"strides={self.strides}, dilation_rate={self.dilation_rate}"
-            )
+        self._check_rates()
         if self.filters % self.groups:
             raise ValueError(
                 "`filters` must be a multiple of `groups`. Received: "
@@ -104,7 +100,10 @@ class ExplicitConv(BaseConv):
             )
         self.kernel_map = kernel_map
         self.transposed = transposed
-        self._operator = ConvolutionOperator(
+
+    @property
+    def _operator(self) -> ConvolutionOperator:
+        return ConvolutionOperator(
             self.strides,
             self.padding,
             self.padding_mode,
@@ -122,7 +121,15 @@ class ExplicitConv(BaseConv):
     def parametrization(self, value: Parametrization) -> None:
         self.kernel_map.parametrization = value  # type: ignore[attr-defined]
 
+    def _check_rates(self) -> None:
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                "A convolution has strides or a dilation, not both. Received: "
+                f"strides={self.strides}, dilation_rate={self.dilation_rate}"
+            )
+
     def build(self, input_shape: Shape) -> None:
+        self._check_rates()
         if not self.transposed:
             self._operator.check_sides(
                 self._to_channels_last(input_shape)[1:-1]

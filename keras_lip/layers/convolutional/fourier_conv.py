@@ -22,7 +22,6 @@ from keras_lip.program.freezing.reading import channels_back
 from keras_lip.program.freezing.reading import channels_last
 from keras_lip.program.freezing.reading import read_bias
 from keras_lip.program.nodes.einsum import Einsum
-from keras_lip.program.nodes.selections import SpaceToDepth
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
@@ -155,8 +154,7 @@ class FourierConv(BaseConv):
         x = channels_last(inputs[0], self)
         if x.proven:
             kernel = shrink_kernel(kernel, self._bound_norm())
-        if max(self.strides) > 1:
-            x = x.then(SpaceToDepth(self.strides))
+        x = x.through(self.downsampling)
         bias = read_bias(self)
         for equation, weight in self._transforms(read_weight(kernel)):
             last = equation == _LAST and bias is not None

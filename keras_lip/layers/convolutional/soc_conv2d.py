@@ -29,7 +29,6 @@ from keras_lip.program.nodes.composite import Exponential
 from keras_lip.program.nodes.convolution import Convolution
 from keras_lip.program.nodes.selections import Pad
 from keras_lip.program.nodes.selections import Slice
-from keras_lip.program.nodes.selections import SpaceToDepth
 from keras_lip.read_weight import read_kernel
 from keras_lip.types import Config
 from keras_lip.types import Shape
@@ -178,7 +177,6 @@ class SOCConv2D(BaseConv):
                 "outputs of the same size as its inputs. Received: "
                 f"padding={self.padding!r}"
             )
-        self._operator = ConvolutionOperator(padding_mode=self.padding_mode)
         self.downsampling = InvertibleDownsampling2D(
             self.strides, "channels_last", dtype=self.dtype_policy
         )
@@ -194,6 +192,10 @@ class SOCConv2D(BaseConv):
             regularizer=self.kernel_regularizer,
             autocast=False,
         )
+
+    @property
+    def _operator(self) -> ConvolutionOperator:
+        return ConvolutionOperator(padding_mode=self.padding_mode)
 
     @property
     def _generator(self) -> Tensor:
@@ -238,7 +240,7 @@ class SOCConv2D(BaseConv):
         )
         x = channels_last(inputs[0], self)
         if math.prod(self.strides) > 1:
-            x = x.then(SpaceToDepth(self.strides))
+            x = x.through(self.downsampling)
         missing = self.free_kernel.shape[-1] - (x.shape or (0,))[-1]
         if missing and x.shape is not None:
             x = x.then(Pad(((0, 0), (0, 0), (0, missing))))

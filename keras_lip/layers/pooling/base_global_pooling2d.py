@@ -32,8 +32,12 @@ class BaseGlobalPooling2D(LipschitzLayer):
         super().__init__(**kwargs)
         self.data_format = check_data_format(data_format)
         self.keepdims = keepdims
-        self.axes = image_axes(self.data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    @property
+    def axes(self) -> tuple[int, int]:
+        """The axes of the rows and of the columns."""
+        return image_axes(self.data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = enumerate(input_shape)

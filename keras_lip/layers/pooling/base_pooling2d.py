@@ -53,7 +53,10 @@ class BasePooling2D(LipschitzLayer):
         self.padding = padding
         self.data_format = check_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        self._factor = 1 / math.sqrt(self._squared_constant())
+
+    @property
+    def _factor(self) -> float:
+        return 1 / math.sqrt(self._squared_constant())
 
     @abc.abstractmethod
     def _squared_constant(self) -> int:

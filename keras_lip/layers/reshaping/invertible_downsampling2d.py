@@ -109,6 +109,8 @@ class InvertibleDownsampling2D(LipschitzLayer):
         return tuple(shape)
 
     def freeze(self, *inputs: Wire) -> Wire:
+        if max(self.pool_size) == 1:
+            return inputs[0]
         return on_images(inputs[0], self, SpaceToDepth(self.pool_size))
 
     def get_config(self) -> Config:

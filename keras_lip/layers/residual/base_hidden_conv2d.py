@@ -70,10 +70,14 @@ class BaseHiddenConv2D(BaseHiddenBlock):
         check_known("padding_mode", padding_mode, ("circular", "zeros"))
         self.padding_mode = padding_mode
         self.data_format = check_data_format(data_format)
-        self.operator = ConvolutionOperator(
-            padding=padding, padding_mode=padding_mode
-        )
         self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    @property
+    def operator(self) -> ConvolutionOperator:
+        """The linear map to the hidden channels."""
+        return ConvolutionOperator(
+            padding=self.padding, padding_mode=self.padding_mode
+        )
 
     def build(self, input_shape: Shape) -> None:
         axis = -1 if self.data_format == "channels_last" else 1
@@ -83,6 +87,19 @@ class BaseHiddenConv2D(BaseHiddenBlock):
                 f"The channels of the inputs of layer '{self.name}' must have "
                 f"a known size. Received: input_shape={tuple(input_shape)}, "
                 f"data_format={self.data_format!r}"
+            )
+        first = self.data_format == "channels_first"
+        sides = input_shape[2:] if first else input_shape[1:-1]
+        if self.padding == "valid" and any(
+            side is not None and side < taps
+            for side, taps in zip(sides, self.kernel_size, strict=True)
+        ):
+            raise ValueError(
+                f"The window of layer '{self.name}' must fit into its inputs. "
+                f"Received: input_shape={tuple(input_shape)}, "
+                f"kernel_size={self.kernel_size}, padding={self.padding!r}, "
+                f"data_format={self.data_format!r}. Use a smaller window, or "
+                'padding="same".'
             )
         shape = (*self.kernel_size, channels, self.hidden_filters)
         self.kernel = self._add_kernel("kernel", shape)

@@ -16,9 +16,9 @@ from keras_lip.layers.residual.base_hidden_block import BaseHiddenDense
 from keras_lip.layers.residual.diagonal_scaling import bounded_exponential
 from keras_lip.parametrizations import Parametrization
 from keras_lip.program.builder import Wire
+from keras_lip.program.freezing.activations import make_activation
 from keras_lip.program.nodes.composite import Sandwich
 from keras_lip.program.nodes.dense import Dense
-from keras_lip.program.nodes.elementwise import Elementwise
 from keras_lip.read_weight import read_kernel
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Config
@@ -165,7 +165,7 @@ class SandwichDense(BaseHiddenDense):
         return inputs[0].then(
             Sandwich(
                 Dense(up, read_kernel(self, self.bias)),
-                Elementwise(self.activation.__name__),
+                make_activation(self.activation),
                 Dense(down.T, None),
                 balance.astype("float64"),
             )

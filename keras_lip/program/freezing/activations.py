@@ -21,8 +21,17 @@ def activate(wire: Wire, activation: Any) -> Wire:
         return wire
     if activation is activations.softmax:
         return wire.then(Softmax())
+    return wire.then(make_activation(activation))
+
+
+def make_activation(activation: Any) -> Elementwise:
+    """Returns the node of an activation function of Keras.
+
+    Raises:
+        ValueError: If it is unknown. The message lists the known names.
+    """
     check_activation(activation)
-    return wire.then(Elementwise(activation.__name__))
+    return Elementwise(activation.__name__)
 
 
 def get_activation(identifier: Any) -> Any:

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+
 from keras_lip.program.builder import Wire
+from keras_lip.program.node import enlarges
 
 
 def refuse_masks(layer: Any, x: Wire) -> None:
@@ -16,15 +19,19 @@ def refuse_masks(layer: Any, x: Wire) -> None:
 
 def check_same_shapes(layer: Any, wires: tuple[Wire, ...]) -> None:
     """Raises an error if inputs might be broadcast against each other."""
-    shapes = {wire.shape for wire in wires if wire.shape is not None}
+    shapes = {wire.shape for wire in wires}
     # The same tensor always has the same shape, known or not.
     distinct = len({wire.index for wire in wires}) > 1
-    if len(shapes) > 1 or (distinct and any(None in shape for shape in shapes)):
-        listed = sorted(((None, *shape) for shape in shapes), key=str)
+    unknown = any(shape is None or None in shape for shape in shapes)
+    if len(shapes) > 1 or (distinct and unknown):
+        listed = sorted(
+            ((None, *shape) if shape is not None else None for shape in shapes),
+            key=str,
+        )
         raise ValueError(
             f"Layer '{layer.name}' must not broadcast its inputs to be "
-            "bounded: their shapes must be known and the same. Received: "
-            f"input shapes {listed}"
+            "bounded: their shapes must be known and the same. Build a layer "
+            f"for them before. Received: input shapes {listed}"
         )
 
 
@@ -33,18 +40,14 @@ def check_fits(layer: Any, x: Wire, shape: tuple[int, ...]) -> None:
 
     Its shape is aligned with the last axes of the input.
     """
-    if x.shape is None:
-        return
-    if len(shape) == len(x.shape) + 1 and shape[0] == 1:
-        shape = shape[1:]
-    last = x.shape[len(x.shape) - len(shape) :]
-    if len(shape) > len(x.shape) or any(
-        size not in (1, axis) for size, axis in zip(shape, last, strict=True)
-    ):
+    # Without a shape, samples have at least one axis.
+    single = x.shape is None and shape in ((), (1,))
+    if not single and (x.shape is None or enlarges(x.shape, np.empty(shape))):
+        received = None if x.shape is None else (None, *x.shape)
         raise ValueError(
             f"Layer '{layer.name}' must not broadcast its input to be bounded. "
-            f"Received: input shape {(None, *x.shape)} and a parameter of "
-            f"shape {tuple(shape)}"
+            "Build it for inputs of its shape before. Received: input shape "
+            f"{received} and a parameter of shape {tuple(shape)}"
         )
 
 

@@ -136,7 +136,7 @@ def freeze_layer(
         A `Program` with the same number of inputs as the layer.
     """
     with _lock, full_precision_scope(), reading_slots({}):
-        found = _built_shapes(layer) if shapes is None else shapes
+        found = built_shapes(layer) if shapes is None else shapes
         dtype = getattr(layer, "compute_dtype", "float32")
         builder = Builder(found, [dtype] * len(found), _read_layer, proven)
         return builder.finish(_read_layer(layer, builder.inputs, own))
@@ -182,7 +182,15 @@ def freeze_call(
         return [builder.finish(wire) for wire in keras.tree.flatten(found)]
 
 
-def _built_shapes(layer: Any) -> list[SampleShape]:
+def built_shapes(layer: Any) -> list[SampleShape]:
+    """Returns the shapes of the inputs that a layer was built with.
+
+    Args:
+        layer: A layer.
+
+    Returns:
+        List of shapes without batch axis. `[None]` if the layer is not built.
+    """
     config: dict[str, Any] = getattr(layer, "get_build_config", dict)() or {}
     shape = config.get("input_shape") or config.get("shapes_dict")
     if not shape:

@@ -59,6 +59,11 @@ def on_images(wire: Wire, layer: Any, *nodes: Node | None) -> Wire:
 
 
 def _move(wire: Wire, layer: Any, order: Any) -> Wire:
+    if layer.data_format not in ("channels_first", "channels_last"):
+        raise ValueError(
+            f"`data_format` of layer '{layer.name}' must be \"channels_first\" "
+            f'or "channels_last". Received: data_format={layer.data_format!r}'
+        )
     if layer.data_format == "channels_last" or wire.shape is None:
         return wire
     return wire.then(Transpose(order(len(wire.shape))))
@@ -66,9 +71,15 @@ def _move(wire: Wire, layer: Any, order: Any) -> Wire:
 
 def sample_axis(wire: Wire, axis: int) -> int:
     """Converts an axis of a batch to an axis of a sample."""
-    if wire.shape is None:
+    ndim = None if wire.shape is None else len(wire.shape) + 1
+    if axis == 0 or axis == -(ndim or 0):
+        raise ValueError(
+            "An axis of samples is expected, because no bound is known across "
+            f"a batch. Received: axis={axis}, the batch axis"
+        )
+    if ndim is None:
         return axis - 1 if axis > 0 else axis
-    return axis % (len(wire.shape) + 1) - 1
+    return axis % ndim - 1
 
 
 def along_axis(wire: Wire, axis: int, vector: Array) -> Array:

@@ -172,7 +172,7 @@ def why_unbounded(layer: Any, rules: Rules = RULES) -> str | None:
         return ", which has hooks"
     is_layer = isinstance(layer, keras.layers.Layer)
     if is_layer:
-        why = _why_inexact(layer)
+        why = _why_inexact(layer) or _why_changed(layer)
         if why is not None:
             return why
     if type(layer) in _freezers or rules.find(layer):
@@ -216,6 +216,16 @@ def _replaced_methods(layer: Any) -> list[str]:
     return sorted(
         name for name in own if callable(getattr(type(layer), name, None))
     )
+
+
+def _why_changed(layer: keras.layers.Layer) -> str | None:
+    """Says which part of a layer was changed, at any depth."""
+    for part in layer._flatten_layers(include_self=False):
+        for name in _replaced_methods(part):
+            return f", because `{name}` of its part '{part.name}' was replaced"
+        if is_hooked(part):
+            return f", because its part '{part.name}' has hooks"
+    return None
 
 
 def _why_inexact(layer: keras.layers.Layer) -> str | None:

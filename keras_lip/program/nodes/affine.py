@@ -15,6 +15,7 @@ from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import CONSTANT_SLACK
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
+from keras_lip.program.node import enlarges
 from keras_lip.proofs.rounding import multiply_down
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
@@ -45,6 +46,12 @@ class Affine(Node):
 
     def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
         return (upstream * self.scale,)
+
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        if not enlarges(shapes[0], self.scale, self.offset):
+            return None
+        sizes = np.shape(self.scale), np.shape(self.offset)
+        return f"parameters of the shapes {sizes} would be broadcast"
 
     def prove(self, norm: str, shape: SampleShape) -> float:
         if not (

@@ -80,6 +80,16 @@ class Composite(Node):
             )
         return found[self.body.output]
 
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        found: list[SampleShape] = list(shapes)
+        for step in self.body.steps:
+            inputs = [found[i] for i in step.inputs]
+            why = step.node.why_unfit(*inputs)
+            if why is not None:
+                return why
+            found.append(step.node.output_shape(*inputs))
+        return None
+
     def prove_contraction(self, norm: str, shape: SampleShape) -> float:
         return bound_contraction(self.body, norm)
 

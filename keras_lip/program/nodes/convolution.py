@@ -50,6 +50,15 @@ class BaseConvolution(Linear):
     def repeats(self) -> int:
         return math.prod(self.kernel.shape[:-2])
 
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        (shape,) = shapes
+        axes = len(self.strides)
+        if shape is not None and len(shape) != axes + 1:
+            return f"images must have {axes} axes and channels"
+        if self.kernel.ndim != axes + 2 or self.kernel.shape[-1] % self.groups:
+            return f"the kernel has the shape {self.kernel.shape}"
+        return super().why_unfit(shape)
+
     @property
     def phases(self) -> tuple[int, ...]:
         """The strides of the undilated convolution with the same norm."""
@@ -110,6 +119,11 @@ class Convolution(BaseConvolution):
 
     widths: tuple[tuple[int, int], ...] | None
     circular: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        *_, channels, filters = self.kernel.shape
+        return channels * self.groups, filters
 
     @property
     def terms(self) -> int:

@@ -104,6 +104,28 @@ class Einsum(Linear):
         )
         return back.matvec(outputs, self.kernel)
 
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        (shape,) = shapes
+        source, letters, outputs = self._letters()
+        if shape is None:
+            return None
+        if len(shape) != len(source) - 1:
+            return f"samples must have {len(source) - 1} axes"
+        expected = dict(zip(letters, self.kernel.shape, strict=True))
+        actual = dict(zip(source[1:], shape, strict=True))
+        for letter in source[1:]:
+            size = expected.setdefault(letter, actual[letter])
+            if size != actual[letter]:
+                return (
+                    f"axis '{letter}' of '{source}' must have the size {size}"
+                )
+        if self.bias is not None:
+            axes = [letter for letter in outputs if letter in self.bias_axes]
+            sizes = tuple(expected.get(letter) for letter in axes)
+            if self.bias.shape != sizes:
+                return f"the bias has the shape {self.bias.shape}, not {sizes}"
+        return None
+
     @property
     def terms(self) -> int:
         return self._matrices(self.kernel).shape[1]

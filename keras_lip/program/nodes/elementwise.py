@@ -18,6 +18,7 @@ from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import CONSTANT_SLACK
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
+from keras_lip.program.node import enlarges
 from keras_lip.proofs.rounding import multiply_down
 from keras_lip.types import Array
 from keras_lip.types import Tensor
@@ -216,6 +217,11 @@ class Rectify(Node):
         if self.limit is not None:
             slopes = np.where(self.apply(x) < self.limit, slopes, 0.0)
         return (upstream * slopes,)
+
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        if not enlarges(shapes[0], self.slope):
+            return None
+        return f"slopes of the shape {np.shape(self.slope)} would be broadcast"
 
     def prove(self, norm: str, shape: SampleShape) -> float:
         # Unlike Python's `max`, this maximum keeps NaN.

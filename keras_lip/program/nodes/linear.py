@@ -12,6 +12,7 @@ from keras_lip.program import upward
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
+from keras_lip.program.node import SampleShape
 from keras_lip.program.nodes.elementwise import FUNCTIONS
 from keras_lip.program.nodes.elementwise import Elementwise
 from keras_lip.types import Array
@@ -66,6 +67,21 @@ class Linear(Node):
 
     def pull_back(self, upstream: Array, *inputs: Array) -> Sequence[Array]:
         return (self.adjoint(upstream, inputs[0].shape[1:]),)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Sizes of the last axes of inputs and of outputs."""
+        *_, inputs, outputs = self.kernel.shape
+        return inputs, outputs
+
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        (shape,) = shapes
+        before, after = self.sizes
+        if shape is not None and shape[-1:] != (before,):
+            return f"the last axis of samples must have the size {before}"
+        if self.bias is not None and self.bias.shape != (after,):
+            return f"the bias has the shape {self.bias.shape}, not ({after},)"
+        return None
 
     def fuses(self, *following: Node) -> str | None:
         """Returns the name of an activation that a Keras layer can fuse."""

@@ -61,6 +61,9 @@ class Combine(Node):
             for weight in self.weights
         ]
 
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        return why_broadcast(shapes)
+
     def apply(self, *inputs: Array) -> Array:
         terms = (
             x if weight == 1 else weight * x
@@ -121,6 +124,17 @@ class Combine(Node):
         return layers.Add(dtype=dtype, name=name)(terms)
 
 
+def why_broadcast(shapes: Sequence[SampleShape]) -> str | None:
+    """Says why tensors would be broadcast against each other, or `None`."""
+    known = [shape for shape in shapes if shape is not None]
+    if len({len(shape) for shape in known}) <= 1 and all(
+        len({size for size in sizes if size is not None}) <= 1
+        for sizes in zip(*known, strict=True)
+    ):
+        return None
+    return "tensors of different shapes would be broadcast"
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Join(Node):
     """A node that is 1-Lipschitz in its joint inputs.
@@ -179,6 +193,9 @@ class Extremum(Join):
     """
 
     largest: bool
+
+    def why_unfit(self, *shapes: SampleShape) -> str | None:
+        return why_broadcast(shapes)
 
     def apply(self, *inputs: Array) -> Array:
         function = np.maximum if self.largest else np.minimum

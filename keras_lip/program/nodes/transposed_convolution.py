@@ -41,6 +41,11 @@ class TransposedConvolution(BaseConvolution):
     cropping: tuple[tuple[int, int], ...]
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        *_, filters, channels = self.kernel.shape
+        return channels, filters
+
+    @property
     def terms(self) -> int:
         return math.prod(self.kernel.shape[:-2]) * self.kernel.shape[-1]
 

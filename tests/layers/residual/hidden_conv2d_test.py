@@ -116,6 +116,19 @@ class HiddenConv2DTest(ConvolutionTestCase):
         with self.assertRaisesRegex(ValueError, "must have a known size"):
             layer_cls(4, 3).build((None, 4, 4, None))
 
+    @parameterized.parameters(*LAYERS)
+    def test_window_that_does_not_fit_is_refused(self, layer_cls):
+        for data_format, shape in (
+            ("channels_last", (None, 5, 2, 4)),
+            ("channels_first", (None, 4, 2, 5)),
+        ):
+            layer = layer_cls(4, 3, padding="valid", data_format=data_format)
+            with self.assertRaisesRegex(
+                ValueError, "window of layer .* must fit"
+            ):
+                layer.build(shape)
+        layer_cls(4, 3, padding="valid").build((None, 3, None, 4))
+
 
 class ConvexPotentialConv2DTest(ConvolutionTestCase):
     def test_step_is_two_over_the_squared_norm(self):

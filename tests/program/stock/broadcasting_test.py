@@ -46,9 +46,31 @@ class BroadcastingTest(RuleTestCase):
             ):
                 freeze_layer(layer, [input_shape])
 
-    def test_nothing_is_checked_without_a_shape(self):
-        self.assertEqual(propagate_bound(layers.Rescaling([1, 3, 2]), 1.0), 3.0)
-        self.assertEqual(propagate_bound(layers.Add(), [1.0, 2.0]), 3.0)
+    def test_layer_that_may_broadcast_must_be_built(self):
+        self.assertEqual(propagate_bound(layers.Rescaling(3.0), 1.0), 3.0)
+        layer = layers.Rescaling([1, 3, 2])
+        with self.assertRaisesRegex(ValueError, "Build it for inputs of its"):
+            propagate_bound(layer, 1.0)
+        layer.build((None, 3))
+        self.assertEqual(propagate_bound(layer, 1.0), 3.0)
+
+    @parameterized.parameters(
+        layers.Add,
+        layers.Average,
+        layers.Maximum,
+        layers.Minimum,
+        layers.Subtract,
+    )
+    def test_branches_are_those_that_a_layer_was_built_with(self, layer_cls):
+        layer = layer_cls()
+        with self.assertRaisesRegex(ValueError, "Build a layer for them"):
+            propagate_bound(layer, [1.0, 2.0])
+        layer.build([(None, 1), (None, 9)])
+        with self.assertRaisesRegex(ValueError, "must not broadcast"):
+            propagate_bound(layer, [1.0, 0.0])
+        layer = layer_cls()
+        layer.build([(None, 9), (None, 9)])
+        self.assertGreater(propagate_bound(layer, [1.0, 2.0]), 1.4)
 
     def check(self, *shapes):
         builder = Builder(shapes, ["float32"] * len(shapes), None)
@@ -56,14 +78,14 @@ class BroadcastingTest(RuleTestCase):
 
     def test_branches_of_one_shape_are_accepted(self):
         self.check((3,), (3,))
-        # Without a shape nothing is checked.
-        self.check(None, None)
 
     @parameterized.named_parameters(
         ("other_size", (3,), (1,)),
         ("other_rank", (3,), (1, 3)),
         ("unknown_size", (None, 3), (None, 3)),
         ("one_unknown_size", (None, 3), (4, 3)),
+        ("unknown_shapes", None, None),
+        ("one_unknown_shape", None, (3,)),
     )
     def test_shapes_that_may_differ_are_refused(self, first, second):
         with self.assertRaisesRegex(ValueError, "must not broadcast"):

@@ -183,3 +183,21 @@ class ConvolutionalTest(RuleTestCase):
         kernel[1, 0, 1] = np.nan
         layer.set_weights([kernel, np.zeros(2)])
         self.assertEqual(lipschitz_bound(model), np.inf)
+
+    def test_groups_must_be_those_of_the_kernel(self):
+        # Keras infers groups from the shapes. The norm is five.
+        layer = layers.Conv2D(2, 1, use_bias=False)
+        model = self.make_model(layer, 1, 1, 1)
+        layer.set_weights([np.array([[[[3.0, 4.0]]]])])
+        self.assertAlmostEqual(lipschitz_bound(model), 5.0, delta=1e-6)
+        layer.groups = 2
+        with self.assertRaisesRegex(ValueError, "must have the size 2"):
+            lipschitz_bound(model)
+
+    def test_bias_must_be_that_of_the_filters(self):
+        layer = layers.Conv1D(1, 1)
+        model = self.make_model(layer, 3, 1)
+        layer.__dict__["_tracker"].unlock()
+        layer.bias = keras.Variable(np.ones(9))
+        with self.assertRaisesRegex(ValueError, r"bias has the shape \(9,\)"):
+            lipschitz_bound(model)

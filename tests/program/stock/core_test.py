@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 from absl.testing import parameterized
 from keras import layers
@@ -105,6 +106,30 @@ class EinsumDenseTest(RuleTestCase):
         layer = layers.EinsumDense("abc,bd->ad", 2)
         with self.assertRaisesRegex(ValueError, "its equation is 'abc,bd->ad'"):
             self.bound(layer, 3, 4)
+
+    @parameterized.named_parameters(
+        ("summed", "abc,cd->abd", (2, 9), (2, 1)),
+        ("shared", "abc,cd->abcd", (2, 9), (2, 1)),
+        ("kernel_of_one", "abc,cd->abd", (2, 1), (2, 9)),
+        ("unknown", "abc,cd->abd", (2, 9), (2, None)),
+        ("past_with_a_bias", "abc,cd->abd", (5, 3), (1, 3)),
+    )
+    def test_inputs_must_be_those_of_the_kernel(self, equation, built, called):
+        # Some backends broadcast sizes of one, and the norm grows.
+        shape = (2, 9, 3) if equation.endswith("bcd") else (built[0], 3)
+        layer = layers.EinsumDense(
+            equation, shape, bias_axes="b" if built[0] == 5 else None
+        )
+        model = self.make_model(layer, *built)
+        self.assertBounded(model)
+        inputs = keras.Input(called)
+        try:
+            model = keras.Model(inputs, layer(inputs))
+        except Exception:
+            # The backend does not broadcast.
+            return
+        with self.assertRaisesRegex(ValueError, "fit its"):
+            lipschitz_bound(model)
 
 
 class TimeDistributedTest(RuleTestCase):

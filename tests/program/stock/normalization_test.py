@@ -170,6 +170,6 @@ class RescalingTest(RuleTestCase):
 
     def test_scale_that_is_no_number_has_no_bound(self):
         for scale in (np.nan, np.inf, [1.0, np.nan]):
-            self.assertEqual(
-                propagate_bound(layers.Rescaling(scale), 1.0), np.inf
-            )
+            layer = layers.Rescaling(scale)
+            layer.build((None, 2))
+            self.assertEqual(propagate_bound(layer, 1.0), np.inf)

@@ -158,3 +158,31 @@ class OperationsTest(RuleTestCase):
     def test_constants_that_would_broadcast_are_refused(self, function):
         with self.assertRaisesRegex(ValueError, "must not broadcast"):
             lipschitz_bound(self.apply(function))
+
+    def test_product_with_a_float64_matrix_is_rounded_as_it_runs(self):
+        # In float32 the matrix is 1 + 2^-23.
+        matrix = np.array([[1 + 2**-24 + 2**-40]])
+        model = self.apply(lambda x: ops.matmul(x, matrix), (1,))
+        bound = lipschitz_bound(model)
+        self.assertGreaterEqual(bound, 1 + 2**-23)
+        self.assertLessEqual(bound, 1 + 2**-22)
+        program = freeze(model)
+        matrix[:] = 7.0
+        self.assertEqual(program.run(np.ones((1, 1))), 1 + 2**-23)
+
+    def test_tiny_weight_of_a_convolution_is_kept(self):
+        layer = layers.Conv1D(1, 1, use_bias=False)
+        model = self.apply(lambda x: x + 1e-310 * layer(x), (3, 1))
+        layer.set_weights([np.ones((1, 1, 1))])
+        self.assertAlmostEqual(lipschitz_bound(model), 1.0, delta=1e-12)
+
+    @parameterized.named_parameters(
+        ("arrays", np.zeros(3), np.ones(3)),
+        ("arrays_of_one_entry", np.zeros((1, 1, 1)), np.ones((1, 1, 1))),
+    )
+    def test_clipping_to_arrays_is_refused(self, low, high):
+        model = self.apply(lambda x: ops.clip(x, low, high))
+        with self.assertRaisesRegex(ValueError, "only if it clips to numbers"):
+            lipschitz_bound(model)
+        model = self.apply(lambda x: ops.clip(x, 0.0, np.float32(1.0)))
+        self.assertEqual(lipschitz_bound(model), 1.0)

@@ -1,5 +1,6 @@
 """Elementwise functions and casts."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from keras import ops
 from keras_lip.precision import is_narrow
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.operations.common import classes_of
+from keras_lip.program.freezing.operations.common import is_wire
 from keras_lip.program.freezing.operations.common import not_understood
 from keras_lip.program.freezing.reading import round_constant
 from keras_lip.program.freezing.registry import register_freezer
@@ -78,10 +80,21 @@ def _(layer: Any, x: Wire) -> Wire:
 
 @register_freezer(*classes_of(lambda x: ops.clip(x, -1.0, 1.0)))
 def _(layer: Any, x: Wire) -> Wire:
-    low, high = float(layer.x_min), float(layer.x_max)
+    low, high = _read_limit(layer, layer.x_min), _read_limit(layer, layer.x_max)
     if not low <= high:
         raise not_understood(layer, (low, high))
     middle = x.then(Affine(np.array(1.0), np.array(-low)))
     return middle.then(Rectify(0.0, high - low)).then(
         Affine(np.array(1.0), np.array(low))
+    )
+
+
+def _read_limit(layer: Any, value: Any) -> float:
+    if not is_wire(value) and getattr(value, "ndim", 0) == 0:
+        with contextlib.suppress(TypeError, ValueError):
+            return float(value)
+    raise ValueError(
+        f"Operation '{layer.name}' has a bound only if it clips to numbers. "
+        "For arrays, use `ops.maximum` and `ops.minimum`. Received: "
+        f"{value!r} of type `{type(value).__name__}`"
     )

@@ -11,6 +11,7 @@ from keras_lip.program.freezing.operations.common import classes_of
 from keras_lip.program.freezing.operations.common import is_wire
 from keras_lip.program.freezing.operations.common import not_understood
 from keras_lip.program.freezing.operations.common import read_constant
+from keras_lip.program.freezing.reading import round_constant
 from keras_lip.program.freezing.registry import register_freezer
 from keras_lip.program.nodes.affine import Affine
 from keras_lip.program.nodes.average_pooling import GlobalPool
@@ -102,4 +103,4 @@ def _(layer: Any, first: Any, second: Any) -> Wire:
     )
     if kernel.ndim != 2:
         raise not_understood(layer, kernel.shape)
-    return first.then(Dense(kernel, None))
+    return first.then(Dense(round_constant(first, kernel), None))

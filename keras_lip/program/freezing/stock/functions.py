@@ -74,9 +74,10 @@ def _along_last(x: Wire, axis: int, apply: Any, layer: Any) -> Wire:
         return apply(x)
     if x.shape is None:
         raise unknown_layer(layer, "the shape of its input is not known")
-    ndim, own = len(x.shape), sample_axis(x, axis)
-    if own < 0:
+    ndim = len(x.shape)
+    if axis in (0, -ndim - 1):
         raise unknown_layer(layer, "it acts along the samples")
+    own = sample_axis(x, axis)
     order = (*(n for n in range(ndim) if n != own), own)
     back = tuple(int(n) for n in np.argsort(order))
     return apply(x.then(Transpose(order))).then(Transpose(back))

@@ -1,6 +1,7 @@
 """Dense and convolutional layers."""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,14 @@ def _(layer: Any, x: Wire) -> Wire:
     # between them.
     order = "".join(c for c in equation.split("->")[1] if c in axes)
     if bias is not None:
-        bias = bias.reshape([sizes[c] for c in order])
+        wanted = [sizes.get(c) for c in order]
+        if None in wanted or math.prod(map(int, wanted)) != bias.size:  # type: ignore[arg-type]
+            raise unknown_layer(
+                layer,
+                f"its bias of shape {bias.shape} does not fit its outputs, of "
+                f"input shape {(None, *(x.shape or ()))}",
+            )
+        bias = bias.reshape(wanted)
     node = Einsum(kernel, bias, equation, "" if bias is None else order)
     if not node.is_known():
         raise unknown_layer(layer, f"its equation is {layer.equation!r}")
