@@ -67,7 +67,8 @@ class Program:
                 state.update(step.node.digest.encode())
                 hash_value(state, (step.inputs, step.shape, step.dtype))
             hash_value(state, self.output)
-            hash_value(state, tuple(dtype for _, dtype in self.roundings))
+            if self.roundings:
+                hash_value(state, [dtype for _, dtype in self.roundings])
             found = self.__dict__["_digest"] = state.hexdigest()
         return found
 
