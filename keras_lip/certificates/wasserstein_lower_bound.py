@@ -234,7 +234,7 @@ def _collect(
         raise ValueError(
             f"`{name}` must contain at least two samples. Received: {number}"
         )
-    return [each for each in batches if len(each)]
+    return batches
 
 
 def _bound_critic(critic: keras.Model, program: Program, norm: str) -> float:

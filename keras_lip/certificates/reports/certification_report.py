@@ -70,6 +70,9 @@ class CertificationReport:
             or `None` for all data. See `certify`.
         batch_sizes: Tuple of integers, or `None`. Number of samples of each
             batch. `merge` needs it.
+        batch_size: Integer, or `None` if it is unknown. Number of samples of
+            all batches of the data but the last one, which may be smaller.
+            `merge` needs it.
         num_total: Integer, or `None` if it is unknown. Number of samples of the
             array of which the report is a shard.
     """
@@ -95,6 +98,7 @@ class CertificationReport:
     margin_error: Array | None = None
     shard: tuple[int, int] | None = None
     batch_sizes: tuple[int, ...] | None = None
+    batch_size: int | None = None
     num_total: int | None = None
 
     @property
@@ -390,7 +394,8 @@ class CertificationReport:
         in the same environment. Otherwise proofs may round differently: every
         radius keeps the proof of its shard, and the largest of the bounds is
         reported. Nothing is known of the data themselves: shards of different
-        data sets of the same size are not noticed.
+        data sets of the same size are not noticed, and neither are shards of
+        data that are shuffled again whenever they are read.
 
         Accuracies of attacks are averaged over all samples. Saliency maps are
         left out.
@@ -406,8 +411,9 @@ class CertificationReport:
 
         Raises:
             ValueError: If a shard is missing, present twice or not of the
-                expected size; if reports are of different models, norms or
-                settings; if a report contains no audit.
+                expected size; if batches other than the last one differ in
+                size, or the size of a shard's batches is unknown; if reports
+                are of different models, norms or settings; if a report contains no audit.
             TypeError: If one of them is not a report.
 
         Example:

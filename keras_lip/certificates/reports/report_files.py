@@ -78,6 +78,7 @@ def describe_report(report: Any) -> dict[str, Any]:
         "num_samples": len(report.radius),
         "shard": report.shard,
         "batch_sizes": report.batch_sizes,
+        "batch_size": report.batch_size,
         "num_total": report.num_total,
         "accuracy": report.accuracy,
         "certified_accuracy": [
@@ -209,6 +210,7 @@ def _read_values(content: dict[str, Any]) -> dict[str, Any]:
         "audit": _read_audit(content["audit"]),
         "shard": None if shard is None else tuple(shard),
         "batch_sizes": None if sizes is None else tuple(sizes),
+        "batch_size": content.get("batch_size"),
         "num_total": content.get("num_total"),
     }
 
