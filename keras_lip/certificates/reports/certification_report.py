@@ -40,13 +40,16 @@ class CertificationReport:
 
     Args:
         model_name: Name of the model.
-        lipschitz_bound: Float. Proven bound of the whole model.
+        lipschitz_bound: Float. Proven bound of the whole model, as the
+            real-valued function of its weights.
         method: String. Method that converts margins to radii.
         epsilons: Tuple of floats. Radii at which the report lists accuracies.
         radius: Float64 array of shape `(num_samples,)`. Every input closer to
             sample `i` than `radius[i]` gets the same answer. Zero where the
             model abstains.
-        prediction: Integer array of shape `(num_samples,)`.
+        prediction: Integer array of shape `(num_samples,)`. The classes of the
+            largest logits in float64. Only where the radius is positive they
+            are proven to be the answers under the `semantics`.
         label: Integer array of shape `(num_samples,)`.
         attacks: Dict of measured accuracies to show with the certified ones:
             `{title: {epsilon: accuracy}}`.
@@ -131,11 +134,22 @@ class CertificationReport:
         If two inputs are answered with different classes, the margins between
         these classes are at least `abstain_below` at one input and at most
         `-abstain_below` at the other. This holds for all inputs, not only for
-        the samples. The bound is zero without abstention.
+        the samples. The bound is zero without abstention, and infinite if the
+        margins are proven to be constant.
+
+        Raises:
+            ValueError: If the classifier abstains, and the semantics of the
+                report are an execution, whose rounding errors have no bound for
+                all inputs.
         """
         if self.abstain_below == 0:
             return 0.0
-        return divide_down(2 * self.abstain_below, self.largest_pair_bound)
+        self._check_real("global_radius")
+        if self.largest_pair_bound == 0:
+            return np.inf
+        # It is `-inf` if the quotient overflows.
+        found = divide_down(2 * self.abstain_below, self.largest_pair_bound)
+        return max(found, 0.0)
 
     @property
     def _correct(self) -> Array:
@@ -413,7 +427,8 @@ class CertificationReport:
             ValueError: If a shard is missing, present twice or not of the
                 expected size; if batches other than the last one differ in
                 size, or the size of a shard's batches is unknown; if reports
-                are of different models, norms or settings; if a report contains no audit.
+                are of different models, norms or settings; if a report contains
+                no audit.
             TypeError: If one of them is not a report.
 
         Example:
@@ -476,14 +491,16 @@ class CertificationReport:
         return write_file(path, makers[path.suffix], overwrite)
 
     def __str__(self) -> str:
+        is_real = self.semantics == "real"
+        of = "" if is_real else " of the real-valued function"
         lines = [
             f"Model {self.model_name!r}, {len(self.radius)} samples",
-            f"Lipschitz bound ({self.norm}, proven): "
+            f"Lipschitz bound{of} ({self.norm}, proven): "
             f"{self.lipschitz_bound:.8g}",
             f"Method: {self.method}",
             f"Accuracy: {self.accuracy:.2%}",
         ]
-        if self.semantics != "real":
+        if not is_real:
             lines.insert(3, f"Semantics: execution in {self.semantics}")
         if self.shard is not None:
             lines.insert(1, f"Shard: {self.shard}, as (index, count)")
@@ -491,8 +508,11 @@ class CertificationReport:
             lines += [
                 f"Coverage: {self.coverage:.2%}, abstaining below a margin of "
                 f"{self.abstain_below:.4g}",
-                f"Distance between different answers: {self.global_radius:.4g}",
             ]
+        if self.abstain_below > 0 and is_real:
+            lines.append(
+                f"Distance between different answers: {self.global_radius:.4g}"
+            )
         lines += [
             f"Certified accuracy at {epsilon:.4g}: {accuracy:.2%}"
             for epsilon, accuracy in self._certified()

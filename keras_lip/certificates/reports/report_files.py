@@ -74,7 +74,9 @@ def describe_report(report: Any) -> dict[str, Any]:
         "semantics": report.semantics,
         "abstain_below": report.abstain_below,
         "coverage": report.coverage,
-        "global_radius": report.global_radius,
+        "global_radius": finite_or_text(report.global_radius)
+        if report.semantics == "real"
+        else None,
         "num_samples": len(report.radius),
         "shard": report.shard,
         "batch_sizes": report.batch_sizes,
