@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.audit import audit_program
+from keras_lip.certificates.audit import match_audit
 from keras_lip.certificates.execution_certifier import ExecutionCertifier
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.pair_bounds import bound_pairs
@@ -113,7 +114,7 @@ class Certifier:
                 program, norm, model.name, None, self._verbose
             )
         else:
-            self.audit = _match_audit(audit, program, model)
+            self.audit = match_audit(audit, program, model)
         # `bound_pairs` raises an error that says why there are no bounds.
         self.bounds = self.audit.pair_bounds or bound_pairs(
             program, program.bounds(self.audit.norm)
@@ -196,17 +197,5 @@ def _check_audit(audit: AuditReport, norm: str | None) -> AuditReport:
     if norm is not None and norm != audit.norm:
         raise ValueError(
             f"The audit is in the {audit.norm} norm. Received: norm={norm!r}"
-        )
-    return audit
-
-
-def _match_audit(
-    audit: AuditReport, program: Program, model: keras.Model
-) -> AuditReport:
-    if program.digest != audit.sha256:
-        raise ValueError(
-            f"The audit is of another model than '{model.name}', or of other "
-            f"weights: audit it again. Received: an audit of {audit.sha256}, a "
-            f"model of {program.digest}"
         )
     return audit

@@ -91,7 +91,8 @@ def certify(
             bounds in both.
         audit: The `AuditReport` that `keras_lip.certificates.audit` returned
             for this model. Its bounds are reused, and its hash must match the
-            current model. Defaults to `None`, which proves the bounds now.
+            current model. The bounds of an audit that was read from a file are
+            proven again. Defaults to `None`, which proves the bounds now.
         abstain_below: Non-negative float. The classifier abstains if its margin
             is smaller. Defaults to `0.0`.
         semantics: `"real"` for the real-valued function of the weights,

@@ -380,10 +380,10 @@ class CertificationReport:
         """Reads a report that `save` wrote, of this or an older version.
 
         A `.npz` file contains everything except `saliency`. A `.json` file
-        does not contain `logits` and `margin_error` either. The audit of a
-        loaded report contains no `pair_bounds`, so that nothing is proven by
-        the numbers of a file: `certify(..., audit=report.audit)` proves them
-        again.
+        does not contain `logits` and `margin_error` either. Nothing is proven
+        by the numbers of a file: the audit of a loaded report contains no
+        `pair_bounds`, and `certify(..., audit=report.audit)` proves all of its
+        bounds again.
 
         Args:
             path: Path that ends in `.npz` or `.json`.
@@ -411,8 +411,8 @@ class CertificationReport:
         data sets of the same size are not noticed, and neither are shards of
         data that are shuffled again whenever they are read.
 
-        Accuracies of attacks are averaged over all samples. Saliency maps are
-        left out.
+        Nothing is proven again. Accuracies of attacks are averaged over all
+        samples. Saliency maps are left out.
 
         Args:
             reports: Iterable of reports, one for each shard, in any order. They

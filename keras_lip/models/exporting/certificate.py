@@ -45,6 +45,11 @@ _ARITHMETIC = (
     "covered."
 )
 
+_REPORT = (
+    "These are the accuracies of the report that was passed to the export. The "
+    "export proves the bounds, but not these accuracies."
+)
+
 
 def make_certificate(
     audit: AuditReport,
@@ -64,6 +69,7 @@ def make_certificate(
     accuracies: dict[str, Any] | None = None
     if isinstance(report, CertificationReport):
         accuracies = {
+            "note": _REPORT,
             "num_samples": len(report.radius),
             "semantics": report.semantics,
             "accuracy": report.accuracy,

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import itertools
 
@@ -10,6 +11,8 @@ from keras_lip import layers
 from keras_lip.certificates import CertificationReport
 from keras_lip.certificates import certify
 from keras_lip.certificates.reports.report_files import ARRAYS
+from keras_lip.models.exporting.certificate_source import find_bounds
+from keras_lip.program import freeze
 from tests.lipschitz_test_case import LipschitzTestCase
 
 SAMPLES, BATCH_SIZE = 23, 4
@@ -294,6 +297,46 @@ class MergeReportsTest(LipschitzTestCase):
         self.x[5, 0] = np.nan
         with self.assertRaisesRegex(ValueError, r"sample 1 of shard \(1, 2\)"):
             self.certify((1, 2))
+
+    @parameterized.parameters("report.json", "report.npz", "audit", "export")
+    def test_no_number_of_an_edited_audit_gets_into_a_fresh_report(self, name):
+        report = self.certify(audit=certificates.audit(self.model, verbose=0))
+        self.assertIsNotNone(report.audit.layers[0].estimate)
+        edited = dataclasses.replace(
+            report.audit,
+            lipschitz_bound=0.01,
+            layers=(
+                dataclasses.replace(report.audit.layers[0], bound=0.01),
+                dataclasses.replace(report.audit.layers[1], estimate=0.9),
+            ),
+        )
+        if "." in name:
+            report = dataclasses.replace(
+                report, lipschitz_bound=0.01, audit=edited
+            )
+            path = report.save(self.temporary_path(name))
+            edited = CertificationReport.load(path).audit
+        if name == "export":
+            program = freeze(self.model)
+            for source in (edited, dataclasses.replace(report, audit=edited)):
+                audit, bounds = find_bounds(self.model, program, source)
+                self.assertEqual(
+                    audit.to_json(), self.certify().audit.to_json()
+                )
+                self.assertEqual(bounds.lipschitz_bound, audit.lipschitz_bound)
+        self.assertEqual(edited.lipschitz_bound, 0.01)
+        self.assertSameReport(self.certify(audit=edited), self.certify())
+
+    def test_audit_of_this_process_is_reused(self):
+        audit = certificates.audit(self.model, verbose=0)
+        self.assertIs(self.certify(audit=audit).audit, audit)
+        copied = copy.deepcopy(audit)
+        self.assertIsNot(self.certify(audit=copied).audit, copied)
+
+    def test_audit_of_an_unknown_norm_is_refused(self):
+        audit = dataclasses.replace(certificates.audit(self.model), norm="l3")
+        with self.assertRaisesRegex(ValueError, "l3"):
+            self.certify(audit=audit)
 
     def test_audit_of_a_file_proves_the_bounds_again(self):
         path = self.temporary_path("report.npz")
