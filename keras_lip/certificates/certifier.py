@@ -16,6 +16,7 @@ from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.real_certifier import RealCertifier
 from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.check_values import SEMANTICS
 from keras_lip.data import Shard
 from keras_lip.data import iterate_batches
 from keras_lip.graph import check_model
@@ -30,8 +31,6 @@ from keras_lip.types import Shape
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
-
-SEMANTICS = ("real", "float64", "float32")
 
 
 class BatchCertificate(NamedTuple):

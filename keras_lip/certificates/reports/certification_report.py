@@ -21,6 +21,7 @@ from keras_lip.certificates.reports.page import plot_curves
 from keras_lip.certificates.reports.page import render_page
 from keras_lip.certificates.reports.report_files import check_report_path
 from keras_lip.certificates.reports.report_files import describe_report
+from keras_lip.certificates.reports.report_files import list_numbers
 from keras_lip.certificates.reports.report_files import read_report
 from keras_lip.certificates.reports.report_files import write_arrays
 from keras_lip.explanations.saliency import Saliency
@@ -344,17 +345,17 @@ class CertificationReport:
         """Returns the report, without its logits, as JSON text."""
         content = describe_report(self)
         audit = content.pop("audit")
-        margins = self.worst_margin
         return json.dumps(
             {
                 **content,
-                "radius": self.radius.tolist(),
+                "radius": list_numbers(self.radius),
                 "prediction": self.prediction.tolist(),
                 "label": self.label.tolist(),
-                "worst_margin": None if margins is None else margins.tolist(),
+                "worst_margin": list_numbers(self.worst_margin),
                 "audit": audit,
             },
             indent=2,
+            allow_nan=False,
         )
 
     def plot(self, axes: Any = None) -> Any:
@@ -393,9 +394,12 @@ class CertificationReport:
 
         Raises:
             ValueError: If the path has another suffix, or the file is not a
-                complete report of a known format.
+                complete report of a known format, or contradicts itself: its
+                arrays do not fit each other, or other accuracies follow from
+                them than it states.
         """
-        return cls(**read_report(path))
+        report: CertificationReport = read_report(path, cls)
+        return report
 
     @classmethod
     def merge(
