@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -20,6 +21,7 @@ from keras_lip.program.step import Origin
 from keras_lip.progress import Verbose
 from keras_lip.progress import check_verbose
 from keras_lip.progress import track
+from keras_lip.proofs.method_notes import CLAIMED
 from keras_lip.proofs.norms import check_norm
 from keras_lip.proofs.rounding import divide_up
 from keras_lip.types import Shape
@@ -57,7 +59,9 @@ def audit(
     and rounded up. The bounds are combined along the graph. Each bound is
     compared with a lower estimate, which comes from running the layer in
     float64 and does not depend on the proof. A bound below its estimate is a
-    bug in this library and raises an error.
+    bug in this library, or a false claim of a user about a layer, and raises an
+    error. Bounds that users have claimed, by `propagate_bound.register` or a
+    method `lipschitz_bound`, are not proven, and the audit says so.
 
     Args:
         model: A built model with one input and one output.
@@ -214,8 +218,7 @@ def _describe(
         raise RuntimeError(
             f"Layer '{origin.name}' of type `{origin.kind}` stretches a "
             f"distance by {estimate!r}, more than the bound {constant!r} "
-            f"({', '.join(methods) or 'theorem'}). This is a bug in the bound: "
-            "do not rely on it, and report it."
+            f"({', '.join(methods) or 'theorem'}). {_blame(methods)}"
         )
     return AuditedLayer(
         name=origin.name,
@@ -227,6 +230,15 @@ def _describe(
         share=_logarithm(constant) / magnitude if magnitude > 0 else 0.0,
         total=bounds.values[origin.output],
     )
+
+
+def _blame(methods: Iterable[str]) -> str:
+    if CLAIMED in methods:
+        return (
+            "The claim of the user is false: correct the registered rule, or "
+            "the method `lipschitz_bound` of the layer."
+        )
+    return "This is a bug in the bound: do not rely on it, and report it."
 
 
 def _constant(program: Program, bounds: ProgramBounds, origin: Origin) -> float:

@@ -106,6 +106,15 @@ class CertificationReport:
     num_total: int | None = None
 
     @property
+    def basis(self) -> str:
+        """What bounds and radii rely on.
+
+        It is `"proven"`, or a text that names the layers whose bounds a user
+        has claimed. If they are not true, no radius holds.
+        """
+        return "proven" if self.audit is None else self.audit.basis
+
+    @property
     def answered(self) -> Array:
         """Boolean array of shape `(num_samples,)`, `True` if answered."""
         if self.abstain_below == 0:
@@ -499,7 +508,7 @@ class CertificationReport:
         of = "" if is_real else " of the real-valued function"
         lines = [
             f"Model {self.model_name!r}, {len(self.radius)} samples",
-            f"Lipschitz bound{of} ({self.norm}, proven): "
+            f"Lipschitz bound{of} ({self.norm}, {self.basis}): "
             f"{self.lipschitz_bound:.8g}",
             f"Method: {self.method}",
             f"Accuracy: {self.accuracy:.2%}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.audit_report import finite_or_text
 from keras_lip.certificates.reports.certification_report import (
     CertificationReport,
 )
@@ -86,8 +87,9 @@ def make_certificate(
         **export,
         "sha256": audit.sha256,
         "norm": bounds.norm,
-        "lipschitz_bound": bounds.lipschitz_bound,
-        "trunk_bound": bounds.trunk_bound,
+        "lipschitz_bound": finite_or_text(bounds.lipschitz_bound),
+        "trunk_bound": finite_or_text(bounds.trunk_bound),
+        "basis": audit.basis,
         "method": "curvature head, the larger of closed form and margin"
         if curved
         else bounds.method,
