@@ -21,7 +21,7 @@ from keras_lip.data import Shard
 from keras_lip.data import iterate_batches
 from keras_lip.graph import check_model
 from keras_lip.graph import has_open_sizes
-from keras_lip.labels import to_sparse_labels
+from keras_lip.labels import LabelReader
 from keras_lip.live_model import LiveModel
 from keras_lip.program import Program
 from keras_lip.program import freeze
@@ -140,15 +140,14 @@ class Certifier:
     ) -> Iterator[BatchCertificate]:
         """Yields the certificate of each batch of the data, or of a shard."""
         batch_size = check_positive_integer("batch_size", batch_size)
-        start = 0
+        start, read = 0, None
         for inputs, labels in iterate_batches(
             self._model, x, y, batch_size, shard
         ):
             if not self._is_ready:
                 self._prepare(None, (None, *inputs.shape[1:]))
-            classes = len(self.bounds.matrix)
-            if labels is not None:
-                labels = to_sparse_labels(labels, classes)
+            read = read or LabelReader(len(self.bounds.matrix), y)
+            labels = None if labels is None else read(labels)
             margins, radii = self._real(inputs, start)
             logits, errors = margins.logits, margins.loss[:, 0]
             start += len(inputs)

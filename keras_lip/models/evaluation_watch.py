@@ -25,8 +25,8 @@ from keras_lip.program.enclosure import Machine
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 
-# Number of probe inputs that are run in addition to the evaluation's inputs. One
-# half of them is of positive entries, as images are.
+# Number of probe inputs that are run in addition to the evaluation's inputs.
+# Half of them have positive entries, as images do.
 _PROBES = 4
 
 # Sides of probes where the built model leaves them unknown. The first one that
@@ -75,8 +75,8 @@ class EvaluationWatch:
         """Freezes the current model and passes its constants to the metrics."""
         if not self._model.built:
             return
-        # Only the program tells whether a number changed that is no weight, such
-        # as a slope.
+        # Only the program tells whether a number changed that is no weight,
+        # such as a slope.
         program = freeze(self._proven)
         if program.digest != self._digest:
             self._prove(program)
