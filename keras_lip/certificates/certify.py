@@ -101,10 +101,12 @@ def certify(
         shard: Pair `(index, count)`, to certify only a part of the data: every
             `count`th batch, from batch `index` on. `count` processes with the
             same arguments certify all data, and `CertificationReport.merge`
-            merges their reports. A part is read alone if `x` is an array or a
-            `PyDataset`; other iterables are read to the end. For data that were
-            divided in this way before, such as `dataset.batch(256).shard(count,
-            index)` of `tf.data`, set the attribute `shard` of the report. All
+            merges their reports. A part is read alone if `x` is an array, or
+            with the first batch if it is a `PyDataset`; other iterables are
+            read to the end. For data that were divided in this way before, such
+            as `dataset.batch(256).shard(count, index)` of `tf.data`, set the
+            attribute `shard` of the report, and `batch_size` if it is `None`,
+            as for a single batch, which may be the last and smaller one. All
             batches but the last must have the same size. All processes must see
             the data in the same order: data that are shuffled again whenever
             they are read, such as `dataset.shuffle(...)` of `tf.data` or a
@@ -189,6 +191,7 @@ def certify(
         margin_error=np.concatenate([batch.margin_error for batch in batches]),
         shard=shard,
         batch_sizes=sizes,
-        batch_size=size or sizes[0],
+        # A single batch may be the last one of data that were divided before.
+        batch_size=size or (sizes[0] if len(sizes) > 1 else None),
         num_total=num_total,
     )

@@ -171,6 +171,26 @@ class MergeReportsTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, "2 of shard 0, 3 of shard 1"):
             CertificationReport.merge(shards)
 
+    def test_batch_that_was_divided_before_does_not_know_its_size(self):
+        """One of three samples from the third, and two of batches of two."""
+        first, second = Batches(self.x[:5], self.y[:5], (2, 4)), (3, 5)
+        shards = [
+            certify(self.model, iter([first[0], first[2]])),
+            certify(
+                self.model,
+                iter([(self.x[slice(*second)], self.y[slice(*second)])]),
+            ),
+        ]
+        for index, shard in enumerate(shards):
+            shard.shard = (index, 2)
+        with self.assertRaisesRegex(
+            ValueError, "set the attribute `batch_size`.*None of shard 1"
+        ):
+            CertificationReport.merge(shards)
+        shards[1].batch_size = 3
+        with self.assertRaisesRegex(ValueError, "2 of shard 0, 3 of shard 1"):
+            CertificationReport.merge(shards)
+
     @parameterized.parameters(((5, 6), (5, 1, 17)), ((5,), (5, 18)))
     def test_uneven_batches_are_certified_but_not_merged(self, ends, sizes):
         batches = Batches(self.x, self.y, ends)
