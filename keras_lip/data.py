@@ -42,8 +42,9 @@ def iterate_batches(
         Tuples of `inputs` and `labels`, the latter `None` if there are none.
 
     Raises:
-        ValueError: If there are no samples, an input is not finite or has the
-            wrong shape, or the numbers of inputs and labels differ.
+        ValueError: If there are no samples or a batch is empty, an input is not
+            finite or has the wrong shape, or the numbers of inputs and labels
+            differ.
     """
     start = 0
     shape = getattr(model, "input_shape", None)
@@ -56,6 +57,12 @@ def iterate_batches(
             raise ValueError(
                 "There must be one label for each input. Received: "
                 f"{len(inputs)} inputs and {len(labels)} labels"
+            )
+        if not len(inputs):
+            raise ValueError(
+                "Every batch must contain a sample: leave out empty batches. "
+                f"Received: a batch of shape {inputs.shape} after {start} "
+                "samples"
             )
         finite = np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
         if not finite.all():
@@ -103,6 +110,40 @@ def count_samples(x: Any) -> int | None:
     ):
         return None
     return len(x) if np.ndim(x) else 0
+
+
+def find_batch_size(
+    x: Any, batch_size: int, shard: Shard | None = None
+) -> tuple[Any, int | None]:
+    """Finds the size of all batches of the data but the last one.
+
+    It is the size of the first batch, which a shard may not contain.
+
+    Args:
+        x: Array of inputs, or an iterable of batches, as in `iterate_batches`.
+        batch_size: Positive integer. Number of samples of a batch of an array.
+        shard: Pair `(index, count)`, or `None` for all batches.
+
+    Returns:
+        Tuple of `x`, or of an iterator with its batches if they can be read
+        only once, and of the size: `None` if it is unknown, which it is for an
+        iterable without a shard.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        return x, _size(x[0]) if shard is not None and len(x) else None
+    if count_samples(x) is not None:
+        return x, batch_size
+    is_iterable = isinstance(x, Iterable) and not isinstance(x, str | dict)
+    if shard is None or not is_iterable:
+        return x, None
+    batches = iter(x)
+    first = list(itertools.islice(batches, 1))
+    return itertools.chain(first, batches), _size(first[0]) if first else None
+
+
+def _size(batch: Any) -> int | None:
+    inputs = _to_numpy(_unpack(batch)[0])
+    return len(inputs) if inputs.ndim else None
 
 
 def _iterate(

@@ -7,6 +7,8 @@ and a description of valid labels.
 For an invalid label, losses raise an error, or set its row to NaN in a compiled
 step, where they cannot raise. Metrics never raise an error: an invalid label
 has a row of zeros and is never correct. Certificates always raise an error.
+Losses and metrics see one batch at a time, and can tell a mixture of labels 0
+and -1 only within it.
 """
 
 from typing import Any
@@ -21,6 +23,8 @@ from keras_lip.types import Tensor
 
 # A mask of shape `(batch, 1)`, and a description of valid labels.
 _Rule = tuple[Any, str]
+
+_SIGNS = "be 0 and 1, or -1 and 1, and not a mixture of 0 and -1"
 
 
 def to_signs(y_true: Any, y_pred: Tensor) -> Tensor:
@@ -184,6 +188,48 @@ def to_sparse_labels(labels: Array, classes: int, name: str = "y") -> Array:
     return indices.astype("int64")
 
 
+class LabelReader:
+    """Reads the labels of a data set batch by batch, as `to_sparse_labels`.
+
+    Whether labels are valid does not depend on how they are divided: labels 0
+    in one batch and -1 in another one are a mixture.
+
+    Args:
+        classes: Number of outputs of the model.
+        y: Array of all labels, of which batches or shards are read, or `None`
+            if it is unknown. Defaults to `None`.
+        name: Name of the argument, for the error message. Defaults to `"y"`.
+    """
+
+    def __init__(self, classes: int, y: Any = None, name: str = "y") -> None:
+        self._classes, self._name = classes, name
+        self._negatives: set[float] = set()
+        if y is not None and classes == 1:
+            self._note(np.asarray(ops.convert_to_numpy(y)))
+
+    def __call__(self, labels: Array) -> Array:
+        """Returns integer labels of shape `(num_samples,)`.
+
+        Raises:
+            ValueError: As `to_sparse_labels`, and if there are labels 0 and -1
+                in all batches together.
+        """
+        found = to_sparse_labels(labels, self._classes, self._name)
+        if self._classes == 1:
+            self._note(labels)
+        return found
+
+    def _note(self, labels: Array) -> None:
+        self._negatives.update(
+            value for value in (0.0, -1.0) if np.any(labels == value)
+        )
+        if len(self._negatives) > 1:
+            raise ValueError(
+                f"Labels must {_SIGNS}. Received: {self._name} with labels 0 "
+                "and -1 in one data set"
+            )
+
+
 def are_numbers(labels: Array) -> bool:
     """Whether the labels of an array are booleans, integers or floats."""
     return labels.dtype.kind in "biuf"
@@ -213,8 +259,7 @@ def _known_signs(labels: Any, xp: Any) -> _Rule:
     either = xp.logical_or(negative, absent)
     known = xp.where(mixed, xp.logical_not(either), either)
     known = xp.logical_or(known, xp.equal(labels, 1))
-    expected = "be 0 and 1, or -1 and 1, and not a mixture of 0 and -1"
-    return xp.all(known, axis=-1, keepdims=True), expected
+    return xp.all(known, axis=-1, keepdims=True), _SIGNS
 
 
 def _known_indices(labels: Any, classes: int, xp: Any) -> _Rule:

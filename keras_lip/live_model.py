@@ -15,6 +15,7 @@ from keras_lip.precision import full_precision_scope
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 from keras_lip.types import Tensor
+from keras_lip.weight_digest import digest_weights
 
 
 class LiveModel:
@@ -23,7 +24,7 @@ class LiveModel:
     Args:
         model: A built model with one input and one output. It computes in its
             own dtype, with autocast and reduced precision disabled. Its weights
-            must not change afterwards.
+            must not change afterwards, unless `refresh` is called.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -32,6 +33,7 @@ class LiveModel:
         found = inputs[0].dtype if inputs else model.compute_dtype
         self.dtype = keras.backend.standardize_dtype(found)
         self._values: Values = {}
+        self._version = digest_weights(model.variables)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -42,6 +44,13 @@ class LiveModel:
         """
         with full_precision_scope(), holding_values(self._values):
             yield
+
+    def refresh(self) -> None:
+        """Forgets constrained kernels if a weight has changed."""
+        version = digest_weights(self._model.variables)
+        if version != self._version:
+            self._values.clear()
+            self._version = version
 
     def __call__(self, x: Array) -> Array:
         """Returns the outputs, in float64."""

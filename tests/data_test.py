@@ -66,6 +66,19 @@ class BatchesTest(LipschitzTestCase):
         with self.assertRaisesRegex(ValueError, message):
             certificates.certified_radius(self.model, x)
 
+    def test_empty_batches_are_named(self):
+        critic = keras.Sequential([keras.Input((4,)), layers.UnitNormDense(1)])
+        for read in (
+            lambda x: certificates.certified_radius(self.model, x),
+            lambda x: certificates.certify(self.model, x, shard=(0, 1)),
+            lambda x: certificates.wasserstein_lower_bound(critic, x, self.x),
+        ):
+            batches = [(self.x, self.y), (self.x[:0], self.y[:0])]
+            with self.assertRaisesRegex(
+                ValueError, r"leave out empty.*shape \(0, 4\) after 5 samples"
+            ):
+                read(iter(batches))
+
     @parameterized.parameters("data", ({"a": np.ones((1, 4))},), 3, None)
     def test_what_is_no_data_is_named(self, x):
         with self.assertRaisesRegex(TypeError, "an iterable of batches"):

@@ -287,6 +287,28 @@ class CertificateLabelsTest(LipschitzTestCase):
         ):
             labels.to_sparse_labels(np.zeros(shape), classes)
 
+    @parameterized.parameters(([0, 1, -1],), ([-1, 1, 0],), ([-1, 0, 1],))
+    def test_mixtures_are_found_over_batches(self, y):
+        y = np.array(y)
+        for size in (1, 2, 3):
+            read = labels.LabelReader(1)
+            with self.assertRaisesRegex(ValueError, "a mixture of 0 and -1"):
+                for start in range(0, 3, size):
+                    read(y[start : start + size])
+        with self.assertRaisesRegex(ValueError, "a mixture of 0 and -1"):
+            labels.LabelReader(1, y.tolist())
+
+    def test_labels_of_one_kind_are_read_over_batches(self):
+        for classes, batches in (
+            (1, [[0, 1], [1], [0]]),
+            (1, [[-1.0], [[1.0]], [True]]),
+            (3, [[0, 2], [[0, 0, 1]], [[1]]]),
+        ):
+            read = labels.LabelReader(classes)
+            for batch in map(np.array, batches):
+                expected = labels.to_sparse_labels(batch, classes)
+                self.assertEqual(read(batch).tolist(), expected.tolist())
+
 
 class SameRulesTest(LipschitzTestCase):
     """What one of the three takes for a class, the others take for the same."""

@@ -56,7 +56,8 @@ class PropagateBound:
         The rule is called with input bounds of one. The layer's computation is
         read from its `call`, if that consists of known layers and operations.
         Otherwise the layer has a bound, but a model that contains it cannot be
-        certified.
+        certified. The rule itself is a claim: nothing proves it. Audits,
+        reports and exported certificates name the layers that they trust in.
 
         Args:
             *classes: Classes of layers. Their subclasses are not included.

@@ -1,6 +1,9 @@
 """Proves a Lipschitz bound for every layer of a model."""
 
 import math
+import weakref
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +21,8 @@ from keras_lip.program.step import Origin
 from keras_lip.progress import Verbose
 from keras_lip.progress import check_verbose
 from keras_lip.progress import track
+from keras_lip.proofs.method_notes import CLAIMED
+from keras_lip.proofs.norms import check_norm
 from keras_lip.proofs.rounding import divide_up
 from keras_lip.types import Shape
 from keras_lip.validation import check_positive_integer
@@ -32,6 +37,12 @@ _UNKNOWN_SIZE = 16
 # in float64: thousands of units in the last place.
 _LENGTH = 1e-1
 _EPSILON = 2.0**-40
+
+# The audits that this process has proven, by identity. An audit that was read
+# from a file or put together by hand is not one of them.
+_proven: weakref.WeakValueDictionary[int, AuditReport] = (
+    weakref.WeakValueDictionary()
+)
 
 
 def audit(
@@ -48,7 +59,9 @@ def audit(
     and rounded up. The bounds are combined along the graph. Each bound is
     compared with a lower estimate, which comes from running the layer in
     float64 and does not depend on the proof. A bound below its estimate is a
-    bug in this library and raises an error.
+    bug in this library, or a false claim of a user about a layer, and raises an
+    error. Bounds that users have claimed, by `propagate_bound.register` or a
+    method `lipschitz_bound`, are not proven, and the audit says so.
 
     Args:
         model: A built model with one input and one output.
@@ -69,7 +82,8 @@ def audit(
     Raises:
         TypeError: If `model` is not a `keras.Model`.
         ValueError: If the model is not built, has several inputs or outputs,
-            contains a layer without a known bound, or mixes norms.
+            contains a layer without a known bound, or mixes norms; if
+            `input_shape` is not a shape, or does not fit the model.
         RuntimeError: If a bound is smaller than an estimate.
 
     Example:
@@ -84,7 +98,7 @@ def audit(
     if steps is not None:
         steps = check_positive_integer("steps", steps)
     verbose = check_verbose(verbose)
-    shape = None if input_shape is None else (None, *input_shape)
+    shape = _check_input_shape(input_shape)
     program = freeze(model, shape)
     return audit_program(
         program, common_norm(model, norm), model.name, steps, verbose
@@ -118,7 +132,7 @@ def audit_program(
         _constant(program, bounds, origin) for origin in program.origins
     ]
     magnitude = sum(abs(_logarithm(constant)) for constant in constants)
-    return AuditReport(
+    report = AuditReport(
         model_name=name,
         norm=norm,
         lipschitz_bound=bounds.output,
@@ -135,6 +149,51 @@ def audit_program(
         sha256=program.digest,
         pair_bounds=_find_pairs(program, bounds),
     )
+    _proven[id(report)] = report
+    return report
+
+
+def match_audit(
+    audit: AuditReport, program: Program, model: keras.Model
+) -> AuditReport:
+    """Returns an audit of a program whose numbers this process has proven.
+
+    Args:
+        audit: An `AuditReport`. If it was read from a file, or copied, only its
+            norm is used, and the bounds are proven now.
+        program: The `Program` of a model.
+        model: The model.
+
+    Raises:
+        ValueError: If the audit is of another program, or its norm is unknown.
+    """
+    if program.digest != audit.sha256:
+        raise ValueError(
+            f"The audit is of another model than '{model.name}', or of other "
+            f"weights: audit it again. Received: an audit of {audit.sha256}, a "
+            f"model of {program.digest}"
+        )
+    if _proven.get(id(audit)) is audit:
+        return audit
+    return audit_program(program, check_norm(audit.norm), model.name, None)
+
+
+def _check_input_shape(shape: Any) -> Shape | None:
+    """Returns a shape with a batch axis, or `None`."""
+    if shape is None:
+        return None
+    try:
+        sizes = tuple(shape)
+        for size in sizes:
+            if size is not None:
+                check_positive_integer("input_shape", size)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`input_shape` must be a tuple of positive integers, or `None` for "
+            "sizes that are unknown, without the batch axis. Received: "
+            f"input_shape={shape!r}"
+        ) from None
+    return (None, *sizes)
 
 
 def _describe(
@@ -159,8 +218,7 @@ def _describe(
         raise RuntimeError(
             f"Layer '{origin.name}' of type `{origin.kind}` stretches a "
             f"distance by {estimate!r}, more than the bound {constant!r} "
-            f"({', '.join(methods) or 'theorem'}). This is a bug in the bound: "
-            "do not rely on it, and report it."
+            f"({', '.join(methods) or 'theorem'}). {_blame(methods)}"
         )
     return AuditedLayer(
         name=origin.name,
@@ -172,6 +230,15 @@ def _describe(
         share=_logarithm(constant) / magnitude if magnitude > 0 else 0.0,
         total=bounds.values[origin.output],
     )
+
+
+def _blame(methods: Iterable[str]) -> str:
+    if CLAIMED in methods:
+        return (
+            "The claim of the user is false: correct the registered rule, or "
+            "the method `lipschitz_bound` of the layer."
+        )
+    return "This is a bug in the bound: do not rely on it, and report it."
 
 
 def _constant(program: Program, bounds: ProgramBounds, origin: Origin) -> float:

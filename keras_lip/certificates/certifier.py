@@ -10,16 +10,18 @@ import numpy as np
 
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.audit import audit_program
+from keras_lip.certificates.audit import match_audit
 from keras_lip.certificates.execution_certifier import ExecutionCertifier
 from keras_lip.certificates.margins import predict_labels
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.real_certifier import RealCertifier
 from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.check_values import SEMANTICS
 from keras_lip.data import Shard
 from keras_lip.data import iterate_batches
 from keras_lip.graph import check_model
 from keras_lip.graph import has_open_sizes
-from keras_lip.labels import to_sparse_labels
+from keras_lip.labels import LabelReader
 from keras_lip.live_model import LiveModel
 from keras_lip.program import Program
 from keras_lip.program import freeze
@@ -29,8 +31,6 @@ from keras_lip.types import Shape
 from keras_lip.validation import check_known
 from keras_lip.validation import check_number
 from keras_lip.validation import check_positive_integer
-
-SEMANTICS = ("real", "float64", "float32")
 
 
 class BatchCertificate(NamedTuple):
@@ -113,7 +113,7 @@ class Certifier:
                 program, norm, model.name, None, self._verbose
             )
         else:
-            self.audit = _match_audit(audit, program, model)
+            self.audit = match_audit(audit, program, model)
         # `bound_pairs` raises an error that says why there are no bounds.
         self.bounds = self.audit.pair_bounds or bound_pairs(
             program, program.bounds(self.audit.norm)
@@ -140,15 +140,14 @@ class Certifier:
     ) -> Iterator[BatchCertificate]:
         """Yields the certificate of each batch of the data, or of a shard."""
         batch_size = check_positive_integer("batch_size", batch_size)
-        start = 0
+        start, read = 0, None
         for inputs, labels in iterate_batches(
             self._model, x, y, batch_size, shard
         ):
             if not self._is_ready:
                 self._prepare(None, (None, *inputs.shape[1:]))
-            classes = len(self.bounds.matrix)
-            if labels is not None:
-                labels = to_sparse_labels(labels, classes)
+            read = read or LabelReader(len(self.bounds.matrix), y)
+            labels = None if labels is None else read(labels)
             margins, radii = self._real(inputs, start)
             logits, errors = margins.logits, margins.loss[:, 0]
             start += len(inputs)
@@ -196,17 +195,5 @@ def _check_audit(audit: AuditReport, norm: str | None) -> AuditReport:
     if norm is not None and norm != audit.norm:
         raise ValueError(
             f"The audit is in the {audit.norm} norm. Received: norm={norm!r}"
-        )
-    return audit
-
-
-def _match_audit(
-    audit: AuditReport, program: Program, model: keras.Model
-) -> AuditReport:
-    if program.digest != audit.sha256:
-        raise ValueError(
-            f"The audit is of another model than '{model.name}', or of other "
-            f"weights: audit it again. Received: an audit of {audit.sha256}, a "
-            f"model of {program.digest}"
         )
     return audit

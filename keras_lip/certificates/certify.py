@@ -14,10 +14,12 @@ from keras_lip.certificates.reports.certification_report import (
 from keras_lip.data import check_shard
 from keras_lip.data import count_batches
 from keras_lip.data import count_samples
+from keras_lip.data import find_batch_size
 from keras_lip.progress import Verbose
 from keras_lip.progress import check_verbose
 from keras_lip.progress import track
 from keras_lip.validation import check_numbers
+from keras_lip.validation import check_positive_integer
 
 
 def certify(
@@ -89,7 +91,8 @@ def certify(
             bounds in both.
         audit: The `AuditReport` that `keras_lip.certificates.audit` returned
             for this model. Its bounds are reused, and its hash must match the
-            current model. Defaults to `None`, which proves the bounds now.
+            current model. The bounds of an audit that was read from a file are
+            proven again. Defaults to `None`, which proves the bounds now.
         abstain_below: Non-negative float. The classifier abstains if its margin
             is smaller. Defaults to `0.0`.
         semantics: `"real"` for the real-valued function of the weights,
@@ -98,10 +101,17 @@ def certify(
         shard: Pair `(index, count)`, to certify only a part of the data: every
             `count`th batch, from batch `index` on. `count` processes with the
             same arguments certify all data, and `CertificationReport.merge`
-            merges their reports. A part is read alone if `x` is an array or a
-            `PyDataset`; other iterables are read to the end. For data that were
-            divided in this way before, such as `dataset.batch(256).shard(count,
-            index)` of `tf.data`, set the attribute `shard` of the report.
+            merges their reports. A part is read alone if `x` is an array, or
+            with the first batch if it is a `PyDataset`; other iterables are
+            read to the end. For data that were divided in this way before, such
+            as `dataset.batch(256).shard(count, index)` of `tf.data`, set the
+            attribute `shard` of the report, and `batch_size` if it is `None`,
+            as for a single batch, which may be the last and smaller one. All
+            batches but the last must have the same size. All processes must see
+            the data in the same order: data that are shuffled again whenever
+            they are read, such as `dataset.shuffle(...)` of `tf.data` or a
+            `DataLoader(shuffle=True)`, would leave out some samples and count
+            others twice, and no report shows it.
             Defaults to `None`, for all data.
         verbose: 1 to draw progress bars of the proofs and of the batches, 0 to
             draw nothing. Defaults to `"auto"`, to draw them in terminals and
@@ -140,13 +150,20 @@ def certify(
     radii = check_numbers("epsilons", epsilons, 0.0)
     shard = check_shard(shard)
     verbose = check_verbose(verbose)
+    batch_size = check_positive_integer("batch_size", batch_size)
     certifier = Certifier(model, norm, audit, abstain_below, semantics, verbose)
+    num_total = None if shard is None else count_samples(x)
+    number = count_batches(x, batch_size, shard)
+    # Only arrays have their labels apart.
+    size: int | None = batch_size
+    if y is None:
+        x, size = find_batch_size(x, batch_size, shard)
     batches = list(
         track(
             certifier.run(x, y, batch_size, radii, shard),
             verbose,
             "batch",
-            count_batches(x, batch_size, shard),
+            number,
         )
     )
     if any(batch.label is None for batch in batches):
@@ -155,6 +172,7 @@ def certify(
             "that yields `(inputs, labels)`. If you only need radii, use "
             "`keras_lip.certificates.certified_radius`."
         )
+    sizes = tuple(len(batch.radius) for batch in batches)
     return CertificationReport(
         model_name=model.name,
         lipschitz_bound=certifier.bounds.lipschitz_bound,
@@ -172,6 +190,8 @@ def certify(
         logits=np.concatenate([batch.logits for batch in batches]),
         margin_error=np.concatenate([batch.margin_error for batch in batches]),
         shard=shard,
-        batch_sizes=tuple(len(batch.radius) for batch in batches),
-        num_total=None if shard is None else count_samples(x),
+        batch_sizes=sizes,
+        # A single batch may be the last one of data that were divided before.
+        batch_size=size or (sizes[0] if len(sizes) > 1 else None),
+        num_total=num_total,
     )

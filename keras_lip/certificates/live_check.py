@@ -30,6 +30,8 @@ def check_live(
     Raises:
         ValueError: If an output differs by more than its error bound.
     """
+    # The data may come from a generator that changes weights.
+    live.refresh()
     found = live(x)
     if found.shape != outputs.value.shape:
         raise ValueError(
@@ -46,7 +48,8 @@ def check_live(
             f"its layers, by {off[index]:.3g} at sample {start + index}, but "
             f"rounding explains only {allowed[index]:.3g}. Something changes a "
             "layer's computation unnoticed: a replaced method, a stale "
-            "constant, or a scope of reduced precision. Nothing is certified."
+            "constant, weights that change while the data are read, or a scope "
+            "of reduced precision. Nothing is certified."
         )
     flat = found.reshape(len(found), -1)
     return np.logical_not(np.isfinite(flat).all(axis=1))

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.certifier import check_precision
+from keras_lip.certificates.claims import find_claims
 from keras_lip.certificates.live_check import check_live
 from keras_lip.certificates.reports.wasserstein_report import WassersteinReport
 from keras_lip.data import Bounds
@@ -159,7 +160,7 @@ def wasserstein_lower_bound(
         program = freeze(critic, (None, *shape))
     check_precision(program)
     norm = common_norm(critic, norm)
-    bound = _bound_critic(critic, program, norm)
+    bound, claims = _bound_critic(critic, program, norm)
     if bounds is not None:
         diameter = _box_diameter(bounds, math.prod(shape), norm)
     values = [_evaluate(program, live, each) for each in samples]
@@ -183,6 +184,7 @@ def wasserstein_lower_bound(
         diameter=diameter,
         num_samples=(first.size, second.size),
         norm=norm,
+        claims=claims,
     )
 
 
@@ -234,10 +236,13 @@ def _collect(
         raise ValueError(
             f"`{name}` must contain at least two samples. Received: {number}"
         )
-    return [each for each in batches if len(each)]
+    return batches
 
 
-def _bound_critic(critic: keras.Model, program: Program, norm: str) -> float:
+def _bound_critic(
+    critic: keras.Model, program: Program, norm: str
+) -> tuple[float, tuple[str, ...]]:
+    """Returns the bound of the critic, and the layers that it trusts in."""
     shape = program.output_shape
     if shape is None or None in shape or count_entries(shape) != 1:
         found = (
@@ -251,14 +256,15 @@ def _bound_critic(critic: keras.Model, program: Program, norm: str) -> float:
             "`keras.Model(critic.inputs, critic.outputs[0])`, or end it in "
             f"`keras_lip.layers.UnitNormDense(1)`. Received: {found}"
         )
-    bound = program.bounds(norm).output
+    bounds = program.bounds(norm)
+    bound = bounds.output
     if not 0 < bound < math.inf:
         raise ValueError(
             f"The Lipschitz bound of critic '{critic.name}' must be positive "
             f"and finite to divide by it. Received: a bound of {bound} in "
             f"{norm}"
         )
-    return bound
+    return bound, find_claims(program, bounds)
 
 
 def _box_diameter(bounds: Bounds, entries: int, norm: str) -> float:

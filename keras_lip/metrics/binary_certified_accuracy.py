@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_lip.labels import to_class_rows
 from keras_lip.metrics.certified_metric import CertifiedMetric
 from keras_lip.types import Config
 from keras_lip.types import Tensor
@@ -35,7 +36,9 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
 
     Raises:
         ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite,
-            or if the model has more than one output.
+            or if logits or labels do not have shape `(batch_size, 1)`, or
+            labels `(batch_size,)`. Labels are 0 and 1, or -1 and 1. A sample
+            with another label is never correct.
 
     Example:
 
@@ -68,10 +71,12 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
                 f"{tuple(y_pred.shape)}. For several classes use "
                 "`CertifiedAccuracy`."
             )
-        positive = ops.reshape(y_true, (-1,)) > 0
+        # An invalid label has a zero row and is never correct.
+        rows = to_class_rows(y_true, 1)
         logits = ops.reshape(y_pred, (-1,))
-        margins = ops.where(positive, logits, -logits)
-        return margins > self.epsilon * ops.reshape(pair_bounds, ())
+        margins = ops.where(rows[:, 1] > 0, logits, -logits)
+        certain = margins > self.epsilon * ops.reshape(pair_bounds, ())
+        return ops.logical_and(certain, ops.any(rows > 0, axis=-1))
 
     def get_config(self) -> Config:
         return {**super().get_config(), "epsilon": self.epsilon}

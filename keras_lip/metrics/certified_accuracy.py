@@ -39,8 +39,9 @@ class CertifiedAccuracy(CertifiedMetric):
 
     Raises:
         ValueError: If `epsilon` or `lipschitz_bound` is negative or not finite,
-            or if the labels have neither shape `(batch_size,)` nor the shape of
-            the logits.
+            or if the labels have neither shape `(batch_size,)` nor
+            `(batch_size, 1)` nor the shape of the logits. Labels are class
+            indices or one-hot. A sample with another label is never correct.
 
     Example:
 

@@ -30,12 +30,12 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     `UnitNormDense` or `Dense` last layer follow its kernel, or all constants
     follow the estimates of a loss such as `keras_lip.losses.EMMA`. An
     evaluation also runs a few extra inputs and compares their outputs with the
-    frozen program. It raises an error if they differ, or if weights change
-    before it ends. The value of an evaluation agrees with
-    `keras_lip.certificates.certify`, except that the logits have the model's
-    precision. The value of a training epoch shows progress, but proves nothing,
-    nor does the value of a model that rounds to 16 bits, which `certify`
-    refuses.
+    frozen program. It raises an error if they differ, or if weights or the
+    configs of layers change before it ends. The value of an evaluation agrees
+    with `keras_lip.certificates.certify`, except that the logits have the
+    model's precision. The value of a training epoch shows progress, but proves
+    nothing, nor does the value of a model that rounds to 16 bits, which
+    `certify` refuses.
 
     For other models, pass the constant as `lipschitz_bound`.
 

@@ -26,7 +26,8 @@ from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 
 # Number of probe inputs that are run in addition to the evaluation's inputs.
-_PROBES = 2
+# Half of them have positive entries, as images do.
+_PROBES = 4
 
 # Sides of probes where the built model leaves them unknown. The first one that
 # the strides of the model divide is used.
@@ -63,6 +64,7 @@ class EvaluationWatch:
         if isinstance(model, keras.Function) and len(model.outputs) > 1:
             self._proven = keras.Model(model.inputs, model.outputs[output])
         self._version = ""
+        self._digest = ""
         self._expected: Enclosure | None = None
         self._probes: Array | None = None
         self._answers: Any = None
@@ -73,10 +75,13 @@ class EvaluationWatch:
         """Freezes the current model and passes its constants to the metrics."""
         if not self._model.built:
             return
-        version = find_version(self._model)
-        if version != self._version:
-            self._prove()
-            self._version = version
+        # Only the program tells whether a number changed that is no weight,
+        # such as a slope.
+        program = freeze(self._proven)
+        if program.digest != self._digest:
+            self._prove(program)
+            self._digest = program.digest
+        self._version = find_version(self._model)
         # The metrics may hold other constants: training estimates some, and
         # another model that uses the same metric sets its own.
         for metric, bounds, head in self._taken:
@@ -84,8 +89,7 @@ class EvaluationWatch:
         if self._is_due is not None:
             self._is_due.assign(1.0)
 
-    def _prove(self) -> None:
-        program = freeze(self._proven)
+    def _prove(self, program: Program) -> None:
         proven: dict[str, Any] = {}
         self._taken = []
         for metric in self._metrics:
@@ -156,8 +160,8 @@ class EvaluationWatch:
         """Raises an error if the evaluated model is not the proven one.
 
         Raises:
-            ValueError: If weights have changed, or the model's outputs differ
-                from those of its frozen program.
+            ValueError: If weights or settings of layers have changed, or the
+                model's outputs differ from those of its frozen program.
         """
         if self._expected is None:
             return
@@ -188,13 +192,14 @@ class EvaluationWatch:
             )
 
     def check_version(self) -> None:
-        """Raises an error if weights have changed since `begin`."""
+        """Raises an error if weights or settings have changed since `begin`."""
         if find_version(self._model) != self._version:
             raise ValueError(
-                f"The weights of model '{self._model.name}' changed during an "
-                "evaluation with certified metrics. Their constants were "
-                "computed from the weights at its start. Change weights before "
-                "the evaluation, or in `on_test_begin` of a callback."
+                f"Model '{self._model.name}' changed during an evaluation with "
+                "certified metrics: its weights, or the settings of a layer. "
+                "The constants were computed at the start. Change weights and "
+                "settings before the evaluation, or in `on_test_begin` of a "
+                "callback."
             )
 
 
@@ -242,7 +247,7 @@ def add_watches(watches: Sequence[EvaluationWatch], callbacks: Any) -> Any:
 
 
 def find_version(model: keras.Model) -> str:
-    """Returns a digest of all weights and of constants derived from them."""
+    """Returns a digest of all weights, derived constants and layer configs."""
     state = hashlib.blake2b()
     for weight in model.weights:
         # Arrays of bfloat16 have no buffer.
@@ -252,7 +257,18 @@ def find_version(model: keras.Model) -> str:
             value = vars(layer).get(name)
             if value is not None:
                 state.update(read_weight(value).tobytes())
+        state.update(_describe(layer).encode())
     return state.hexdigest()
+
+
+def _describe(layer: Any) -> str:
+    if isinstance(layer, keras.Model):
+        return ""
+    try:
+        return repr(layer.get_config())
+    except NotImplementedError:
+        # A layer whose arguments Keras cannot serialize.
+        return ""
 
 
 def _draw_probes(program: Program) -> Array:
@@ -260,7 +276,9 @@ def _draw_probes(program: Program) -> Array:
     rng = np.random.default_rng(0)
     for side in _SIDES:
         shape = tuple(size or side for size in program.input_shapes[0] or ())
-        probes = rng.uniform(size=(_PROBES, *shape)).astype("float32")
+        low = np.repeat([0.0, -1.0], _PROBES // 2)
+        low = low.reshape(-1, *[1] * len(shape))
+        probes = rng.uniform(low, 1.0, (_PROBES, *shape)).astype("float32")
         try:
             program.run(probes)
         except ValueError:

@@ -81,9 +81,10 @@ def export(
             or `.pt2`.
         format: Name of the format. Defaults to `"tf_saved_model"`.
         report: The report that `keras_lip.certificates.certify` or `audit`
-            returned for this model. Its bounds and norm are reused. The
-            accuracies of a `certify` report are written to the certificate.
-            Defaults to `None`, which proves the bounds now.
+            returned for this model. Its bounds and norm are reused; the bounds
+            of a report that was read from a file are proven again. The
+            accuracies of a `certify` report are written to the certificate as
+            they are. Defaults to `None`, which proves the bounds now.
         logit_tolerance: Non-negative float. The assumed relative error of the
             runtime's logits, see above. Defaults to `3.814697265625e-06`.
         probes: Array of inputs, such as a few test images, to check the

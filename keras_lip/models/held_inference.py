@@ -1,8 +1,6 @@
 """Inference that computes constrained kernels once per call, not per batch."""
 
-import concurrent.futures
 import contextlib
-import hashlib
 import inspect
 import threading
 from collections.abc import Callable
@@ -10,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_lip.compiled import compile_reading
@@ -21,6 +18,7 @@ from keras_lip.layers.core.layer_stack import LayerStack
 from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.models.surround import acts_on_batches
 from keras_lip.models.surround import surround
+from keras_lip.weight_digest import digest_weights
 
 # If a user overrides these methods, layers may run with other weights.
 _METHODS = ("predict_step", "test_step", "stateless_call", "__call__", "call")
@@ -107,7 +105,7 @@ class HeldInference:
     def refresh(self) -> None:
         """Computes the values, unless weights and configs are unchanged."""
         config = repr([layer.get_config() for layer in self.layers])
-        version = _digest(self._variables)
+        version = digest_weights(self._variables)
         is_same = (config, version) == (self._config, self._version)
         if is_same and self._is_described:
             return
@@ -220,15 +218,3 @@ def _make_slot(value: Any) -> Any:
         aggregation="only_first_replica",
         name="held",
     )
-
-
-def _digest(variables: list[Any]) -> tuple[bytes, ...]:
-    arrays = [np.asarray(ops.convert_to_numpy(each)) for each in variables]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return tuple(pool.map(_digest_array, arrays))
-
-
-def _digest_array(array: Any) -> bytes:
-    # bfloat16 arrays have a buffer only when viewed as bytes.
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return hashlib.sha256(flat.data).digest()

@@ -4,6 +4,9 @@ import contextlib
 import contextvars
 from collections.abc import Iterator
 
+# The method of a bound that is not proven but given by a user.
+CLAIMED = "claimed by the user"
+
 _methods: contextvars.ContextVar[dict[str, None] | None] = (
     contextvars.ContextVar("methods", default=None)
 )

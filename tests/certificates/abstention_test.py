@@ -1,8 +1,11 @@
+import json
+
 import keras
 import numpy as np
 from keras import layers
 
 import keras_lip as kl
+from keras_lip.certificates import CertificationReport
 from keras_lip.certificates import certify
 from tests.lipschitz_test_case import LipschitzTestCase
 
@@ -51,6 +54,60 @@ class AbstentionTest(LipschitzTestCase):
         self.assertEqual(report.accuracy, 1.0)
         distance = np.linalg.norm(points[0] - points[1])
         self.assertAlmostEqual(distance, report.global_radius, delta=1e-5)
+
+    def test_executions_may_answer_differently_at_any_distance(self):
+        """A large bias rounds all inputs to multiples of four."""
+        model = keras.Sequential(
+            [keras.Input((1,)), layers.Dense(1), layers.Dense(1)]
+        )
+        one, large = np.ones((1, 1)), np.array([2.0**25])
+        model.set_weights([one, large, one, -large])
+        # Neighbors answer with margins of at least two on either side of zero.
+        x = np.array([[-2.1], [1.9], [2.1]], "float32")
+        arguments = {"x": x, "y": [0, 1, 1], "abstain_below": 1.9}
+        self.assertGreater(certify(model, **arguments).global_radius, 3.79)
+        report = certify(model, semantics="float32", **arguments)
+        with self.assertRaisesRegex(
+            ValueError, "`global_radius` is known for the real.*'float32'"
+        ):
+            _ = report.global_radius
+        self.assertIn("of the real-valued function (l2, pro", str(report))
+        self.assertNotIn("Distance between", str(report))
+        self.assertIsNone(json.loads(report.to_json())["global_radius"])
+        path = self.temporary_path("report.html")
+        page = report.save(path).read_text()
+        self.assertIn("executions in float32, and", page)
+        self.assertNotIn("apart", page)
+        self.assertNotIn("certificates hold for the real", page)
+        loaded = CertificationReport.load(
+            report.save(self.temporary_path("report.json"))
+        )
+        self.assertEqual(loaded.to_json(), report.to_json())
+        report = certify(model, semantics="float32", x=x, y=[0, 1, 1])
+        self.assertEqual(report.global_radius, 0.0)
+
+    def test_constant_models_never_answer_differently(self):
+        model = make_classifier(scale=0.0)
+        report = certify(model, X, Y, abstain_below=0.5)
+        self.assertEqual(report.global_radius, np.inf)
+        self.assertEqual(report.coverage, 0.0)
+        path = self.temporary_path("report.json")
+        report.save(path)
+
+        def refuse(name):
+            raise ValueError(name)
+
+        content = json.loads(path.read_text(), parse_constant=refuse)
+        self.assertEqual(content["global_radius"], "inf")
+        loaded = CertificationReport.load(path)
+        self.assertEqual(loaded.global_radius, np.inf)
+
+    def test_radius_that_overflows_is_zero(self):
+        report = CertificationReport(
+            "name", 1.0, "by hand", (), *np.zeros((3, 1)), abstain_below=1e308
+        )
+        report.largest_pair_bound = 1e-10
+        self.assertEqual(report.global_radius, 0.0)
 
     def test_without_abstention_nothing_is_known_of_other_inputs(self):
         report = certify(make_classifier(), X, Y)

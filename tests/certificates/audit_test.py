@@ -99,6 +99,13 @@ class AuditTest(LipschitzTestCase):
                 self.assertLessEqual(layer.estimate, layer.bound * (1 + 1e-9))
                 self.assertLess(layer.gap, 1e-3)
 
+    @parameterized.parameters(5, "ab", ((2, 0),), ((1.5,),), ((True,),))
+    def test_impossible_input_shapes_are_named(self, shape):
+        with self.assertRaisesRegex(
+            ValueError, "`input_shape` must be a tuple.*Received: input_shape="
+        ):
+            audit(make_model(), input_shape=shape)
+
     def test_shares_are_those_of_the_logarithms(self):
         inputs = keras.Input((2,))
         outputs = layers.Rescaling(0.5)(layers.Rescaling(8.0)(inputs))

@@ -1,4 +1,5 @@
 import importlib
+import itertools
 from unittest import mock
 
 import keras
@@ -208,6 +209,17 @@ class CertifyTest(LipschitzTestCase):
             # An audit brings its own.
             certificates.certify(model, self.normal(5, 3), [0] * 5, audit=audit)
             self.assertEqual(calls.call_count, 1)
+
+    def test_mixtures_of_binary_labels_are_refused_in_any_batches(self):
+        model = make_linear_network(layers.UnitNormDense, 1)
+        x, y = self.normal(4, 8), np.array([1, 0, 1, -1])
+        for batch_size, shard in itertools.product((1, 3), (None, (0, 2))):
+            with self.assertRaisesRegex(ValueError, "a mixture of 0 and -1"):
+                certify = certificates.certify
+                certify(model, x, y, batch_size=batch_size, shard=shard)
+        batches = zip(np.split(x, 4), np.split(y, 4), strict=True)
+        with self.assertRaisesRegex(ValueError, "a mixture of 0 and -1"):
+            certificates.certify(model, batches)
 
     def test_binary_labels_of_both_kinds(self):
         model = make_linear_network(layers.UnitNormDense, classes=1)

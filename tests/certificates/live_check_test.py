@@ -5,6 +5,7 @@ import numpy as np
 from absl.testing import parameterized
 from keras import layers
 
+import keras_lip as kl
 from keras_lip.certificates import FalsifiedCertificate
 from keras_lip.certificates import certified_radius
 from keras_lip.certificates import certify
@@ -22,6 +23,13 @@ CALL = layers.Dense.call
 def sharper(layer, inputs, training=None):
     """Computes twice of what a layer is read as."""
     return 2 * CALL(layer, inputs)
+
+
+def draw_and_change(x, weight, value):
+    """Yields a batch twice, and assigns to a weight in between."""
+    yield x, np.zeros(len(x))
+    weight.assign(value)
+    yield x, np.zeros(len(x))
 
 
 class LiveCheckTest(LipschitzTestCase):
@@ -62,6 +70,41 @@ class LiveCheckTest(LipschitzTestCase):
             ValueError, r"another shape.*Received: \(4, 2\), expected: \(5, 2\)"
         ):
             check_live(LiveModel(model), x[:4], outputs)
+
+    @parameterized.parameters("OrthogonalDense", "LayerStack", "Dense")
+    def test_weights_that_the_data_change_are_noticed(self, name):
+        """Also those of layers whose kernel is computed only once."""
+        layer = {
+            "OrthogonalDense": kl.layers.OrthogonalDense(2),
+            "LayerStack": kl.layers.LayerStack(
+                [kl.layers.OrthogonalDense(2)], 2
+            ),
+            "Dense": layers.Dense(2),
+        }[name]
+        model = keras.Sequential([keras.Input((2,)), layer])
+        weight, x = layer.trainable_weights[0], self.normal(3, 2)
+        before = to_numpy(weight).copy()
+        steps = np.arange(before.size).reshape(before.shape)
+        data = draw_and_change(x, weight, before)
+        self.assertLen(certify(model, data).radius, 6)
+        data = draw_and_change(x, weight, before + steps)
+        with self.assertRaisesRegex(
+            ValueError, "at sample 3.*weights that change while the data"
+        ):
+            certify(model, data)
+
+    def test_kernels_are_computed_once_for_the_same_weights(self):
+        layer = kl.layers.OrthogonalDense(2)
+        model = keras.Sequential([keras.Input((2,)), layer])
+        calls, constrain = [], kl.layers.OrthogonalDense._constrain
+
+        def count(layer):
+            calls.append(layer)
+            return constrain(layer)
+
+        self.plant(kl.layers.OrthogonalDense, "_constrain", count)
+        certify(model, self.normal(6, 2), [0] * 6, batch_size=2)
+        self.assertLen(calls, 1)
 
     def test_what_overflows_in_float32_has_no_radius(self):
         model = self.make_model(1e38 * np.eye(2))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from absl.testing import parameterized
 
+from keras_lip import bounds
 from keras_lip import certificates
 from keras_lip import layers
 from keras_lip import losses
@@ -11,6 +12,7 @@ from keras_lip import metrics
 from keras_lip import models
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.program import freeze
+from keras_lip.program.freezing.registry import RULES
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 
@@ -203,6 +205,78 @@ class CertifiedMetricTest(LipschitzTestCase):
             metrics=[metrics.CertifiedAccuracy(EPSILON)],
         )
         self.assertEvaluated(model)
+
+    def make_sloped_model(self, slope):
+        model = models.LipschitzSequential(
+            [
+                keras.Input((1,)),
+                keras.layers.LeakyReLU(slope),
+                keras.layers.Dense(2),
+            ]
+        )
+        model.set_weights([np.array([[1.0, -1.0]]), np.zeros(2)])
+        model.compile("sgd", "mse", metrics=[metrics.CertifiedAccuracy(0.5)])
+        return model
+
+    def test_settings_that_change_before_an_evaluation_are_proven(self):
+        """No weight changes, but the constant grows by a hundred."""
+        model = self.make_sloped_model(0.0)
+        model.layers[0].negative_slope = 100.0
+        x, y = np.array([[-0.01]], "float32"), np.array([[0.0, 1.0]])
+        # The margin is two, and a change by 0.01 leads to a tie.
+        (radius,) = certificates.certify(model, x, [1]).radius
+        self.assertBetween(radius, 0.009, 0.01)
+        self.assertEqual(model.evaluate(x, y, verbose=0)[1], 0.0)
+        self.assertEqual(model.test_on_batch(x, y)[1], 0.0)
+
+    def test_number_that_is_in_no_config_is_read_at_every_start(self):
+        if keras.backend.backend() != "torch":
+            self.skipTest("What is compiled would be stale, and refused.")
+
+        class Scale(keras.layers.Layer):
+            factor = 1.0
+
+            def call(self, inputs):
+                return inputs * self.factor
+
+        bounds.propagate_bound.register(Scale)(
+            lambda layer, inputs: layer.factor * inputs
+        )
+        self.addCleanup(RULES.rules.pop, Scale)
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model = models.LipschitzSequential([keras.Input((4,)), Scale()])
+        model.compile("sgd", losses.MulticlassHinge(), metrics=[metric])
+        for factor in (1.0, 3.0, 0.5):
+            model.layers[0].factor = factor
+            self.evaluate(model)
+            expected = np.sqrt(2.0) * factor
+            self.assertAllClose(self.constants(metric)[0, 1], expected, 1e-6)
+
+    def test_stale_slope_of_negative_inputs_is_refused(self):
+        if keras.backend.backend() == "torch":
+            self.skipTest("Nothing is compiled, so nothing is stale.")
+        model = self.make_sloped_model(0.0)
+        x, y = np.array([[-0.01]], "float32"), np.array([[0.0, 1.0]])
+        model.evaluate(x, y, verbose=0)
+        model.layers[0].negative_slope = 100.0
+        with self.assertRaisesRegex(ValueError, "compile the model again"):
+            model.evaluate(x, y, verbose=0)
+
+    def test_settings_that_change_during_an_evaluation_are_refused(self):
+        model = self.make_sloped_model(0.0)
+
+        def change(batch, logs):
+            model.layers[0].negative_slope = 100.0
+
+        callback = keras.callbacks.LambdaCallback(on_test_batch_end=change)
+        with self.assertRaisesRegex(ValueError, "settings of a layer"):
+            model.evaluate(
+                np.full((4, 1), -0.01, "float32"),
+                np.tile([[0.0, 1.0]], (4, 1)),
+                batch_size=2,
+                verbose=0,
+                callbacks=[callback],
+            )
 
     def test_step_that_computes_no_loss_is_refused(self):
         if keras.backend.backend() == "jax":

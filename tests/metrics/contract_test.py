@@ -83,6 +83,29 @@ class MetricContractTest(LipschitzTestCase):
                 1e-6,
             )
 
+    @parameterized.product(
+        name=list(CASES), label=[7.0, 0.2, -2.0, np.nan, np.inf]
+    )
+    def test_invalid_labels_are_never_correct(self, name, label):
+        metric, labels, logits, values = CASES[name]
+        wrong = labels.astype("float32")
+        # Both samples would be correct with either label.
+        wrong[:2] = label
+        found = self.value(metric, wrong, logits)
+        worst = np.array(values)
+        worst[:2] = 0.0
+        if name == "mean_certifiable_robustness":
+            worst[:2] = -2 / R, -1 / R
+        self.assertAllClose(found, np.mean(worst), 1e-6)
+
+    @parameterized.parameters(*CASES)
+    def test_labels_of_another_shape_are_refused(self, name):
+        metric, labels, logits, _ = CASES[name]
+        width = 2 if logits.shape[1] == 1 else 4
+        for y_true in (np.ones((4, width)), labels[:, None, None]):
+            with self.assertRaisesRegex(ValueError, "Labels must have shape"):
+                self.value(metric, y_true, logits)
+
     @parameterized.parameters(*CASES)
     def test_uneven_batches_count_by_their_samples(self, name):
         metric, labels, logits, values = CASES[name]

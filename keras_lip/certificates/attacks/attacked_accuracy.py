@@ -15,7 +15,7 @@ from keras_lip.certificates.margins import predict_labels
 from keras_lip.data import check_bounds
 from keras_lip.data import check_inside
 from keras_lip.data import iterate_batches
-from keras_lip.labels import to_sparse_labels
+from keras_lip.labels import LabelReader
 from keras_lip.proofs.norms import check_norm
 from keras_lip.types import Array
 from keras_lip.validation import check_known
@@ -94,14 +94,14 @@ def attacked_accuracy(
     bounds = check_bounds(bounds)
     chosen = _choose(model, check_norm(norm), steps, bounds, attacks)
     target = to_foolbox_model(model, bounds)
-    classes = model.output_shape[-1]
+    read_labels = LabelReader(model.output_shape[-1])
     survivors: list[Any] = []
     for inputs, labels in iterate_batches(model, x, y, batch_size):
         if labels is None:
             raise ValueError("`y` must be given to measure an accuracy.")
         # The attacks use these labels.
         check_inside(inputs.astype("float32"), bounds)
-        labels = to_sparse_labels(labels, classes)
+        labels = read_labels(labels)
         native = to_native(inputs, labels)
         robust = _predict(model, native[0]) == labels
         robust = np.repeat(robust[None], len(radii), axis=0)

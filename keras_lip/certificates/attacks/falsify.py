@@ -54,7 +54,8 @@ class FalsificationSummary(NamedTuple):
 
     Attributes:
         num_attacked: Integer. Number of attacked samples, which are the samples
-            with a positive radius.
+            with a positive radius. Radii that are so small that float64 knows
+            no other point within them are not counted.
         nearest: Float. The smallest distance at which an attack changed a
             prediction, divided by the certified radius. It is above one, and
             infinite if no attack succeeded. The gap to one is due to a loose
@@ -158,7 +159,7 @@ def falsify(
     batch_size = check_positive_integer("batch_size", batch_size)
     attacked = AttackedModel(LiveModel(model), program)
     target = to_foolbox_model(model, bounds or _UNBOUNDED) if attacks else None
-    nearest, stretch, start = math.inf, 0.0, 0
+    nearest, stretch, start, number = math.inf, 0.0, 0, 0
     for inputs, labels in iterate_batches(model, x, y, batch_size):
         center = inputs.astype("float64")
         part = slice(start, start + len(inputs))
@@ -166,13 +167,14 @@ def falsify(
         if bounds is not None:
             check_inside(center, bounds)
         ball = _make_ball(report, part, center, bounds)
+        number += int(np.sum(ball.has_points()))
         found = _attack_batch(attacked, target, report, part, ball, steps)
         nearest = min(nearest, found)
         stretch = max(stretch, _check_stretch(attacked, report, center))
         start = part.stop
     check_length(report, start)
     return FalsificationSummary(
-        int(np.sum(report.radius > 0)),
+        number,
         nearest,
         stretch,
         report.lipschitz_bound,

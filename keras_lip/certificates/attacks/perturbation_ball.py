@@ -24,6 +24,18 @@ class PerturbationBall:
     norm: str
     bounds: tuple[float, float] | None
 
+    def has_points(self) -> Array:
+        """Whether float64 knows a point of each ball besides its center.
+
+        Returns:
+            Boolean array of shape `(batch_size,)`.
+        """
+        size = self.radius.reshape(-1, *[1] * (self.center.ndim - 1))
+        other = self._clip(self.center + size) != self.center
+        other |= self._clip(self.center - size) != self.center
+        found: Array = other.reshape(len(other), -1).any(axis=1)
+        return found
+
     def distances(self, points: Array) -> Array:
         """Returns the distances of points from the centers."""
         return batch_norms(points - self.center, self.norm)

@@ -8,9 +8,12 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_lip.certificates.claims import assume_claims
+from keras_lip.certificates.claims import describe_basis
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.files import check_writable
 from keras_lip.files import write_file
+from keras_lip.proofs.method_notes import CLAIMED
 from keras_lip.version import __version__
 
 ASSUMPTIONS = (
@@ -37,7 +40,8 @@ class AuditedLayer:
         bound: Float. Upper bound on the layer's Lipschitz constant. For a layer
             that merges branches, the bound of its output divided by the largest
             bound of its inputs.
-        method: String. Method of the proof.
+        method: String. Method of the proof. If a user has claimed the bound, it
+            contains `"claimed by the user"`.
         estimate: Float or `None`. A lower bound, found by running the layer.
         share: Float. Contribution of the layer to the bound of the network: the
             logarithm of `bound` divided by the sum of the absolute logarithms
@@ -72,7 +76,8 @@ class AuditReport:
     Attributes:
         model_name: Name of the model.
         norm: `"l2"` or `"linf"`. Norm of inputs and outputs.
-        lipschitz_bound: Float. Proven bound of the whole model.
+        lipschitz_bound: Float. Proven bound of the whole model, if there are no
+            `claims`.
         layers: Tuple of `AuditedLayer`, in the order of the graph.
         input_shape: Tuple. Shape of one input, `None` for unknown sizes.
         sha256: String. SHA-256 digest of the model's operations and all their
@@ -88,6 +93,20 @@ class AuditReport:
     input_shape: tuple[int | None, ...]
     sha256: str
     pair_bounds: PairBounds | None = dataclasses.field(repr=False)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """Names of the layers whose bounds a user has claimed."""
+        return tuple(
+            layer.name
+            for layer in self.layers
+            if CLAIMED in layer.method.split(", ")
+        )
+
+    @property
+    def basis(self) -> str:
+        """What the bound relies on: `"proven"`, or a text on the `claims`."""
+        return describe_basis(self.claims)
 
     def to_dict(self) -> dict[str, object]:
         """Returns the audit as a dict of JSON values."""
@@ -111,7 +130,7 @@ class AuditReport:
                 }
                 for layer in self.layers
             ],
-            "assumptions": list(ASSUMPTIONS),
+            "assumptions": [*ASSUMPTIONS, *assume_claims(self.claims)],
         }
 
     def to_json(self) -> str:
@@ -182,7 +201,7 @@ class AuditReport:
                 f"Audit of model {self.model_name!r} in the {self.norm} norm",
                 f"SHA-256: {self.sha256}",
                 *table,
-                f"Lipschitz bound of the network (proven): "
+                f"Lipschitz bound of the network ({self.basis}): "
                 f"{self.lipschitz_bound:.8g}",
             ]
         )

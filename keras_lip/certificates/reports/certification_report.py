@@ -21,6 +21,7 @@ from keras_lip.certificates.reports.page import plot_curves
 from keras_lip.certificates.reports.page import render_page
 from keras_lip.certificates.reports.report_files import check_report_path
 from keras_lip.certificates.reports.report_files import describe_report
+from keras_lip.certificates.reports.report_files import list_numbers
 from keras_lip.certificates.reports.report_files import read_report
 from keras_lip.certificates.reports.report_files import write_arrays
 from keras_lip.explanations.saliency import Saliency
@@ -40,13 +41,16 @@ class CertificationReport:
 
     Args:
         model_name: Name of the model.
-        lipschitz_bound: Float. Proven bound of the whole model.
+        lipschitz_bound: Float. Proven bound of the whole model, as the
+            real-valued function of its weights.
         method: String. Method that converts margins to radii.
         epsilons: Tuple of floats. Radii at which the report lists accuracies.
         radius: Float64 array of shape `(num_samples,)`. Every input closer to
             sample `i` than `radius[i]` gets the same answer. Zero where the
             model abstains.
-        prediction: Integer array of shape `(num_samples,)`.
+        prediction: Integer array of shape `(num_samples,)`. The classes of the
+            largest logits in float64. Only where the radius is positive they
+            are proven to be the answers under the `semantics`.
         label: Integer array of shape `(num_samples,)`.
         attacks: Dict of measured accuracies to show with the certified ones:
             `{title: {epsilon: accuracy}}`.
@@ -70,6 +74,9 @@ class CertificationReport:
             or `None` for all data. See `certify`.
         batch_sizes: Tuple of integers, or `None`. Number of samples of each
             batch. `merge` needs it.
+        batch_size: Integer, or `None` if it is unknown. Number of samples of
+            all batches of the data but the last one, which may be smaller.
+            `merge` needs it.
         num_total: Integer, or `None` if it is unknown. Number of samples of the
             array of which the report is a shard.
     """
@@ -95,7 +102,17 @@ class CertificationReport:
     margin_error: Array | None = None
     shard: tuple[int, int] | None = None
     batch_sizes: tuple[int, ...] | None = None
+    batch_size: int | None = None
     num_total: int | None = None
+
+    @property
+    def basis(self) -> str:
+        """What bounds and radii rely on.
+
+        It is `"proven"`, or a text that names the layers whose bounds a user
+        has claimed. If they are not true, no radius holds.
+        """
+        return "proven" if self.audit is None else self.audit.basis
 
     @property
     def answered(self) -> Array:
@@ -127,11 +144,22 @@ class CertificationReport:
         If two inputs are answered with different classes, the margins between
         these classes are at least `abstain_below` at one input and at most
         `-abstain_below` at the other. This holds for all inputs, not only for
-        the samples. The bound is zero without abstention.
+        the samples. The bound is zero without abstention, and infinite if the
+        margins are proven to be constant.
+
+        Raises:
+            ValueError: If the classifier abstains, and the semantics of the
+                report are an execution, whose rounding errors have no bound for
+                all inputs.
         """
         if self.abstain_below == 0:
             return 0.0
-        return divide_down(2 * self.abstain_below, self.largest_pair_bound)
+        self._check_real("global_radius")
+        if self.largest_pair_bound == 0:
+            return np.inf
+        # It is `-inf` if the quotient overflows.
+        found = divide_down(2 * self.abstain_below, self.largest_pair_bound)
+        return max(found, 0.0)
 
     @property
     def _correct(self) -> Array:
@@ -326,17 +354,17 @@ class CertificationReport:
         """Returns the report, without its logits, as JSON text."""
         content = describe_report(self)
         audit = content.pop("audit")
-        margins = self.worst_margin
         return json.dumps(
             {
                 **content,
-                "radius": self.radius.tolist(),
+                "radius": list_numbers(self.radius),
                 "prediction": self.prediction.tolist(),
                 "label": self.label.tolist(),
-                "worst_margin": None if margins is None else margins.tolist(),
+                "worst_margin": list_numbers(self.worst_margin),
                 "audit": audit,
             },
             indent=2,
+            allow_nan=False,
         )
 
     def plot(self, axes: Any = None) -> Any:
@@ -362,10 +390,10 @@ class CertificationReport:
         """Reads a report that `save` wrote, of this or an older version.
 
         A `.npz` file contains everything except `saliency`. A `.json` file
-        does not contain `logits` and `margin_error` either. The audit of a
-        loaded report contains no `pair_bounds`, so that nothing is proven by
-        the numbers of a file: `certify(..., audit=report.audit)` proves them
-        again.
+        does not contain `logits` and `margin_error` either. Nothing is proven
+        by the numbers of a file: the audit of a loaded report contains no
+        `pair_bounds`, and `certify(..., audit=report.audit)` proves all of its
+        bounds again.
 
         Args:
             path: Path that ends in `.npz` or `.json`.
@@ -375,9 +403,12 @@ class CertificationReport:
 
         Raises:
             ValueError: If the path has another suffix, or the file is not a
-                complete report of a known format.
+                complete report of a known format, or contradicts itself: its
+                arrays do not fit each other, or other accuracies follow from
+                them than it states.
         """
-        return cls(**read_report(path))
+        report: CertificationReport = read_report(path, cls)
+        return report
 
     @classmethod
     def merge(
@@ -390,10 +421,11 @@ class CertificationReport:
         in the same environment. Otherwise proofs may round differently: every
         radius keeps the proof of its shard, and the largest of the bounds is
         reported. Nothing is known of the data themselves: shards of different
-        data sets of the same size are not noticed.
+        data sets of the same size are not noticed, and neither are shards of
+        data that are shuffled again whenever they are read.
 
-        Accuracies of attacks are averaged over all samples. Saliency maps are
-        left out.
+        Nothing is proven again. Accuracies of attacks are averaged over all
+        samples. Saliency maps are left out.
 
         Args:
             reports: Iterable of reports, one for each shard, in any order. They
@@ -406,8 +438,10 @@ class CertificationReport:
 
         Raises:
             ValueError: If a shard is missing, present twice or not of the
-                expected size; if reports are of different models, norms or
-                settings; if a report contains no audit.
+                expected size; if batches other than the last one differ in
+                size, or the size of a shard's batches is unknown; if reports
+                are of different models, norms or settings; if a report contains
+                no audit.
             TypeError: If one of them is not a report.
 
         Example:
@@ -470,14 +504,16 @@ class CertificationReport:
         return write_file(path, makers[path.suffix], overwrite)
 
     def __str__(self) -> str:
+        is_real = self.semantics == "real"
+        of = "" if is_real else " of the real-valued function"
         lines = [
             f"Model {self.model_name!r}, {len(self.radius)} samples",
-            f"Lipschitz bound ({self.norm}, proven): "
+            f"Lipschitz bound{of} ({self.norm}, {self.basis}): "
             f"{self.lipschitz_bound:.8g}",
             f"Method: {self.method}",
             f"Accuracy: {self.accuracy:.2%}",
         ]
-        if self.semantics != "real":
+        if not is_real:
             lines.insert(3, f"Semantics: execution in {self.semantics}")
         if self.shard is not None:
             lines.insert(1, f"Shard: {self.shard}, as (index, count)")
@@ -485,8 +521,11 @@ class CertificationReport:
             lines += [
                 f"Coverage: {self.coverage:.2%}, abstaining below a margin of "
                 f"{self.abstain_below:.4g}",
-                f"Distance between different answers: {self.global_radius:.4g}",
             ]
+        if self.abstain_below > 0 and is_real:
+            lines.append(
+                f"Distance between different answers: {self.global_radius:.4g}"
+            )
         lines += [
             f"Certified accuracy at {epsilon:.4g}: {accuracy:.2%}"
             for epsilon, accuracy in self._certified()

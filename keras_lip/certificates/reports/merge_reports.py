@@ -24,7 +24,8 @@ def merge_reports(reports: Sequence[Any]) -> dict[str, Any]:
 
     Raises:
         ValueError: If a shard is missing, present twice or not of the expected
-            size, or if reports are of different models, norms or settings.
+            size, if the sizes of batches differ, or if reports are of different
+            models, norms or settings.
     """
     parts = _sort_shards(reports)
     audits = [_get_audit(report) for report in parts]
@@ -34,6 +35,8 @@ def merge_reports(reports: Sequence[Any]) -> dict[str, Any]:
         _check_same(f"`{name}`", [getattr(report, name) for report in parts])
     _check_same("number of samples", [report.num_total for report in parts])
     order = _order_batches(parts)
+    if len(parts) > 1:
+        _check_sizes(parts, [part.stop - part.start for _, part in order])
     first = parts[0]
     found = sum(len(report.radius) for report in parts)
     if first.num_total not in (None, found):
@@ -56,6 +59,7 @@ def merge_reports(reports: Sequence[Any]) -> dict[str, Any]:
         "abstain_below": first.abstain_below,
         "largest_pair_bound": max(part.largest_pair_bound for part in parts),
         "audit": audits[loosest],
+        "batch_size": first.batch_size,
         "batch_sizes": tuple(part.stop - part.start for _, part in order),
         **{
             name: _join(
@@ -142,6 +146,33 @@ def _order_batches(parts: list[Any]) -> list[tuple[int, slice]]:
         (batch % count, slices[batch % count][batch // count])
         for batch in range(total)
     ]
+
+
+def _check_sizes(parts: list[Any], sizes: list[int]) -> None:
+    """Raises an error unless all batches but the last one have one size.
+
+    Otherwise the batch of a shard is not known to start where the batches of
+    the other shards say.
+    """
+    known = [report.batch_size for report in parts]
+    if None in known:
+        raise ValueError(
+            "Every shard must know the size of the batches of the whole data: "
+            "certify it again, or set the attribute `batch_size` of its "
+            f"report. Received: batch_size=None of shard {known.index(None)}"
+        )
+    _check_same("`batch_size`", known)
+    wrong = [i for i, size in enumerate(sizes[:-1]) if size != known[0]]
+    if not wrong and sizes[-1] > known[0]:
+        wrong = [len(sizes) - 1]
+    if wrong:
+        raise ValueError(
+            "All batches of the data but the last one must have the same size, "
+            "and the last one at most that size, so that shards are known to "
+            "fit. Certify the whole data at once, or batches of one size. "
+            f"Received: batch {wrong[0]} of {sizes[wrong[0]]} samples, and "
+            f"batch_size={known[0]}"
+        )
 
 
 def _slice_batches(report: Any, index: int) -> list[slice]:

@@ -32,8 +32,9 @@ def plot_curves(reports: Mapping[str, Any], axes: Any) -> None:
     for title, report in reports.items():
         start = f"{title}, " if len(reports) > 1 else ""
         radii, accuracies = report.curve(400)
+        basis = "proven" if report.basis == "proven" else "if claims hold"
         (line,) = axes.plot(
-            radii, accuracies, linewidth=2, label=f"{start}certified (proven)"
+            radii, accuracies, linewidth=2, label=f"{start}certified ({basis})"
         )
         for attack, measured in report.attacks.items():
             axes.plot(

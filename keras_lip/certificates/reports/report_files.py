@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from keras_lip.certificates.reports.audit_report import AuditedLayer
 from keras_lip.certificates.reports.audit_report import AuditReport
 from keras_lip.certificates.reports.audit_report import finite_or_text
+from keras_lip.certificates.reports.check_values import check_values
 from keras_lip.files import check_writable
 from keras_lip.files import missing_package
 from keras_lip.types import Array
@@ -28,6 +30,7 @@ ARRAYS = (
     "logits",
     "margin_error",
 )
+_INTEGERS = ("prediction", "label")
 
 # The packages of the extra `report` that a file needs, by its suffix.
 _PACKAGES = {
@@ -72,12 +75,15 @@ def describe_report(report: Any) -> dict[str, Any]:
         "largest_pair_bound": finite_or_text(report.largest_pair_bound),
         "method": report.method,
         "semantics": report.semantics,
-        "abstain_below": report.abstain_below,
+        "abstain_below": finite_or_text(report.abstain_below),
         "coverage": report.coverage,
-        "global_radius": report.global_radius,
+        "global_radius": finite_or_text(report.global_radius)
+        if report.semantics == "real"
+        else None,
         "num_samples": len(report.radius),
         "shard": report.shard,
         "batch_sizes": report.batch_sizes,
+        "batch_size": report.batch_size,
         "num_total": report.num_total,
         "accuracy": report.accuracy,
         "certified_accuracy": [
@@ -88,12 +94,27 @@ def describe_report(report: Any) -> dict[str, Any]:
             for epsilon in report.epsilons
         ],
         "attacks": [
-            {"attack": title, "epsilon": epsilon, "accuracy": accuracy}
+            {
+                "attack": title,
+                "epsilon": finite_or_text(epsilon),
+                "accuracy": finite_or_text(accuracy),
+            }
             for title, accuracies in report.attacks.items()
             for epsilon, accuracy in accuracies.items()
         ],
         "audit": None if report.audit is None else report.audit.to_dict(),
     }
+
+
+def list_numbers(array: Array | None) -> Any:
+    """Returns an array as nested lists of JSON values, or `None`."""
+    if array is None:
+        return None
+    if np.isfinite(array).all():
+        return array.tolist()
+    if array.ndim > 1:
+        return [list_numbers(row) for row in array]
+    return [finite_or_text(value) for value in array.tolist()]
 
 
 def write_arrays(report: Any, path: pathlib.Path) -> None:
@@ -106,18 +127,19 @@ def write_arrays(report: Any, path: pathlib.Path) -> None:
     )
 
 
-def read_report(path: str | pathlib.Path) -> dict[str, Any]:
+def read_report(path: str | pathlib.Path, make: Callable[..., Any]) -> Any:
     """Reads a file that `CertificationReport.save` wrote.
 
     Args:
         path: Path that ends in `.npz` or `.json`.
+        make: `CertificationReport`.
 
     Returns:
-        Dict of the arguments of `CertificationReport`.
+        The report.
 
     Raises:
         ValueError: If the path has another suffix, or the file is not a
-            complete report of a known format.
+            complete report of a known format, or contradicts itself.
     """
     path = pathlib.Path(path)
     readers = {".npz": _read_npz, ".json": _read_json}
@@ -130,7 +152,11 @@ def read_report(path: str | pathlib.Path) -> dict[str, Any]:
         content, arrays = readers[path.suffix](path)
         version = content.get("format", 1)
         if version in range(1, FORMAT + 1):
-            return {**_read_values(content), **_check_arrays(content, arrays)}
+            values = {**_read_values(content), **_known_arrays(arrays)}
+            check_values(values)
+            report = make(**values)
+            _compare(content, describe_report(report))
+            return report
     except (
         AttributeError,
         EOFError,
@@ -161,54 +187,56 @@ def _read_npz(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Array]]:
 def _read_json(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Array]]:
     content = json.loads(path.read_text("utf-8"))
     arrays = {
-        name: np.asarray(content[name])
+        # Infinities are text.
+        name: np.asarray(
+            content[name], None if name in _INTEGERS else "float64"
+        )
         for name in ARRAYS
         if content.get(name) is not None
     }
     return content, arrays
 
 
-def _check_arrays(
-    content: dict[str, Any], arrays: dict[str, Array]
-) -> dict[str, Array]:
-    number = content["num_samples"]
-    for name in ("radius", "prediction", "label"):
-        if name not in arrays:
-            raise ValueError(f"it has no array `{name}`")
-    for name, array in arrays.items():
-        if name not in ARRAYS or len(array) != number:
-            raise ValueError(
-                f"array `{name}` of shape {array.shape} for {number} samples"
-            )
-    if content["abstain_below"] > 0 and "worst_margin" not in arrays:
-        raise ValueError(
-            "an older version wrote it without the margins, so it does not say "
-            "which samples are answered"
-        )
+def _known_arrays(arrays: dict[str, Array]) -> dict[str, Array]:
+    for name in arrays:
+        if name not in ARRAYS:
+            raise ValueError(f"it has an unknown array `{name}`")
     return arrays
+
+
+def _compare(content: dict[str, Any], found: dict[str, Any]) -> None:
+    """Raises an error if a file states other results than follow from it."""
+    for name in ("num_samples", "coverage", "accuracy", "certified_accuracy"):
+        # The first format did not contain all of them.
+        if name in content and content[name] != found[name]:
+            raise ValueError(
+                f"`{name}` is {content[name]!r}, but {found[name]!r} follows "
+                "from its arrays"
+            )
 
 
 def _read_values(content: dict[str, Any]) -> dict[str, Any]:
     attacks: dict[str, dict[float, float]] = {}
     for each in content["attacks"]:
         measured = attacks.setdefault(each["attack"], {})
-        measured[each["epsilon"]] = each["accuracy"]
+        measured[float(each["epsilon"])] = float(each["accuracy"])
     shard, sizes = content.get("shard"), content.get("batch_sizes")
     return {
         "model_name": content["model_name"],
         "lipschitz_bound": float(content["lipschitz_bound"]),
         "method": content["method"],
         "epsilons": tuple(
-            each["epsilon"] for each in content["certified_accuracy"]
+            float(each["epsilon"]) for each in content["certified_accuracy"]
         ),
         "attacks": attacks,
         "norm": content["norm"],
         "semantics": content["semantics"],
-        "abstain_below": content["abstain_below"],
+        "abstain_below": float(content["abstain_below"]),
         "largest_pair_bound": float(content.get("largest_pair_bound", "inf")),
         "audit": _read_audit(content["audit"]),
         "shard": None if shard is None else tuple(shard),
         "batch_sizes": None if sizes is None else tuple(sizes),
+        "batch_size": content.get("batch_size"),
         "num_total": content.get("num_total"),
     }
 

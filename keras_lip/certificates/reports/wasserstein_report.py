@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from keras_lip.certificates.claims import describe_basis
+
 
 @dataclasses.dataclass(frozen=True)
 class WassersteinReport:
@@ -23,6 +25,9 @@ class WassersteinReport:
             the distance of two points of the support of one distribution.
         num_samples: Tuple of two integers. The sizes of the samples.
         norm: `"l2"` or `"linf"`. The distance between two inputs.
+        claims: Tuple of strings. Names of the layers of the critic whose bounds
+            a user has claimed. If they are not true, no number holds. Defaults
+            to `()`.
     """
 
     estimate: float
@@ -33,6 +38,7 @@ class WassersteinReport:
     diameter: float | None
     num_samples: tuple[int, int]
     norm: str
+    claims: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         first, second = self.num_samples
@@ -43,8 +49,8 @@ class WassersteinReport:
             [
                 f"Wasserstein-1 distance ({self.norm}) of {first} and {second} "
                 "samples",
-                f"Lipschitz bound of the critic (proven): "
-                f"{self.lipschitz_bound:.8g}",
+                f"Lipschitz bound of the critic ({describe_basis(self.claims)})"
+                f": {self.lipschitz_bound:.8g}",
                 f"Estimate: {self.estimate:.6g}, standard error "
                 f"{self.standard_error:.2g}",
                 f"Lower bound with confidence {self.confidence:g}: {bound}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.reports.audit_report import AuditReport
+from keras_lip.certificates.reports.audit_report import finite_or_text
 from keras_lip.certificates.reports.certification_report import (
     CertificationReport,
 )
@@ -45,6 +46,11 @@ _ARITHMETIC = (
     "covered."
 )
 
+_REPORT = (
+    "These are the accuracies of the report that was passed to the export. The "
+    "export proves the bounds, but not these accuracies."
+)
+
 
 def make_certificate(
     audit: AuditReport,
@@ -64,6 +70,7 @@ def make_certificate(
     accuracies: dict[str, Any] | None = None
     if isinstance(report, CertificationReport):
         accuracies = {
+            "note": _REPORT,
             "num_samples": len(report.radius),
             "semantics": report.semantics,
             "accuracy": report.accuracy,
@@ -80,8 +87,9 @@ def make_certificate(
         **export,
         "sha256": audit.sha256,
         "norm": bounds.norm,
-        "lipschitz_bound": bounds.lipschitz_bound,
-        "trunk_bound": bounds.trunk_bound,
+        "lipschitz_bound": finite_or_text(bounds.lipschitz_bound),
+        "trunk_bound": finite_or_text(bounds.trunk_bound),
+        "basis": audit.basis,
         "method": "curvature head, the larger of closed form and margin"
         if curved
         else bounds.method,

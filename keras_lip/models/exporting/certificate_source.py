@@ -4,6 +4,7 @@ import keras
 
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.audit import audit_program
+from keras_lip.certificates.audit import match_audit
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.certificates.reports.audit_report import AuditReport
@@ -24,8 +25,8 @@ def find_bounds(
     Args:
         model: A built classifier.
         program: Its `Program`.
-        report: Report of this model, whose bounds are reused, or `None` to
-            prove the bounds now.
+        report: Report of this model, or `None`. Bounds that this process has
+            proven are reused, and others proven now.
 
     Raises:
         TypeError: If `report` is something else.
@@ -46,13 +47,7 @@ def _read_audit(
     model: keras.Model, program: Program, report: Report
 ) -> AuditReport:
     if isinstance(report, AuditReport):
-        if program.digest != report.sha256:
-            raise ValueError(
-                f"The audit is of another model than '{model.name}', or of "
-                "other weights: audit it again. Received: an audit of "
-                f"{report.sha256}, a model of {program.digest}"
-            )
-        return report
+        return match_audit(report, program, model)
     check_model(report, model)
     if report.abstain_below > 0:
         raise ValueError(
@@ -61,4 +56,4 @@ def _read_audit(
         )
     # `check_model` rejects a report without one.
     assert report.audit is not None
-    return report.audit
+    return match_audit(report.audit, program, model)

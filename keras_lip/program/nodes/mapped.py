@@ -1,6 +1,7 @@
 """Applies a program to each slice of a sample."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
 from keras_lip.program.program import Program
+from keras_lip.proofs.method_notes import note_method
 from keras_lip.types import Array
 from keras_lip.types import Tensor
 
@@ -55,7 +57,10 @@ class Mapped(Node):
 
     def prove(self, norm: str, shape: SampleShape) -> float:
         # Slices are independent, so the squares of their changes add up.
-        return self.body.bounds(norm).output
+        bounds = self.body.bounds(norm)
+        for method in itertools.chain(*bounds.methods):
+            note_method(method)
+        return bounds.output
 
     def prove_contraction(self, norm: str, shape: SampleShape) -> float:
         return bound_contraction(self.body, norm)

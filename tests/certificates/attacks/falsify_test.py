@@ -119,6 +119,14 @@ class FalsifyTest(LipschitzTestCase):
         self.assertEqual(summary.num_attacked, 0)
         self.assertEqual(summary.nearest, np.inf)
 
+    def test_radius_without_other_points_is_not_counted(self):
+        model = make_linear()
+        report = self.certify(model)
+        # The second sample has an entry of zero, with numbers around it.
+        report.radius[:] = [1e-30, 1e-30, 5e-324, 1e-30]
+        summary = falsify(model, X, None, report, attacks=False)
+        self.assertEqual(summary.num_attacked, 2)
+
     def test_answer_must_stay_given(self):
         model = make_linear()
         report = self.certify(model, abstain_below=0.4)

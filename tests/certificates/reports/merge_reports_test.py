@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import itertools
 
@@ -10,6 +11,8 @@ from keras_lip import layers
 from keras_lip.certificates import CertificationReport
 from keras_lip.certificates import certify
 from keras_lip.certificates.reports.report_files import ARRAYS
+from keras_lip.models.exporting.certificate_source import find_bounds
+from keras_lip.program import freeze
 from tests.lipschitz_test_case import LipschitzTestCase
 
 SAMPLES, BATCH_SIZE = 23, 4
@@ -25,11 +28,11 @@ def make_model(seed=0):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of uneven sizes, which records what was read of it."""
+    """Batches that end at given samples, which records what was read of it."""
 
-    def __init__(self, x, y):
+    def __init__(self, x, y, ends=(5, 10, 15, 20)):
         super().__init__()
-        self.edges = [0, 5, 6, 9, 16, 20, len(x)]
+        self.edges = [0, *ends, len(x)]
         self.x, self.y, self.read = x, y, []
 
     def __len__(self):
@@ -88,15 +91,16 @@ class MergeReportsTest(LipschitzTestCase):
             batches = Batches(self.x, self.y)
             shards.append(certify(self.model, batches, shard=(index, 4)))
             read.append(batches.read)
-        self.assertEqual(read, [[0, 4], [1, 5], [2], [3]])
-        self.assertEqual(shards[0].batch_sizes, (5, 4))
+        # The first batch tells the size of all.
+        self.assertEqual(read, [[0, 0, 4], [0, 1], [0, 2], [0, 3]])
+        self.assertEqual(shards[0].batch_sizes, (5, 3))
         self.assertSameReport(CertificationReport.merge(shards), whole)
 
     def test_iterators_are_divided_as_data_sets(self):
         batches = Batches(self.x, self.y)
         whole = certify(self.model, batches)
         shards = [
-            certify(self.model, map(batches.__getitem__, range(6)), shard=shard)
+            certify(self.model, map(batches.__getitem__, range(5)), shard=shard)
             for shard in ((0, 2), (1, 2))
         ]
         self.assertSameReport(CertificationReport.merge(shards), whole)
@@ -107,7 +111,7 @@ class MergeReportsTest(LipschitzTestCase):
         shards = []
         for index in range(2):
             part = itertools.islice(
-                map(batches.__getitem__, range(6)), index, None, 2
+                map(batches.__getitem__, range(5)), index, None, 2
             )
             shards.append(certify(self.model, part))
             with self.assertRaisesRegex(ValueError, "counts as the whole"):
@@ -132,6 +136,82 @@ class MergeReportsTest(LipschitzTestCase):
         ]
         with self.assertRaisesRegex(ValueError, "the same `batch_size`"):
             CertificationReport.merge(loaded)
+
+    @parameterized.parameters((2, 3, 12), (2, 3, 5))
+    def test_shards_of_arrays_know_their_batch_size(
+        self, first, second, number
+    ):
+        """Counts and totals fit, but samples are missing or present twice."""
+        shards = [
+            certify(
+                self.model,
+                self.x[:number],
+                self.y[:number],
+                batch_size=size,
+                shard=(index, 2),
+            )
+            for index, size in enumerate((first, second))
+        ]
+        self.assertEqual(sum(len(each.radius) for each in shards), number)
+        with self.assertRaisesRegex(
+            ValueError, f"same `batch_size`.*{first} of shard 0, {second} of"
+        ):
+            CertificationReport.merge(shards)
+
+    @parameterized.parameters(True, False)
+    def test_shards_of_data_sets_know_their_batch_size(self, as_iterator):
+        """Each shard alone looks like one of batches of two samples."""
+        shards = []
+        for index, ends in enumerate(((2, 4), (3,))):
+            data = Batches(self.x[:5], self.y[:5], ends)
+            if as_iterator:
+                data = map(data.__getitem__, range(len(data)))
+            shards.append(certify(self.model, data, shard=(index, 2)))
+        self.assertEqual([each.batch_sizes for each in shards], [(2, 1), (2,)])
+        with self.assertRaisesRegex(ValueError, "2 of shard 0, 3 of shard 1"):
+            CertificationReport.merge(shards)
+
+    def test_batch_that_was_divided_before_does_not_know_its_size(self):
+        """One of three samples from the third, and two of batches of two."""
+        first, second = Batches(self.x[:5], self.y[:5], (2, 4)), (3, 5)
+        shards = [
+            certify(self.model, iter([first[0], first[2]])),
+            certify(
+                self.model,
+                iter([(self.x[slice(*second)], self.y[slice(*second)])]),
+            ),
+        ]
+        for index, shard in enumerate(shards):
+            shard.shard = (index, 2)
+        with self.assertRaisesRegex(
+            ValueError, "set the attribute `batch_size`.*None of shard 1"
+        ):
+            CertificationReport.merge(shards)
+        shards[1].batch_size = 3
+        with self.assertRaisesRegex(ValueError, "2 of shard 0, 3 of shard 1"):
+            CertificationReport.merge(shards)
+
+    @parameterized.parameters(((5, 6), (5, 1, 17)), ((5,), (5, 18)))
+    def test_uneven_batches_are_certified_but_not_merged(self, ends, sizes):
+        batches = Batches(self.x, self.y, ends)
+        self.assertEqual(certify(self.model, batches).batch_sizes, sizes)
+        shards = [
+            certify(self.model, batches, shard=(index, 2)) for index in range(2)
+        ]
+        with self.assertRaisesRegex(
+            ValueError, f"Received: batch 1 of {sizes[1]} samples.*size=5"
+        ):
+            CertificationReport.merge(shards)
+
+    def test_shards_of_unknown_batch_size_are_refused(self):
+        first, second = self.shards(2)
+        second = dataclasses.replace(second, batch_size=None)
+        with self.assertRaisesRegex(ValueError, "batch_size=None of shard 1"):
+            CertificationReport.merge([first, second])
+        second.batch_size = BATCH_SIZE
+        self.assertSameReport(
+            CertificationReport.merge([first, second]), self.certify()
+        )
 
     def test_missing_and_repeated_shards_are_named(self):
         shards = self.shards(3)
@@ -237,6 +317,46 @@ class MergeReportsTest(LipschitzTestCase):
         self.x[5, 0] = np.nan
         with self.assertRaisesRegex(ValueError, r"sample 1 of shard \(1, 2\)"):
             self.certify((1, 2))
+
+    @parameterized.parameters("report.json", "report.npz", "audit", "export")
+    def test_no_number_of_an_edited_audit_gets_into_a_fresh_report(self, name):
+        report = self.certify(audit=certificates.audit(self.model, verbose=0))
+        self.assertIsNotNone(report.audit.layers[0].estimate)
+        edited = dataclasses.replace(
+            report.audit,
+            lipschitz_bound=0.01,
+            layers=(
+                dataclasses.replace(report.audit.layers[0], bound=0.01),
+                dataclasses.replace(report.audit.layers[1], estimate=0.9),
+            ),
+        )
+        if "." in name:
+            report = dataclasses.replace(
+                report, lipschitz_bound=0.01, audit=edited
+            )
+            path = report.save(self.temporary_path(name))
+            edited = CertificationReport.load(path).audit
+        if name == "export":
+            program = freeze(self.model)
+            for source in (edited, dataclasses.replace(report, audit=edited)):
+                audit, bounds = find_bounds(self.model, program, source)
+                self.assertEqual(
+                    audit.to_json(), self.certify().audit.to_json()
+                )
+                self.assertEqual(bounds.lipschitz_bound, audit.lipschitz_bound)
+        self.assertEqual(edited.lipschitz_bound, 0.01)
+        self.assertSameReport(self.certify(audit=edited), self.certify())
+
+    def test_audit_of_this_process_is_reused(self):
+        audit = certificates.audit(self.model, verbose=0)
+        self.assertIs(self.certify(audit=audit).audit, audit)
+        copied = copy.deepcopy(audit)
+        self.assertIsNot(self.certify(audit=copied).audit, copied)
+
+    def test_audit_of_an_unknown_norm_is_refused(self):
+        audit = dataclasses.replace(certificates.audit(self.model), norm="l3")
+        with self.assertRaisesRegex(ValueError, "l3"):
+            self.certify(audit=audit)
 
     def test_audit_of_a_file_proves_the_bounds_again(self):
         path = self.temporary_path("report.npz")

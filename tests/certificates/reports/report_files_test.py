@@ -1,12 +1,16 @@
 import json
 import os
 import pathlib
+import re
 from unittest import mock
 
+import keras
 import numpy as np
 from absl.testing import parameterized
 
+from keras_lip.certificates import AuditReport
 from keras_lip.certificates import CertificationReport
+from keras_lip.certificates import certify
 from keras_lip.certificates.reports.report_files import ARRAYS
 from tests.certificates.reports.certification_report_test import make_report
 from tests.lipschitz_test_case import LipschitzTestCase
@@ -115,6 +119,99 @@ class ReportFilesTest(LipschitzTestCase):
             path.write_text(json.dumps({**content, **change}))
             with self.assertRaisesRegex(ValueError, "not a complete certif"):
                 CertificationReport.load(path)
+
+    @parameterized.parameters(
+        ("certified_accuracy", lambda old: old[1:], "`worst_margin` of shape"),
+        ("certified_accuracy", lambda old: old[::-1], "grows with the radius"),
+        ("worst_margin", lambda old: [row[:2] for row in old], "(4, 2)"),
+        ("worst_margin", lambda old: [row[0] for row in old], "(4,)"),
+        ("worst_margin", lambda old: np.multiply(old, -1).tolist(), "negative"),
+        ("radius", lambda old: [*old[:3], float("nan")], "NaN or negative"),
+        ("radius", lambda old: [-0.1, *old[1:]], "NaN or negative"),
+        ("radius", lambda old: [[each] for each in old], "(4, 1)"),
+        ("radius", lambda old: ["far", *old[1:]], "could not convert"),
+        ("radius", lambda old: [9.0] * 4, "follows from its arrays"),
+        ("label", lambda old: [0.5, *old[1:]], "dtype float64"),
+        ("label", lambda old: [-1, *old[1:]], "NaN or negative"),
+        ("label", lambda old: [1 - old[0], *old[1:]], "`accuracy` is 0.5"),
+        ("prediction", lambda old: ["a", *old[1:]], "dtype <U"),
+        ("accuracy", lambda old: 1.0, "`accuracy` is 1.0, but 0.5 follows"),
+        ("coverage", lambda old: 0.5, "`coverage` is 0.5, but 1.0"),
+        ("lipschitz_bound", lambda old: "nan", "`lipschitz_bound` is nan"),
+        ("lipschitz_bound", lambda old: -1.0, "`lipschitz_bound` is -1.0"),
+        ("lipschitz_bound", lambda old: 0.5, "that of the audit 1.25"),
+        ("largest_pair_bound", lambda old: "nan", "largest_pair_bound` is nan"),
+        ("abstain_below", lambda old: -0.1, "`abstain_below` must be"),
+        ("norm", lambda old: "l3", "l3"),
+        ("norm", lambda old: "linf", "that of the audit 'l2'"),
+        ("semantics", lambda old: "float16", "Unknown semantics"),
+        ("shard", lambda old: [3, 3], "`shard` must be a pair"),
+        ("batch_sizes", lambda old: [3, 2], "(3, 2) for 4 samples"),
+        ("batch_sizes", lambda old: [5, -1], "must be a positive integer"),
+        ("batch_size", lambda old: 0, "must be a positive integer"),
+        ("num_total", lambda old: 1.5, "must be a positive integer"),
+        ("num_samples", lambda old: 5, "`num_samples` is 5, but 4"),
+        ("attacks", lambda old: [{**old[0], "accuracy": 2}], "accuracy of PGD"),
+    )
+    def test_files_that_contradict_themselves_are_refused(
+        self, name, change, message
+    ):
+        """For each, a report that loads without the change."""
+        margins = np.array([[4, 2, 0], [3, 2, 1], [9, 6, 5], [2, 2, 0.1]])
+        report = make_report(
+            worst_margin=margins,
+            audit=AuditReport("name", "l2", 1.25, (), (4,), "0", None),
+            shard=(1, 3),
+            batch_sizes=(3, 1),
+            batch_size=3,
+            num_total=12,
+            prediction=np.array([0, 1, 1, 0]),
+            label=np.array([0, 1, 0, 1]),
+        )
+        path = report.save(self.temporary_path("report.json"))
+        CertificationReport.load(path)
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, name: change(content[name])}))
+        with self.assertRaisesRegex(ValueError, re.escape(message)):
+            CertificationReport.load(path)
+
+    @parameterized.parameters(
+        ("logits", np.zeros(4), "expected (4, 1)"),
+        ("logits", np.zeros((3, 2)), "expected (4, 2)"),
+        ("prediction", np.array([0, 1, 2, 1]), "more than 2 classes"),
+        ("margin_error", np.full(4, np.nan), "NaN or negative"),
+        ("radius", np.zeros(4, "int64"), "dtype int64"),
+        ("secret", np.zeros(4), "unknown array `secret`"),
+    )
+    def test_arrays_that_do_not_fit_are_refused(self, name, array, message):
+        path = make_full_report().save(self.temporary_path("report.npz"))
+        CertificationReport.load(path)
+        with np.load(path) as file:
+            arrays = {**file, name: array}
+        np.savez(path, **arrays)
+        with self.assertRaisesRegex(ValueError, re.escape(message)):
+            CertificationReport.load(path)
+
+    def test_report_of_logits_that_overflow_loads(self):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        model.set_weights([np.full((2, 3), 1e38), np.zeros(3)])
+        x = np.array([[1.0, 1.0], [1e200, -1e300], [0.0, 0.0]])
+        report = certify(model, x, [0, 1, 2])
+        found = self.load(report, "report.npz")
+        self.assertEqual(found.to_json(), report.to_json())
+
+    def test_json_has_no_literals_that_are_no_json(self):
+        def refuse(name):
+            raise ValueError(name)
+
+        report = make_full_report(attacks={"PGD": {0.1: float("nan")}})
+        content = json.loads(report.to_json(), parse_constant=refuse)
+        self.assertEqual(content["radius"][3], "inf")
+        self.assertEqual(content["worst_margin"][3], ["inf"] * 3)
+        # Older versions wrote the literals.
+        path = make_full_report().save(self.temporary_path("report.json"))
+        path.write_text(path.read_text().replace('"inf"', "Infinity"))
+        self.assertEqual(CertificationReport.load(path).radius[3], np.inf)
 
     def test_missing_files_and_other_suffixes_are_refused(self):
         with self.assertRaisesRegex(ValueError, "FileNotFoundError"):
