@@ -51,12 +51,14 @@ def make_shard(rng, index, sizes, samples):
         radius=rng.random(size),
         prediction=rng.integers(CLASSES, size=size),
         label=rng.integers(CLASSES, size=size),
-        worst_margin=rng.random((size, 1 + len(EPSILONS))),
+        # Margins fall with the radius.
+        worst_margin=-np.sort(-rng.random((size, 1 + len(EPSILONS)))),
         logits=rng.random((size, CLASSES)),
         margin_error=rng.random(size),
         audit=AuditReport("model", "l2", 1.0, (), (784,), "0" * 64, None),
         shard=(index, SHARDS),
         batch_sizes=tuple(sizes),
+        batch_size=BATCH_SIZE,
         num_total=samples,
     )
 

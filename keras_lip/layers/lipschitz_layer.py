@@ -1,6 +1,5 @@
 """The base class of Lipschitz layers."""
 
-import functools
 import inspect
 from collections.abc import Iterable
 from typing import Any
@@ -46,9 +45,15 @@ class LipschitzLayer(keras.layers.Layer):
     norms: tuple[str, ...] = ("l2",)
     guarantee: str = "non-expansive"
 
+    _arguments: frozenset[str] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        names = inspect.signature(cls.__init__).parameters
+        cls._arguments = frozenset(names)
+
     def __setattr__(self, name: str, value: Any) -> None:
-        layer_class: Any = type(self)
-        if vars(self).get("built") and name in _argument_names(layer_class):
+        if vars(self).get("built") and name in type(self)._arguments:
             _check_unchanged(self, name, value)
         super().__setattr__(name, value)
 
@@ -252,12 +257,6 @@ class LipschitzLayer(keras.layers.Layer):
 
     def _read(self, proven: bool = False) -> Program:
         return freeze_layer(self, proven=proven)
-
-
-@functools.cache
-def _argument_names(cls: type) -> frozenset[str]:
-    """Returns the names of the arguments of a class, except `kwargs`."""
-    return frozenset(inspect.signature(cls).parameters)
 
 
 def _check_unchanged(layer: LipschitzLayer, name: str, value: Any) -> None:

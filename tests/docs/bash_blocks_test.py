@@ -130,12 +130,23 @@ def start(run, arguments, folder):
     raise ValueError(f"{arguments[0]} has parsed no arguments.")
 
 
+def run_module(name):
+    """Runs a module as `python -m` does."""
+    # `runpy` warns of a module that another test has imported.
+    imported = sys.modules.pop(name, None)
+    try:
+        runpy.run_module(name, run_name="__main__")
+    finally:
+        if imported is not None:
+            sys.modules[name] = imported
+
+
 def check_python(words):
     """Starts `python FILE ...` or `python -m MODULE ...`."""
     if words[0] == "-m":
         name, *arguments = words[1:]
         start(
-            lambda: runpy.run_module(name, run_name="__main__"),
+            lambda: run_module(name),
             [name, *arguments],
             ROOT,
         )
