@@ -43,7 +43,8 @@ myst_heading_anchors = 3
 # The notebooks are run, and their outputs shown. An error ends the build.
 nb_execution_mode = "auto"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+# On a busy machine a cell may take long.
+nb_execution_timeout = -1
 # What backends say while they load.
 nb_output_stderr = "remove"
 # Scripts of interactive outputs would be loaded from elsewhere.
