@@ -69,7 +69,9 @@ class LiveModel:
             return read_weight(gradient(weigh, self._convert(x)))
 
     def _convert(self, x: Array) -> Tensor:
-        return ops.convert_to_tensor(np.asarray(x), dtype=self.dtype)
+        # Numbers that overflow become infinite on every backend.
+        with np.errstate(over="ignore"):
+            return ops.convert_to_tensor(np.asarray(x), dtype=self.dtype)
 
     def _run(self, inputs: Any) -> Any:
         return self._model(inputs, training=False)
