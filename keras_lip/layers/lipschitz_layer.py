@@ -45,15 +45,15 @@ class LipschitzLayer(keras.layers.Layer):
     norms: tuple[str, ...] = ("l2",)
     guarantee: str = "non-expansive"
 
-    _arguments: frozenset[str] = frozenset()
+    _argument_names: frozenset[str] = frozenset()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         names = inspect.signature(cls.__init__).parameters
-        cls._arguments = frozenset(names)
+        cls._argument_names = frozenset(names)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if vars(self).get("built") and name in type(self)._arguments:
+        if vars(self).get("built") and name in type(self)._argument_names:
             _check_unchanged(self, name, value)
         super().__setattr__(name, value)
 

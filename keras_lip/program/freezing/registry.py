@@ -36,6 +36,7 @@ _HARMLESS = {
     "__dict__",
     "__weakref__",
     "_abc_impl",
+    "_argument_names",
     "from_config",
     "get_build_config",
     "get_config",
