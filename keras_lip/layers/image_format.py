@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_lip.types import Shape
 from keras_lip.validation import check_known
 from keras_lip.validation import check_positive_integer
 
@@ -31,3 +32,14 @@ def check_sizes(name: str, value: Any, rank: int = 2) -> tuple[int, ...]:
 def image_axes(data_format: str) -> tuple[int, int]:
     """Returns the axes of the rows and of the columns."""
     return (1, 2) if data_format == "channels_last" else (2, 3)
+
+
+def unfit_window(layer: Any, input_shape: Shape) -> ValueError:
+    """Returns the error of a layer whose window exceeds its inputs."""
+    return ValueError(
+        f"The window of layer '{layer.name}' must fit into its inputs. "
+        f"Received: input_shape={tuple(input_shape)}, "
+        f"kernel_size={layer.kernel_size}, padding={layer.padding!r}, "
+        f"data_format={layer.data_format!r}. Use a smaller window, or "
+        'padding="same".'
+    )

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
+from keras_lip.layers.image_format import unfit_window
 from keras_lip.layers.initializers import get_initializer
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.program.freezing.activations import find_slope
@@ -145,13 +146,7 @@ class BaseConv(LipschitzLayer):
     def _check_sides(self, input_shape: Shape) -> None:
         shape = self.compute_output_shape(input_shape)
         if any(side is not None and side < 1 for side in shape[1:]):
-            raise ValueError(
-                f"The window of layer '{self.name}' must fit into its inputs. "
-                f"Received: input_shape={tuple(input_shape)}, "
-                f"kernel_size={self.kernel_size}, padding={self.padding!r}, "
-                f"data_format={self.data_format!r}. Use a smaller window, or "
-                'padding="same".'
-            )
+            raise unfit_window(self, input_shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, *sides, _ = self._to_channels_last(input_shape)

@@ -12,6 +12,7 @@ from keras import ops
 from keras_lip.held_values import compute_once
 from keras_lip.layers.image_format import check_data_format
 from keras_lip.layers.image_format import check_sizes
+from keras_lip.layers.image_format import unfit_window
 from keras_lip.layers.residual.base_hidden_block import BaseHiddenBlock
 from keras_lip.operators import ConvolutionOperator
 from keras_lip.program.builder import Wire
@@ -94,13 +95,7 @@ class BaseHiddenConv2D(BaseHiddenBlock):
             side is not None and side < taps
             for side, taps in zip(sides, self.kernel_size, strict=True)
         ):
-            raise ValueError(
-                f"The window of layer '{self.name}' must fit into its inputs. "
-                f"Received: input_shape={tuple(input_shape)}, "
-                f"kernel_size={self.kernel_size}, padding={self.padding!r}, "
-                f"data_format={self.data_format!r}. Use a smaller window, or "
-                'padding="same".'
-            )
+            raise unfit_window(self, input_shape)
         shape = (*self.kernel_size, channels, self.hidden_filters)
         self.kernel = self._add_kernel("kernel", shape)
         self.bias = self._add_bias(self.hidden_filters)
