@@ -24,8 +24,9 @@ import os
 import re
 
 os.environ["KERAS_BACKEND"] = "jax"
-# XLA on CPUs waits forever with more devices than cores, or with threads of its
-# own in each of them.
+# XLA on CPUs waits forever with more devices than cores, with threads of its
+# own in each of them, or when its pool has no more threads than devices.
+os.environ.setdefault("NPROC", "8")
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=2 "
     "--xla_cpu_multi_thread_eigen=false"

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
+from tests.two_devices import set_two_devices
+
 BATCH_SIZE, EPOCHS = 6, 2
 
 
@@ -484,11 +486,7 @@ def evaluate_replica(model, case, rank):
 def main():
     backend, folder, *names = sys.argv[1:]
     os.environ["KERAS_BACKEND"] = backend
-    os.environ["XLA_FLAGS"] = (
-        "--xla_force_host_platform_device_count=2 "
-        "--xla_cpu_multi_thread_eigen=false "
-        "--xla_backend_optimization_level=0"
-    )
+    set_two_devices("--xla_backend_optimization_level=0")
     runs = {"tensorflow": run_tensorflow, "jax": run_jax, "torch": run_torch}
     for name in set(CASES) - set(names or CASES):
         del CASES[name]

@@ -11,6 +11,8 @@ import os
 import sys
 import tempfile
 
+from tests.two_devices import set_two_devices
+
 EPSILON = 0.1
 RADII = "mean_certified_radius"
 
@@ -154,10 +156,7 @@ def run_torch():
 def main():
     backend = sys.argv[1]
     os.environ["KERAS_BACKEND"] = backend
-    os.environ["XLA_FLAGS"] = (
-        "--xla_force_host_platform_device_count=2 "
-        "--xla_cpu_multi_thread_eigen=false"
-    )
+    set_two_devices()
     runs = {"tensorflow": run_tensorflow, "jax": run_jax, "torch": run_torch}
     print(json.dumps(runs[backend]()))
 
