@@ -1,44 +1,34 @@
 """Reads a model into a program of its operations at inference."""
 
 import inspect
-import math
 import threading
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_lip.graph import get_graph
 from keras_lip.graph import has_open_sizes
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
-from keras_lip.graph import trace_layer
 from keras_lip.held_values import reading_slots
 from keras_lip.precision import full_precision_scope
 from keras_lip.program.builder import Builder
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing import operations as operations
 from keras_lip.program.freezing import stock as stock
+from keras_lip.program.freezing.claims import read_claim
 from keras_lip.program.freezing.registry import RULES
 from keras_lip.program.freezing.registry import find_freezer
 from keras_lip.program.freezing.registry import find_norms
 from keras_lip.program.freezing.registry import find_provider
 from keras_lip.program.node import SampleShape
-from keras_lip.program.nodes.claimed import Claimed
 from keras_lip.program.program import Program
 from keras_lip.program.step import Origin
-from keras_lip.read_weight import read_weight
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
 # Two threads that read at the same time would mix their states.
 _lock = threading.RLock()
-
-
-class ShapedBound(float):
-    """The bound of an input, for users' rules that need its shape."""
-
-    shape: Shape | None = None
 
 
 def freeze(
@@ -228,7 +218,7 @@ def _apply(
     dtype = keras.backend.standardize_dtype(outputs[0].dtype)
     freezer = find_freezer(layer)
     if freezer is None:
-        return _read_rule(layer, wires, list(args))
+        return read_claim(layer, wires, list(args), _apply)
     origin = Origin(layer.name, type(layer).__name__, "none")
     return builder.read_as(
         origin, dtype, wires, lambda: freezer(layer, *args, **kwargs)
@@ -296,67 +286,7 @@ def _write_layer(layer: Any, wires: list[Wire]) -> Wire:
         wire = layer.freeze(*wires)
         return wire
     argument = wires[0] if len(wires) == 1 else list(wires)
-    return _read_rule(layer, wires, argument)
-
-
-def _read_rule(layer: Any, wires: list[Wire], argument: Any) -> Wire:
-    """Adds a layer whose bound a user has given."""
-
-    def unit(leaf: Any) -> Any:
-        if not _is_wire(leaf):
-            return leaf
-        bound = ShapedBound(1.0)
-        bound.shape = None if leaf.shape is None else (None, *leaf.shape)
-        return bound
-
-    rules = RULES.find(layer)
-    finite = all(
-        np.isfinite(read_weight(weight)).all()
-        for weight in getattr(layer, "weights", [])
-    )
-    constants = []
-    for norm in find_norms(layer):
-        if norm in rules:
-            # The bound for inputs with bounds of one also holds for inputs with
-            # smaller bounds, and scales with larger bounds.
-            value = rules[norm](layer, keras.tree.map_structure(unit, argument))
-        elif len(wires) > 1:
-            raise ValueError(
-                f"Layer '{layer.name}' of type `{type(layer).__name__}` has a "
-                "`lipschitz_bound()`, which is for layers of one input. "
-                f"Received: {len(wires)} inputs. Register a rule with "
-                "`@keras_lip.bounds.propagate_bound.register`."
-            )
-        else:
-            value = layer.lipschitz_bound()
-        known = finite and 0 <= value
-        constants.append((norm, float(value) if known else math.inf))
-    program, target = _trace_call(layer, wires)
-    label = f"'{layer.name}' of type `{type(layer).__name__}`"
-    node = Claimed(tuple(constants), program, target, label)
-    return wires[0].then(node, *wires[1:])
-
-
-def _trace_call(
-    layer: Any, wires: list[Wire]
-) -> tuple[Program | None, SampleShape]:
-    """Reads the `call` of a layer that consists of known operations."""
-    builder = wires[0].builder
-    shapes = [wire.shape for wire in wires]
-    dtype = getattr(layer, "compute_dtype", "float32")
-    try:
-        graph = trace_layer(layer, shapes, dtype)
-    except Exception:  # A user's `call` may raise any error.
-        return None, None
-    target = tuple(graph.outputs[0].shape[1:])
-    inner = builder.inside(shapes, [dtype] * len(shapes))
-    try:
-        (output,) = run_graph(graph, inner.inputs, _apply)
-        program = inner.finish(output)
-    except (ValueError, TypeError, NotImplementedError):
-        return None, target
-    # The origin of the parts is the layer.
-    return program, target
+    return read_claim(layer, wires, argument, _apply)
 
 
 def _place(layer: Any) -> str:
