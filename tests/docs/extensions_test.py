@@ -105,7 +105,7 @@ class ModelCardsTest(LipschitzTestCase):
     def test_card_says_what_is_certified(self):
         write = load(DOCS / "extensions" / "model_cards.py").write_card
         folder = pathlib.Path(published_weights.__file__).with_name("weights")
-        (entry,) = applications.list_weights("FullyConnected3")
+        entry = applications.list_weights("FullyConnected3")[0]
         card = write(entry, folder)
         self.assertIn('# `FullyConnected3(weights="mnist")`', card)
         self.assertIn("| 1.58 | 52.17% | 59.0% |", card)
