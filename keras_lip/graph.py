@@ -11,8 +11,11 @@ import sys
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
+from typing import NamedTuple
 
 import keras
+from keras.src.backend.common import global_state
+from keras.src.layers.layer import CallContext
 
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
@@ -25,6 +28,9 @@ Apply = Callable[[Any, list[Tensor], tuple[Any, ...], dict[str, Any]], Any]
 # layer. With Python's default limit of 1000 frames this fails for a little
 # under 1000 layers.
 _FRAMES = 20_000
+
+# Keras's name of the arguments that calls inside of a call inherit.
+_CONTEXT = "current_call_ctx"
 
 
 def run_graph(model: Any, inputs: list[Any], apply: Apply) -> list[Any]:
@@ -123,7 +129,91 @@ def is_hooked(layer: Any) -> bool:
     """Whether torch runs hooks around a layer, or something else instead."""
     names = ("_forward_hooks", "_forward_pre_hooks")
     hooks = any(getattr(layer, name, None) for name in names)
+    if keras.backend.backend() == "torch":
+        # Hooks of all modules.
+        from torch.nn.modules import module
+
+        hooks |= any(getattr(module, f"_global{name}", None) for name in names)
     return hooks or "forward" in vars(layer)
+
+
+class Telling(NamedTuple):
+    """How layers are told that they are called at inference.
+
+    Attributes:
+        argument: Boolean. Whether a model is called with `training=False`. A
+            functional model passes it on to its layers.
+        context: Boolean. Whether layers inherit it that get no argument.
+    """
+
+    argument: bool = True
+    context: bool = True
+
+    @classmethod
+    def of_predict(cls, model: Any) -> "Telling":
+        """Returns how `predict` tells the layers of a model.
+
+        A `call` without `training` is not told. On JAX Keras runs the `call`
+        of the outermost model itself, so layers inherit nothing.
+        """
+        takes = takes_training(model)
+        return cls(takes, takes and keras.backend.backend() != "jax")
+
+    def inside(self, layer: Any, given: Any) -> "Telling":
+        """Returns how the parts of a layer are told.
+
+        Args:
+            layer: The layer, which a model calls that is told like this.
+            given: The argument `training` of the call in the model's graph.
+        """
+        argument = self.argument or given is False
+        context = self.context or argument
+        return Telling(argument and takes_training(layer), context)
+
+    def within(self, model: Any) -> "Telling":
+        """Returns how the layers of a model are told that is told like this."""
+        return Telling(self.argument and _is_recorded(model), self.context)
+
+
+@contextlib.contextmanager
+def inference_calls(telling: Telling) -> Iterator[None]:
+    """Makes a context in which layers are called as in `predict` of a model.
+
+    Layers that are told nothing, such as `RandomContrast`, may train by
+    default.
+
+    Args:
+        telling: `Telling` of the model that calls the layers.
+    """
+    before = global_state.get_global_attribute(_CONTEXT)
+    context = CallContext(entry_layer=None)
+    context.set_value("training", False if telling.context else None)
+    context.set_value("telling", telling)
+    global_state.set_global_attribute(_CONTEXT, context)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(_CONTEXT, before)
+
+
+def get_telling() -> Telling | None:
+    """Returns the `Telling` of the context, or `None` outside of one."""
+    context = global_state.get_global_attribute(_CONTEXT)
+    return None if context is None else context.get_value("telling")
+
+
+def takes_training(layer: Any) -> bool:
+    """Whether the `call` of a layer has an argument `training`."""
+    return "training" in inspect.signature(layer.call).parameters
+
+
+def trains_by_default(layer: Any) -> bool:
+    """Whether a layer trains unless it is told that it does not."""
+    call = getattr(type(layer), "call", None)
+    if call is None:
+        return False
+    found = inspect.signature(call).parameters.get("training")
+    return found is not None and found.default is True
 
 
 def match_inputs(graph: Any, argument: Any) -> list[Any]:
@@ -145,6 +235,15 @@ def _overrides_caller(model: keras.Model) -> bool:
     )
 
 
+def _is_recorded(model: Any) -> bool:
+    """Whether Keras runs the graph of a model, and not a `call` of a user."""
+    if type(model) is keras.Function:
+        return True
+    return _computes(model, keras.Sequential) or _computes(
+        model, _functional_class()
+    )
+
+
 def _computes(model: keras.Model, model_class: Any) -> bool:
     """Whether a model uses the unchanged `call` of a Keras class."""
     return type(model).call is model_class.call and "call" not in vars(model)
@@ -162,16 +261,37 @@ def _trace(model: keras.Model, shape: Shape | None) -> Any:
         for operation in operations
         for nodes in (operation._inbound_nodes, operation._outbound_nodes)
     ]
-    takes_training = "training" in inspect.signature(model.call).parameters
+    reading = get_telling()
+    telling = reading or Telling.of_predict(model)
+    kwargs = {}
+    if takes_training(model):
+        kwargs["training"] = False if telling.argument else None
     try:
-        kwargs = {"training": False} if takes_training else {}
-        return keras.Function(inputs, model.call(inputs, **kwargs))
+        with inference_calls(telling):
+            graph = keras.Function(inputs, model.call(inputs, **kwargs))
     except Exception as error:
         raise _untraceable(model, str(error)) from error
     finally:
         # Restores the state of the layers after the trace.
         for added, length in nodes:
             del added[length:]
+    if reading is not None:
+        _check_inference(model, graph)
+    return graph
+
+
+def _check_inference(model: keras.Model, graph: Any) -> None:
+    """Raises an error if a traced model calls layers as in training."""
+    for _, nodes in sorted(graph._nodes_by_depth.items(), reverse=True):
+        for node in nodes:
+            if not node.is_input and node.arguments.kwargs.get("training"):
+                raise ValueError(
+                    f"Layer '{node.operation.name}' is called with "
+                    "`training=True` in `predict` of model "
+                    f"'{model.name}' of type `{type(model).__name__}`, so the "
+                    "model has no Lipschitz constant. Give its `call` an "
+                    "argument `training=None`, and pass it on to the layer."
+                )
 
 
 def _built_shape(model: keras.Model) -> Shape:
@@ -219,9 +339,7 @@ def trace_layer(layer: Any, shapes: list[Any], dtype: str) -> Any:
         keras.KerasTensor((None, *shape), dtype=dtype) for shape in shapes
     ]
     argument = inputs[0] if len(inputs) == 1 else inputs
-    kwargs = {}
-    if "training" in inspect.signature(layer.call).parameters:
-        kwargs["training"] = False
+    kwargs = {"training": False} if takes_training(layer) else {}
     inner = list(layer._flatten_layers(include_self=False))
     nodes = [
         (nodes, len(nodes))

@@ -80,7 +80,10 @@ class CertifiedAccuracy(CertifiedMetric):
         one_hot = to_class_rows(y_true, classes)
         pair_bounds = ops.broadcast_to(pair_bounds, (classes, classes))
         own = ops.sum(one_hot * y_pred, axis=-1, keepdims=True)
-        needed = self.epsilon * ops.matmul(one_hot, pair_bounds)
+        # A product could round the constants down, in reduced precision.
+        needed = self.epsilon * ops.take(
+            pair_bounds, ops.argmax(one_hot, axis=-1), axis=0
+        )
         beaten = ops.logical_or(own - y_pred > needed, one_hot > 0)
         # An invalid label has a zero row and is never correct.
         known = ops.any(one_hot > 0, axis=-1)

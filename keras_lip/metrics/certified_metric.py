@@ -35,7 +35,8 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     with `keras_lip.certificates.certify`, except that the logits have the
     model's precision. The value of a training epoch shows progress, but proves
     nothing, nor does the value of a model that rounds to 16 bits, which
-    `certify` refuses.
+    `certify` refuses. Outside of `fit`, `evaluate` and `test_on_batch` a bound
+    metric certifies nothing, because it does not know whose outputs it gets.
 
     For other models, pass the constant as `lipschitz_bound`.
 
@@ -106,6 +107,11 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         self._bounds, self._head = bounds, head
         rounded = _float32_up(bounds.matrix)
         self._constants(len(rounded)).assign(rounded)
+
+    def forget_constants(self) -> None:
+        """Makes all constants infinite, so that nothing is certified."""
+        if self._pair_bounds is not None:
+            self._pair_bounds.assign(np.full(self._pair_bounds.shape, math.inf))
 
     def follow_head(self, estimate: Tensor | None = None) -> None:
         """Estimates the constants that change in a training step.

@@ -22,6 +22,7 @@ from keras_lip.program import freeze
 from keras_lip.program.arithmetic import LIVE
 from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
+from keras_lip.program.node import SampleShape
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
 
@@ -69,7 +70,14 @@ class EvaluationWatch:
         self._probes: Array | None = None
         self._answers: Any = None
         self._is_due: Any = None
+        # Whether an input has another size than the constants hold for, and how
+        # far the outputs of a user's step are from those of the model.
+        self._misfit: Any = None
+        self._difference: Any = None
+        self._allowed_difference = 0.0
+        self._shape: SampleShape = None
         self._taken: list[tuple[CertifiedMetric, PairBounds, Any]] = []
+        self.is_used = False
 
     def begin(self) -> None:
         """Freezes the current model and passes its constants to the metrics."""
@@ -88,6 +96,7 @@ class EvaluationWatch:
             metric.take_constants(bounds, head)
         if self._is_due is not None:
             self._is_due.assign(1.0)
+            self._misfit.assign(0.0)
 
     def _prove(self, program: Program) -> None:
         proven: dict[str, Any] = {}
@@ -105,6 +114,7 @@ class EvaluationWatch:
         self._set_probes(program)
 
     def _set_probes(self, program: Program) -> None:
+        self._shape = program.input_shapes[0]
         if self._probes is None:
             self._probes = _draw_probes(program)
             # An evaluation may only change variables of metrics.
@@ -119,10 +129,19 @@ class EvaluationWatch:
             self._is_due = metric.add_variable(
                 (), "zeros", aggregation="mean", name="probes_are_due"
             )
+            self._misfit = metric.add_variable(
+                (), "zeros", aggregation="sum", name="misfit"
+            )
+            if type(self._model).test_step is not keras.Model.test_step:
+                self._difference = metric.add_variable(
+                    (), "zeros", aggregation="mean", name="difference"
+                )
             if self._model.test_function is not None:
                 # The function may have been traced without probes.
                 self._model.make_test_function(force=True)
-        machine = Machine(_arithmetic(program), sharp=False)
+        arithmetic = _arithmetic(program)
+        self._allowed_difference = max(1e-3, 64 * arithmetic.unit)
+        machine = Machine(arithmetic, sharp=False)
         (self._expected,) = program.enclose(self._probes, machine)
 
     def follow_heads(self, estimates: dict[int, Any]) -> None:
@@ -135,10 +154,16 @@ class EvaluationWatch:
         for metric in self._metrics:
             metric.follow_head(estimates.get(self._output))
 
-    def run_probes(self) -> None:
-        """Runs the probes in the first step of an evaluation."""
+    def check_batch(self, x: Any, y_pred: Any) -> None:
+        """Checks a batch of an evaluation, and runs the probes in its first.
+
+        Args:
+            x: The inputs, or `None` if the step does not pass them on.
+            y_pred: The outputs that the metrics evaluate.
+        """
         if self._probes is None:
             return
+        self._check_size(x)
 
         def run() -> Any:
             outputs = self._model(
@@ -147,21 +172,59 @@ class EvaluationWatch:
             answers = keras.tree.flatten(outputs)[self._output]
             return ops.cast(answers, "float32")
 
-        self._answers.assign(
+        self._do_once(self._answers, run)
+        if self._difference is not None and x is not None:
+            self._do_once(self._difference, lambda: self._compare(x, y_pred))
+        self._is_due.assign(ops.convert_to_tensor(self._is_due) * 0.0)
+
+    def _do_once(self, variable: Any, compute: Any) -> None:
+        """Assigns a value in the first batch of an evaluation."""
+        variable.assign(
             ops.cond(
                 ops.convert_to_tensor(self._is_due) > 0,
-                run,
-                lambda: ops.convert_to_tensor(self._answers.value) + 0.0,
+                compute,
+                lambda: ops.convert_to_tensor(variable.value) + 0.0,
             )
         )
-        self._is_due.assign(ops.convert_to_tensor(self._is_due) * 0.0)
+
+    def _check_size(self, x: Any) -> None:
+        """Notes inputs of another size than the constants hold for.
+
+        On JAX, an error in a step would lose the weights of the model.
+        """
+        tensors = keras.tree.flatten(x)
+        if len(tensors) != 1 or self._shape is None:
+            return
+        sizes = tuple(ops.shape(tensors[0])[1:])
+        shape = self._shape
+        # A functional model adds and removes a last axis of size one.
+        if len(sizes) == len(shape) + 1:
+            shape = (*shape, 1)
+        elif len(sizes) + 1 == len(shape):
+            sizes = (*sizes, 1)
+        misfit: Any = float(len(sizes) != len(shape))
+        for size, expected in zip(sizes, shape, strict=False):
+            # TensorFlow may know a size only when it runs.
+            if expected is not None:
+                misfit += ops.cast(ops.not_equal(size, expected), "float32")
+        self._misfit.assign(self._misfit + misfit)
+
+    def _compare(self, x: Any, y_pred: Any) -> Any:
+        """Returns the largest difference to the outputs of the model."""
+        expected, given = (
+            ops.cast(keras.tree.flatten(each)[self._output], "float32")
+            for each in (self._model(x, training=False), y_pred)
+        )
+        scale = ops.max(ops.abs(expected)) + keras.config.epsilon()
+        return ops.max(ops.abs(given - expected)) / scale
 
     def end(self) -> None:
         """Raises an error if the evaluated model is not the proven one.
 
         Raises:
-            ValueError: If weights or settings of layers have changed, or the
-                model's outputs differ from those of its frozen program.
+            ValueError: If weights or settings of layers have changed, the
+                model's outputs differ from those of its frozen program, or it
+                has evaluated inputs of another size, or other outputs.
         """
         if self._expected is None:
             return
@@ -179,6 +242,24 @@ class EvaluationWatch:
             return
         found = read_weight(self._answers)
         off, allowed = measure(found, self._expected)
+        if float(read_weight(self._misfit)) > 0:
+            raise ValueError(
+                f"Model '{self._model.name}' is built for inputs of shape "
+                f"{self._shape}, without the batch axis, and its constants "
+                "hold for them alone. Build it for the inputs that you "
+                "evaluate. Received: inputs of another shape"
+            )
+        difference = self._difference
+        difference = 0.0 if difference is None else read_weight(difference)
+        if not difference <= self._allowed_difference:
+            raise ValueError(
+                f"The `test_step` of model '{self._model.name}' evaluates "
+                "other outputs than those of the model at the inputs that it "
+                "passes to `compute_loss`. The constants of certified metrics "
+                "are those of the model: put a temperature or another "
+                "operation into the model. Received: a largest difference of "
+                f"{float(difference):.3g} of the largest output"
+            )
         if np.any(off > _ROOM * allowed):
             index = int(np.argmax(off > _ROOM * allowed))
             raise ValueError(
@@ -190,6 +271,12 @@ class EvaluationWatch:
                 "method may have been replaced, or a scope of reduced "
                 "precision may be active. Certified metrics report nothing."
             )
+
+    def forget(self) -> None:
+        """Takes the constants from the metrics: they certify nothing."""
+        self.is_used = False
+        for metric in self._metrics:
+            metric.forget_constants()
 
     def check_version(self) -> None:
         """Raises an error if weights or settings have changed since `begin`."""

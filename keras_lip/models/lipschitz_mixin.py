@@ -174,7 +174,8 @@ class LipschitzMixin:
         kwargs["callbacks"] = add_watches(
             self._certifying.watches, kwargs.get("callbacks")
         )
-        return super().fit(**kwargs)  # type: ignore[misc]
+        with self._use_constants():
+            return super().fit(**kwargs)  # type: ignore[misc]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates the model, as `keras.Model.evaluate` does.
@@ -195,7 +196,7 @@ class LipschitzMixin:
         kwargs["callbacks"] = add_watches(
             self._certifying.watches, kwargs.get("callbacks")
         )
-        with self._hold_inference() as held:
+        with self._use_constants(), self._hold_inference() as held:
             if held is not None:
                 kwargs["callbacks"] = add_refresh(held, kwargs["callbacks"])
             return super().evaluate(**kwargs)  # type: ignore[misc]
@@ -223,13 +224,31 @@ class LipschitzMixin:
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates a batch, as `keras.Model.test_on_batch` does."""
-        with self._hold_inference():
+        with self._use_constants(), self._hold_inference():
             for watch in self._certifying.watches:
                 watch.begin()
             result = super().test_on_batch(*args, **kwargs)  # type: ignore[misc]
             for watch in self._certifying.watches:
                 watch.end()
             return result
+
+    @contextlib.contextmanager
+    def _use_constants(self) -> Iterator[None]:
+        """Makes a context whose end takes the constants from the metrics.
+
+        They are those of this model's weights, and a metric may also be updated
+        with the outputs of other models or weights.
+        """
+        watches = self._certifying.watches
+        outermost = not any(watch.is_used for watch in watches)
+        for watch in watches:
+            watch.is_used = True
+        try:
+            yield
+        finally:
+            if outermost:
+                for watch in watches:
+                    watch.forget()
 
     @property
     def non_trainable_variables(self) -> list[Any]:
@@ -356,5 +375,5 @@ class LipschitzMixin:
             if training:
                 watch.follow_heads(estimates)
             else:
-                watch.run_probes()
+                watch.check_batch(x, y_pred)
         return loss

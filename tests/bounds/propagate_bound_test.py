@@ -13,6 +13,7 @@ from keras_lip.program.freezing.reasons import REASONS
 from keras_lip.program.freezing.registry import RULES
 from keras_lip.program.freezing.registry import find_norms
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.marks import on_pytorch_alone
 
 
 class Doubled(keras.layers.Layer):
@@ -197,6 +198,44 @@ class PropagateBoundTest(LipschitzTestCase):
 
         with self.assertRaisesRegex(ValueError, "overrides `call` but not"):
             propagate_bound(Mixed(), 1.0)
+
+    def test_mixin_behind_a_layer_is_refused_if_it_overrides(self):
+        class Loud(keras.layers.Layer):
+            def __call__(self, *args, **kwargs):
+                return 5 * super().__call__(*args, **kwargs)
+
+        class Helpful(keras.layers.Layer):
+            def describe(self):
+                return self.name
+
+        class Mixed(keras_lip.layers.MaxMin, Loud):
+            pass
+
+        class Helped(keras_lip.layers.MaxMin, Helpful):
+            pass
+
+        with self.assertRaisesRegex(ValueError, "`Loud` overrides `__call__`"):
+            propagate_bound(Mixed(), 1.0)
+        self.assertEqual(propagate_bound(Helped(), 1.0), 1.0)
+
+    def test_method_freeze_of_another_layer_is_not_called(self):
+        class Backbone(keras.layers.Layer):
+            def freeze(self, value=True):
+                self.trainable = not value
+
+        layer = Backbone()
+        with self.assertRaisesRegex(ValueError, "none is registered"):
+            propagate_bound(layer, 1.0)
+        self.assertTrue(layer.trainable)
+
+    @on_pytorch_alone
+    def test_hook_of_all_modules_is_refused(self):
+        from torch.nn.modules.module import register_module_forward_hook
+
+        hook = register_module_forward_hook(lambda *_: None)
+        self.addCleanup(hook.remove)
+        with self.assertRaisesRegex(ValueError, "which has hooks"):
+            propagate_bound(keras_lip.layers.MaxMin(), 1.0)
 
     def test_layer_of_one_input_is_refused_on_several(self):
         with self.assertRaisesRegex(

@@ -15,6 +15,7 @@ from keras_lip.program import freeze
 from keras_lip.program.freezing.registry import RULES
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
+from tests.marks import on_pytorch_alone
 
 EPSILON = 0.1
 
@@ -73,9 +74,17 @@ class CertifiedMetricTest(LipschitzTestCase):
         report = certificates.certify(model, self.x, self.y)
         return report.certified_accuracy(EPSILON)
 
-    def constants(self, metric):
-        (found,) = (v for v in metric.variables if v.name == "pair_bounds")
-        return to_numpy(found)
+    def constants(self, model, metric):
+        """The constants that a metric has during an evaluation."""
+        seen = []
+
+        def look(logs):
+            (found,) = (v for v in metric.variables if v.name == "pair_bounds")
+            seen.append(to_numpy(found).astype("float64"))
+
+        callback = keras.callbacks.LambdaCallback(on_test_end=look)
+        self.evaluate(model, callbacks=[callback])
+        return seen[-1]
 
     def pair_bounds(self, model):
         program = freeze(model)
@@ -89,9 +98,8 @@ class CertifiedMetricTest(LipschitzTestCase):
     def test_constants_are_rounded_up(self):
         metric = metrics.CertifiedAccuracy(EPSILON)
         model = self.make_model(metric)
-        self.evaluate(model)
         exact = self.pair_bounds(model)
-        found = self.constants(metric).astype("float64")
+        found = self.constants(model, metric)
         self.assertTrue((found >= exact).all())
         self.assertAllClose(found, exact, 1e-40, 2e-7)
 
@@ -248,9 +256,8 @@ class CertifiedMetricTest(LipschitzTestCase):
         model.compile("sgd", losses.MulticlassHinge(), metrics=[metric])
         for factor in (1.0, 3.0, 0.5):
             model.layers[0].factor = factor
-            self.evaluate(model)
-            expected = np.sqrt(2.0) * factor
-            self.assertAllClose(self.constants(metric)[0, 1], expected, 1e-6)
+            found = self.constants(model, metric)
+            self.assertAllClose(found[0, 1], np.sqrt(2.0) * factor, 1e-6)
 
     def test_stale_slope_of_negative_inputs_is_refused(self):
         if keras.backend.backend() == "torch":
@@ -297,6 +304,137 @@ class CertifiedMetricTest(LipschitzTestCase):
         with self.assertRaises(ValueError):
             self.evaluate(model)
 
+    def test_metric_certifies_nothing_outside_of_an_evaluation(self):
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model = self.make_model(metric)
+        self.assertEvaluated(model)
+        outputs = model(self.x)
+        metric.reset_state()
+        metric.update_state(self.y, outputs)
+        self.assertEqual(float(metric.result()), 0.0)
+        other = keras.Sequential([model, keras.layers.Rescaling(10.0)])
+        other.compile(loss="mse", metrics=[metric])
+        labels = np.eye(3)[self.y]
+        self.assertEqual(other.evaluate(self.x, labels, verbose=0)[1], 0.0)
+        # A validation leaves the constants of training.
+        history = model.fit(
+            self.x,
+            self.y,
+            epochs=2,
+            validation_data=(self.x, self.y),
+            verbose=0,
+        ).history
+        self.assertGreater(min(history["certified_accuracy"]), 0.0)
+        self.assertGreater(min(history["val_certified_accuracy"]), 0.0)
+        metric.reset_state()
+        metric.update_state(self.y, outputs)
+        self.assertEqual(float(metric.result()), 0.0)
+
+    def make_own_step(self, share):
+        """A model with a `test_step` that multiplies its outputs."""
+
+        class Own(models.LipschitzSequential):
+            if keras.backend.backend() == "jax":
+
+                def test_step(self, state, data):
+                    trainable, others, counts = state
+                    x, y = data
+                    outputs, others = self.stateless_call(
+                        trainable, others, x, training=False
+                    )
+                    outputs *= share
+                    pairs = [
+                        *zip(self.trainable_variables, trainable, strict=True),
+                        *zip(self.non_trainable_variables, others, strict=True),
+                        *zip(self.metrics_variables, counts, strict=True),
+                    ]
+                    with keras.StatelessScope(state_mapping=pairs) as scope:
+                        loss = self.compute_loss(x, y, outputs, training=False)
+                    counts = [
+                        scope.get_current_value(variable)
+                        for variable in self.metrics_variables
+                    ]
+                    logs, counts = self._update_metrics_variables(
+                        counts, loss, x, y, outputs, None
+                    )
+                    return logs, (trainable, others, counts)
+
+            else:
+
+                def test_step(self, data):
+                    x, y = data
+                    outputs = share * self(x, training=False)
+                    self.compute_loss(x, y, outputs, training=False)
+                    return self.compute_metrics(x, y, outputs)
+
+        model = Own([keras.Input((4,)), *self.make_stack()])
+        model.compile(
+            "sgd",
+            losses.MulticlassHinge(),
+            metrics=[metrics.CertifiedAccuracy(EPSILON)],
+        )
+        return model
+
+    def test_step_that_evaluates_other_outputs_is_refused(self):
+        self.assertEvaluated(self.make_own_step(1.0))
+        model = self.make_own_step(10.0)
+        for _ in range(2):
+            with self.assertRaisesRegex(
+                ValueError, "`test_step`.*evaluates other outputs"
+            ):
+                self.evaluate(model)
+
+    @parameterized.named_parameters(("known", True), ("unknown", False))
+    def test_images_of_another_size_are_refused(self, known):
+        class Images(models.LipschitzModel):
+            def __init__(self):
+                super().__init__()
+                self.pool = keras.layers.GlobalMaxPooling2D()
+                self.head = keras.layers.Dense(3)
+
+            def call(self, inputs):
+                return self.head(self.pool(inputs))
+
+        model = Images()
+        model(np.zeros((1, 2, 2, 4)))
+        model.compile("sgd", "mse", metrics=[metrics.CertifiedAccuracy(0.1)])
+
+        def data(side):
+            x = np.zeros((4, side, side, 4), "float32")
+            y = np.eye(3, dtype="float32")[[0, 1, 2, 0]]
+            if known or keras.backend.backend() != "tensorflow":
+                return x, y
+            import tensorflow as tf
+
+            signature = (
+                tf.TensorSpec((None, None, None, 4)),
+                tf.TensorSpec((None, 3)),
+            )
+            stream = tf.data.Dataset.from_generator(
+                lambda: iter([(x, y)]), output_signature=signature
+            )
+            return (stream.repeat(),)
+
+        model.evaluate(*data(2), steps=1, verbose=0)
+        with self.assertRaisesRegex(ValueError, r"shape \(2, 2, 4\), without"):
+            model.evaluate(*data(3), steps=1, verbose=0)
+        model.evaluate(*data(2), steps=1, verbose=0)
+
+    @on_pytorch_alone
+    def test_autocast_does_not_round_the_constants(self):
+        import torch
+
+        bound = 1.0019
+        metric = metrics.CertifiedAccuracy(1.0, lipschitz_bound=bound)
+        needed = np.sqrt(2) * bound
+        # Between the constant and its rounding to bfloat16.
+        rounded = float(torch.tensor(needed, dtype=torch.bfloat16))
+        self.assertLess(rounded, needed - 1e-3)
+        logits = torch.tensor([[(rounded + needed) / 2, 0.0, -5.0]])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            metric.update_state([0], logits)
+        self.assertEqual(float(metric.result()), 0.0)
+
     def test_constants_are_those_of_the_weights_and_not_of_training(self):
         # An epoch that leaves the weights as they were, but not the constants
         # that it estimates.
@@ -307,8 +445,7 @@ class CertifiedMetricTest(LipschitzTestCase):
         model.layers[-1].kernel.assign(kernel)
         exact = self.pair_bounds(model)
         for _ in range(2):
-            self.evaluate(model)
-            found = self.constants(metric).astype("float64")
+            found = self.constants(model, metric)
             self.assertTrue((found >= exact).all())
             model.fit(self.x, self.y, verbose=0)
 
@@ -328,9 +465,11 @@ class CertifiedMetricTest(LipschitzTestCase):
         pair = [self.make_model(metric) for _ in range(2)]
         pair[1].layers[-1].kernel.assign(1e-3 * np.ones((4, 3)))
         for model in [*pair, *pair]:
-            self.evaluate(model)
             self.assertAllClose(
-                self.constants(metric), self.pair_bounds(model), 1e-40, 2e-7
+                self.constants(model, metric),
+                self.pair_bounds(model),
+                1e-40,
+                2e-7,
             )
 
     def test_given_bound_is_kept_in_a_lipschitz_model(self):

@@ -1,15 +1,21 @@
 """Reads a model into a program of its operations at inference."""
 
-import inspect
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from keras_lip.graph import Telling
+from keras_lip.graph import check_model
 from keras_lip.graph import get_graph
+from keras_lip.graph import get_telling
 from keras_lip.graph import has_open_sizes
+from keras_lip.graph import inference_calls
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
+from keras_lip.graph import trains_by_default
 from keras_lip.held_values import reading_slots
 from keras_lip.precision import full_precision_scope
 from keras_lip.program.builder import Builder
@@ -29,6 +35,17 @@ from keras_lip.types import Tensor
 
 # Two threads that read at the same time would mix their states.
 _lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def _reading(telling: Telling = Telling()) -> Iterator[None]:  # noqa: B008
+    with (
+        _lock,
+        full_precision_scope(),
+        reading_slots({}),
+        inference_calls(telling),
+    ):
+        yield
 
 
 def freeze(
@@ -60,11 +77,12 @@ def freeze(
             takes integers, cannot be traced, or contains an unknown layer,
             which the message names; or if `input_shape` does not fit it.
     """
-    with _lock, full_precision_scope(), reading_slots({}):
+    check_model(model)
+    with _reading(Telling.of_predict(model)):
+        if input_shape is not None:
+            _check_input_shape(model, input_shape)
         if not has_open_sizes(model):
             input_shape = None
-        elif input_shape is not None:
-            _check_input_shape(model, input_shape)
         graph = get_graph(model, input_shape)
         for kind, tensors in ("input", graph.inputs), ("output", graph.outputs):
             if len(tensors) != 1:
@@ -87,18 +105,21 @@ def freeze(
             proven,
         )
         _note_inputs(model, graph, builder)
-        (output,) = run_graph(graph, builder.inputs, _apply)
+        with inference_calls(Telling.of_predict(model).within(model)):
+            (output,) = run_graph(graph, builder.inputs, _apply)
         return builder.finish(output)
 
 
 def _check_input_shape(model: keras.Model, input_shape: Shape) -> None:
-    expected = model.input_shape[1:]
-    received = tuple(input_shape[1:])
-    fits = len(received) == len(expected) and all(
-        known is None or known == size
-        for known, size in zip(expected, received, strict=True)
-    )
-    if not fits:
+    expected = getattr(model, "input_shape", None)
+    if expected is None:
+        # Of a subclassed model.
+        expected = get_graph(model).inputs[0].shape
+    if not isinstance(expected, tuple):
+        # A model with several inputs has no bound.
+        return
+    expected, received = expected[1:], tuple(input_shape[1:])
+    if not _fits(expected, received):
         raise ValueError(
             f"Model '{model.name}' takes inputs of shape {expected}, without "
             f"the batch axis. Pass an `input_shape` that fits. Received: "
@@ -125,7 +146,7 @@ def freeze_layer(
     Returns:
         A `Program` with the same number of inputs as the layer.
     """
-    with _lock, full_precision_scope(), reading_slots({}):
+    with _reading():
         found = built_shapes(layer) if shapes is None else shapes
         dtype = getattr(layer, "compute_dtype", "float32")
         builder = Builder(found, [dtype] * len(found), _read_layer, proven)
@@ -150,7 +171,7 @@ def freeze_call(
         A list with a `Program` for each output. Each program has one input for
         every symbolic tensor in `args` and `kwargs`.
     """
-    with _lock, full_precision_scope(), reading_slots({}):
+    with _reading():
         tensors = [
             leaf
             for leaf in keras.tree.flatten((args, kwargs))
@@ -205,8 +226,9 @@ def _apply(
     for tensor in outputs:
         wires[0].builder.note_dtype(_place(layer), tensor.dtype)
     if isinstance(layer, keras.Model):
-        return _apply_model(layer, args[0], wires)
+        return _apply_model(layer, args[0], wires, _tell(layer, kwargs))
     if isinstance(layer, keras.layers.Layer):
+        _check_told(layer, _tell(layer, kwargs))
         if len(outputs) != 1:
             raise ValueError(
                 f"Layer '{layer.name}' of type `{type(layer).__name__}` must "
@@ -226,12 +248,16 @@ def _apply(
 
 
 def _apply_model(
-    model: keras.Model, argument: Any, wires: list[Wire]
+    model: keras.Model,
+    argument: Any,
+    wires: list[Wire],
+    telling: Telling,
 ) -> list[Any]:
     # A subclassed model may be called with another shape than in `build`.
     known = len(wires) == 1 and wires[0].shape is not None
     shape = (None, *(wires[0].shape or ())) if known else None
-    graph = get_graph(model, shape)
+    with inference_calls(telling):
+        graph = get_graph(model, shape)
     _check_dtypes(model, graph)
     if wires:
         _note_inputs(model, graph, wires[0].builder)
@@ -243,7 +269,8 @@ def _apply_model(
                 f"{tensor.shape}, and its bound may depend on this shape. "
                 f"Received: input shape {(None, *(wire.shape or ()))}"
             )
-    return run_graph(graph, inputs, _apply)
+    with inference_calls(telling.within(model)):
+        return run_graph(graph, inputs, _apply)
 
 
 def _fits(built: tuple[Any, ...], actual: tuple[Any, ...]) -> bool:
@@ -257,7 +284,8 @@ def _read_layer(layer: Any, wires: list[Wire], own: bool = False) -> Wire:
     """Adds a layer, or a model used as a layer, at any depth."""
     if isinstance(layer, keras.Model):
         argument = wires[0] if len(wires) == 1 else wires
-        (output,) = _apply_model(layer, argument, wires)
+        telling = (get_telling() or Telling()).inside(layer, None)
+        (output,) = _apply_model(layer, argument, wires, telling)
         return output
     find_norms(layer)
     origin = Origin(
@@ -316,9 +344,11 @@ def _check_call(
         # Keras passes a list of `None` masks to models with several inputs.
         absent = all(leaf is None for leaf in keras.tree.flatten(value))
         if name == "training":
-            # Augmentation layers are called with `training=True` by default,
-            # which Keras overrides when a model is called at inference.
-            absent = value is False or _trains_by_default(layer)
+            # The graph of a functional model holds the default of augmentation
+            # layers, `True`, which Keras overrides with that of the model.
+            absent = value is False or (
+                trains_by_default(layer) and _tell(layer, {}).argument
+            )
         if not absent:
             raise ValueError(
                 f"Layer '{layer.name}' is called with `{name}={value!r}`. A "
@@ -334,9 +364,24 @@ def _check_call(
         )
 
 
-def _trains_by_default(layer: Any) -> bool:
-    found = inspect.signature(type(layer).call).parameters.get("training")
-    return found is not None and found.default is True
+def _tell(layer: Any, kwargs: dict[str, Any]) -> Telling:
+    """Returns how the parts of a called layer are told of inference."""
+    outer = get_telling() or Telling()
+    return outer.inside(layer, kwargs.get("training"))
+
+
+def _check_told(layer: Any, telling: Telling) -> None:
+    """Raises an error if a part of a layer trains in `predict`."""
+    if telling.context:
+        return
+    for part in layer._flatten_layers():
+        if trains_by_default(part):
+            raise ValueError(
+                f"Layer '{part.name}' is called with `training=True` in "
+                "`predict` of a model, so the model has no Lipschitz constant. "
+                "Give the `call` of the model an argument `training=None`, and "
+                "pass it on to the layer."
+            )
 
 
 def _is_wire(leaf: Any) -> bool:

@@ -43,6 +43,12 @@ _HARMLESS = {
     "guarantee",
 }
 
+# Packages of the classes from which Keras derives layers.
+_LIBRARIES = {
+    *("abc", "builtins", "keras", "keras_lip"),
+    *("tensorflow", "torch", "typing"),
+}
+
 # Methods that define the program of a layer, or its Lipschitz bound.
 _PROVIDERS = ("freeze", "lipschitz_bound")
 
@@ -123,6 +129,10 @@ def find_provider(layer: Any) -> str | None:
     the most derived class.
     """
     depths = {name: _depth(layer, name) for name in _PROVIDERS}
+    modules = {cls.__module__ for cls in type(layer).__mro__}
+    if "keras_lip.layers.lipschitz_layer" not in modules:
+        # Another layer's `freeze` may do something else.
+        depths["freeze"] = math.inf
     name = min(depths, key=lambda name: depths[name])
     return name if depths[name] < math.inf else None
 
@@ -197,7 +207,7 @@ def _why_unknown(layer: Any, provider: str) -> str | None:
     """Names an override in a subclass that its inherited bound ignores."""
     for cls in type(layer).__mro__:
         if provider in vars(cls):
-            return None
+            return _why_mixed(layer, cls)
         if cls.__module__.startswith("keras_lip.layers."):
             # A class of this library: the inherited methods allow for it.
             continue
@@ -207,6 +217,24 @@ def _why_unknown(layer: Any, provider: str) -> str | None:
                     f", which overrides `{name}` but not `lipschitz_bound` or "
                     "`freeze`"
                 )
+    return None
+
+
+def _why_mixed(layer: Any, base: type) -> str | None:
+    """Names an override of a class that stands behind the bounded one.
+
+    As in `class Mine(OrthogonalDense, Mixin)`, where the mixin overrides
+    methods of `keras.layers.Layer`.
+    """
+    classes = type(layer).__mro__
+    for index, cls in enumerate(classes):
+        if cls.__module__.split(".")[0] in _LIBRARIES or issubclass(base, cls):
+            continue
+        for name in vars(cls):
+            overrides = any(name in vars(each) for each in classes[index + 1 :])
+            hidden = any(name in vars(each) for each in classes[:index])
+            if name not in _HARMLESS and overrides and not hidden:
+                return f", whose base class `{cls.__name__}` overrides `{name}`"
     return None
 
 

@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_lip.program.builder import Wire
 from keras_lip.program.freezing.checks import check_fits
+from keras_lip.program.freezing.checks import unknown_layer
 from keras_lip.program.freezing.reading import along_axis
 from keras_lip.program.freezing.reading import round_constant
 from keras_lip.program.freezing.registry import register_freezer
@@ -39,6 +40,10 @@ def _(layer: Any, x: Wire) -> Wire:
 def _(layer: Any, x: Wire) -> Wire:
     # The layer computes with its constants, which may differ from its weights.
     mean, variance = read_weight(layer.mean), read_weight(layer.variance)
+    if len(variance) > 1:
+        raise unknown_layer(
+            layer, "it scales the samples of a batch differently"
+        )
     mean, variance = mean[0], variance[0]
     check_fits(layer, x, variance.shape)
     with np.errstate(invalid="ignore"):
