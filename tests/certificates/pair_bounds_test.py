@@ -42,6 +42,23 @@ class PairBoundsTest(LipschitzTestCase):
         matrix = np.where(off_diagonal, bounds.matrix, 0)
         self.assertAllClose(matrix, exact, 0, 1e-13)
 
+    def test_distances_of_subnormal_weights_are_rounded_up(self):
+        if keras.backend.backend() == "jax":
+            self.skipTest("JAX has no float64, unless it is told to.")
+        layer = keras.layers.Dense(2, use_bias=False, dtype="float64")
+        model = keras.Sequential(
+            [
+                keras.Input((2,), dtype="float64"),
+                keras.layers.Dense(2, use_bias=False, dtype="float64"),
+                layer,
+            ]
+        )
+        model.layers[0].set_weights([2.0**800 * np.eye(2)])
+        layer.set_weights([np.array([[5e-324, 0.0], [5e-324, 0.0]])])
+        exact = np.sqrt(2) * (5e-324 * 2.0**800)
+        bounds = find_pair_bounds(model)
+        self.assertGreaterEqual(bounds.matrix[0, 1], exact)
+
     def test_joint_bound_is_kept_where_it_is_smaller(self):
         # Opposite weights are 2 apart, more than sqrt(2) |W| = 2 would allow.
         model = keras.Sequential([keras.Input((4,)), layers.UnitNormDense(2)])

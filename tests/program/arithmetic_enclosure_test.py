@@ -12,7 +12,7 @@ _UNIT = 2.0**-24
 
 class ArithmeticEnclosureTest(LipschitzTestCase):
     def run_operation(self, function, x, dtype="float32"):
-        inputs = keras.Input(x.shape[1:])
+        inputs = keras.Input(x.shape[1:], dtype=dtype)
         program = freeze(keras.Model(inputs, function(inputs)))
         machine = Machine(get_arithmetic(dtype), sharp=True)
         (outputs,) = program.enclose(x, machine)
@@ -45,18 +45,23 @@ class ArithmeticEnclosureTest(LipschitzTestCase):
         ("constant", lambda x: x + 0.7),
         ("constant_from_the_left", lambda x: 0.7 - x),
         ("vector", lambda x: x + np.array([0.7, 0.9, 1.4])),
-        ("offset", keras.layers.Rescaling(1.0, 0.7)),
-        ("offsets", keras.layers.Rescaling(1.0, [0.7, 0.9, 1.4])),
+        ("offset", keras.layers.Rescaling(1.0, 0.7, dtype="float64")),
+        (
+            "offsets",
+            keras.layers.Rescaling(1.0, [0.7, 0.9, 1.4], dtype="float64"),
+        ),
         ("product", lambda x: 0.7 * x),
         ("products", lambda x: x * np.array([0.7, 0.9, 1.4])),
-        ("rescaling", keras.layers.Rescaling(0.7)),
-        ("leaky", lambda x: keras.layers.LeakyReLU(0.7)(-x)),
+        ("rescaling", keras.layers.Rescaling(0.7, dtype="float64")),
+        ("leaky", lambda x: keras.layers.LeakyReLU(0.7, dtype="float64")(-x)),
         ("weighted_sum", lambda x: 0.7 * x + 0.9 * keras.ops.relu(x)),
         ("difference", lambda x: 3 * keras.ops.relu(x) - 0.7 * x),
     )
     def test_constants_count_as_rounded_to_float32(self, function):
-        # Some backends do so, whatever they compute in. Each of these is nearer
+        # They may be, whatever the dtype of the tensors. Each of these is nearer
         # to zero in float32, so that it is read as it is.
+        if keras.backend.backend() != "tensorflow":
+            self.skipTest("Sums and products with numbers are in float32.")
         x = 1.0 + np.abs(self.rng.normal(size=(4, 3)))
         outputs = self.run_operation(function, x, "float64")
         self.assertTrue((outputs.error[0] > 1e-9).all())

@@ -26,11 +26,6 @@ class LayerEnclosureTest(LipschitzTestCase):
         ("norm", lambda: layers.L2NormPooling2D(2), (6, 4, 2)),
         ("global_norm", layers.GlobalL2NormPooling2D, (6, 4, 2)),
         ("scaled", lambda: layers.ScaledAveragePooling2D(2), (6, 4, 2)),
-        (
-            "bilinear",
-            lambda: keras.layers.UpSampling2D(3, interpolation="bilinear"),
-            (2, 3, 2),
-        ),
         ("centering", layers.LayerCentering, (6, 4)),
         ("batch_centering", layers.BatchCentering, (6, 4)),
         ("householder", layers.Householder, (6, 4)),

@@ -108,7 +108,10 @@ class BasePooling2D(LipschitzLayer):
     @property
     def _running_factor(self) -> float:
         """The rounded factor, which may be in float32."""
-        return max(self._factor, float(np.float32(self._factor)))
+        single = float(np.float32(self._factor))
+        if self.compute_dtype == "float32":
+            return single
+        return max(self._factor, single)
 
     def get_config(self) -> Config:
         return {

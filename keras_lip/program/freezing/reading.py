@@ -22,7 +22,8 @@ def round_constant(wire: Wire, numbers: Any, smallest: bool = False) -> Array:
     """Returns constants with the roundings of the current layer.
 
     Backends round constants to the compute dtype, or to float32 for any compute
-    dtype.
+    dtype. If both are float32, the running number is known. Otherwise it is one
+    of several, and the one with the largest bound is returned.
 
     Args:
         wire: The wire that the constants are combined with.
@@ -33,6 +34,8 @@ def round_constant(wire: Wire, numbers: Any, smallest: bool = False) -> Array:
     found = np.asarray(numbers, "float64")
     with np.errstate(over="ignore"):
         single = found.astype("float32")
+    if wire.builder.dtype == "float32":
+        return single.astype("float64")
     for rounded in (single, read_weight(ops.cast(single, wire.builder.dtype))):
         before, after = np.abs(found), np.abs(rounded)
         better = after < before if smallest else after > before

@@ -15,6 +15,7 @@ from keras_lip.program.enclosure import Enclosure
 from keras_lip.program.enclosure import Machine
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
+from keras_lip.program.nodes.elementwise import Unaccounted
 from keras_lip.proofs.matrix_norms import row_sum_bound
 from keras_lip.proofs.matrix_norms import spectral_norm_bound
 from keras_lip.proofs.rounding import multiply_up
@@ -184,7 +185,19 @@ class Upsample(AxisLinear):
     interpolation: str
 
     def num_terms(self, shape: tuple[int, ...]) -> int:
-        return int(2 ** len(self.size))
+        terms = 2 ** len(self.size)
+        if self.interpolation == "bilinear":
+            # Backends compute weights from the positions of pixels, in float32,
+            # with errors that grow with these.
+            sides = (shape[axis] for axis in self.axes(len(shape)))
+            ratios = zip(self.size, sides, strict=True)
+            terms += 8 * sum(ratio * side for ratio, side in ratios)
+        return int(terms)
+
+    def enclose(self, inputs: list[Enclosure], machine: Machine) -> Enclosure:
+        if machine.sharp and self.interpolation == "bilinear":
+            raise Unaccounted("the accuracy of its weights is unknown")
+        return super().enclose(inputs, machine)
 
     @property
     def num_axes(self) -> int:

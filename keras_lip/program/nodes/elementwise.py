@@ -78,6 +78,10 @@ def _hard_sigmoid(x: Array) -> Array:
     return np.clip(x + 3, 0.0, 6.0) / 6
 
 
+# The slope of `leaky_relu`, a number of float32.
+_SLOPE = float(np.float32(0.2))
+
+
 def _sparse_plus(x: Array) -> Array:
     return np.where(x <= -1, 0.0, np.where(x < 1, (x + 1) ** 2 / 4, x))
 
@@ -92,7 +96,7 @@ FUNCTIONS: dict[str, Function] = {
     "hard_silu": Function(lambda x: x * _hard_sigmoid(x), 1.5),
     "hard_tanh": Function(lambda x: np.clip(x, -1.0, 1.0), 1.0, True, True),
     "leaky_relu": Function(
-        lambda x: np.maximum(x, 0.2 * x), 1.0, True, False, 0.199
+        lambda x: np.maximum(x, _SLOPE * x), 1.0, True, False, 0.199
     ),
     "linear": Function(lambda x: x, 1.0, True, True, 1.0),
     "log_sigmoid": Function(lambda x: -_softplus(-x), 1.0, True),
@@ -165,7 +169,7 @@ class Elementwise(Node):
         if self.known.exact:
             return super().enclose(inputs, machine)
         if self.function == "leaky_relu":
-            return Rectify(0.2, None).enclose(inputs, machine)
+            return Rectify(_SLOPE, None).enclose(inputs, machine)
         if machine.sharp:
             raise Unaccounted(
                 f"the accuracy of its activation `{self.function}` is unknown"

@@ -1,9 +1,14 @@
+import numpy as np
 from absl.testing import parameterized
 from keras import layers
 
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.bounds import propagate_bound
 from keras_lip.program import freeze
+from keras_lip.program.arithmetic import LIVE
+from keras_lip.program.arithmetic import get_arithmetic
+from keras_lip.program.enclosure import Machine
+from tests.lipschitz_test_case import to_numpy
 from tests.program.stock.rule_test_case import RuleTestCase
 
 
@@ -64,6 +69,19 @@ class ReshapingTest(RuleTestCase):
         self.assertAllClose(freeze(model).run(x), model(x), 1e-5, 1e-5)
         bound = self.bound(layer, None, None, shape[-1])
         self.assertLessEqual(self.exact_norm(model), bound)
+
+    def test_up_sampling_between_pixels_of_a_large_image(self):
+        # Positions are rounded to float32, and their errors grow.
+        layer = layers.UpSampling2D((1, 3), interpolation="bilinear")
+        model = self.make_model(layer, 1, 1000, 1)
+        program, x = freeze(model), np.zeros((1, 1, 1000, 1))
+        x[0, 0, 998:, 0] = 1.0, -1.0
+        (outputs,) = program.enclose(x, Machine(LIVE, sharp=False))
+        off = np.linalg.norm(outputs.value - to_numpy(model(x)))
+        self.assertLessEqual(off, outputs.error[0, 0])
+        self.assertLess(outputs.error[0, 0], 0.01)
+        with self.assertRaisesRegex(ValueError, "accuracy of its weights"):
+            program.enclose(x, Machine(get_arithmetic("float32"), sharp=True))
 
     @parameterized.parameters("bicubic", "lanczos3")
     def test_up_sampling_of_more_than_two_pixels_is_refused(

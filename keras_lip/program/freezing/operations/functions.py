@@ -80,7 +80,10 @@ def _(layer: Any, x: Wire) -> Wire:
 
 @register_freezer(*classes_of(lambda x: ops.clip(x, -1.0, 1.0)))
 def _(layer: Any, x: Wire) -> Wire:
-    low, high = _read_limit(layer, layer.x_min), _read_limit(layer, layer.x_max)
+    low, high = (
+        float(round_constant(x, _read_limit(layer, limit)))
+        for limit in (layer.x_min, layer.x_max)
+    )
     if not low <= high:
         raise not_understood(layer, (low, high))
     middle = x.then(Affine(np.array(1.0), np.array(-low)))

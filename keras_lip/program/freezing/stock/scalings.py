@@ -22,7 +22,9 @@ from keras_lip.read_weight import read_weight
 def _(layer: Any, x: Wire) -> Wire:
     # Keras computes in at least float32.
     variance = read_weight(layer.moving_variance)
-    epsilon = min(layer.epsilon, float(np.float32(layer.epsilon)))
+    epsilon = float(np.float32(layer.epsilon))
+    if layer.compute_dtype == "float64":
+        epsilon = min(layer.epsilon, epsilon)
     # A zero or negative variance gives NaN or infinity.
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 1 / np.sqrt(variance + epsilon)
@@ -50,7 +52,9 @@ def _(layer: Any, x: Wire) -> Wire:
         deviation = np.sqrt(variance)
     # Keras divides by at least its epsilon.
     least = float(read_kernel(layer, np.float32(keras.config.epsilon())))
-    deviation = np.maximum(deviation, min(least, keras.config.epsilon()))
+    if layer.compute_dtype == "float64":
+        least = min(least, keras.config.epsilon())
+    deviation = np.maximum(deviation, least)
     if layer.invert:
         return x.then(Affine(deviation, mean, exact=False))
     scale = 1 / deviation
