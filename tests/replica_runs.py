@@ -6,15 +6,16 @@ writes `one_CASE.npz` and `two_CASE.npz` for every case, or for those named:
 weights, bounds, what is evaluated and logged, and the outputs of the saved
 file, after the same steps with the same batches. On JAX it also writes
 `shards_CASE.npz` for those of `SHARDED`: their weights are divided over two
-devices. Devices are divided before a backend starts, hence the process.
-TensorFlow's collective operations do not survive a second strategy in a
-process.
+devices. Devices are divided before a backend starts, hence the process. On
+PyTorch it starts the replicas by `torchrun`. TensorFlow's collective operations
+do not survive a second strategy in a process.
 """
 
 import contextlib
 import inspect
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -400,23 +401,29 @@ def model_parallel(model):
 def run_torch(folder):
     import torch
 
+    if torch.distributed.is_torchelastic_launched():
+        run_torch_replica(folder)
+        return
     for name, case in CASES.items():
         fit(case, contextlib.nullcontext(), folder, f"one_{name}")
-    torch.multiprocessing.spawn(
-        run_torch_process, (folder, list(CASES)), nprocs=2
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run"),
+            *("--standalone", "--nproc-per-node", "2"),
+            *("-m", "tests.replica_runs", "torch", folder, *CASES),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
     )
 
 
-def run_torch_process(rank, folder, names):
-    """Trains one of two replicas, on its half of every batch."""
+def run_torch_replica(folder):
+    """Trains one of the replicas of `torchrun`, on its half of every batch."""
     import torch
 
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
-    )
-    for name in names:
-        case = CASES[name]
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    for name, case in CASES.items():
         model = make(case, contextlib.nullcontext())
         train_replica(model, case, rank)
         evaluated = evaluate_replica(model, case, rank)

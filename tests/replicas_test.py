@@ -12,6 +12,7 @@ from absl.testing import parameterized
 from keras import ops
 
 from keras_lip import autodiff
+from keras_lip import callbacks
 from keras_lip import layers
 from keras_lip import losses
 from keras_lip import metrics
@@ -22,6 +23,7 @@ from tests import replica_runs
 from tests.layers.every_layer import EVERY_LAYER
 from tests.layers.every_layer import connect
 from tests.lipschitz_test_case import LipschitzTestCase
+from tests.losses.loss_cases import CASES as LOSS_CASES
 from tests.marks import on_pytorch_alone
 
 # Losses that compare means of classes.
@@ -80,6 +82,18 @@ class ReplicaRunsTest(LipschitzTestCase):
         if name == "layers":
             self.assertGreater(len([k for k in two if k[0] == "b"]), 10)
         self.assertSameRun(two, one)
+
+    def test_every_metric_and_callback_takes_part(self):
+        """Every loss has a case, as the contract of losses tests."""
+        runs = [self.read(f"two_{name}").keys() for name in replica_runs.CASES]
+        for make in find_classes(metrics):
+            self.assertIn(f"evaluated {make().name}", set().union(*runs))
+        used = [
+            type(callback)
+            for case in replica_runs.CASES.values()
+            for callback in case.callbacks()
+        ]
+        self.assertCountEqual(used, find_classes(callbacks))
 
     @parameterized.parameters(*replica_runs.SHARDED)
     @pytest.mark.skipif(
@@ -173,9 +187,18 @@ class ReplicasTest(LipschitzTestCase):
             # Probes are run by all replicas alike.
             self.assertEqual(set(found.values()), {"mean"})
 
-    def test_epsilon_of_a_loss_is_equal_everywhere(self):
-        (epsilon,) = losses.EMMA(0.1).variables
-        self.assertEqual(epsilon.aggregation, "only_first_replica")
+    def test_epsilon_of_losses_is_equal_everywhere(self):
+        found = {
+            name: [each.aggregation for each in loss.variables]
+            for name, loss in (
+                (name, case.build(**case.init_kwargs))
+                for name, case in LOSS_CASES.items()
+            )
+            if getattr(loss, "variables", None)
+        }
+        self.assertContainsSubset({"EMMA", "GloRo"}, found)
+        for name, aggregations in found.items():
+            self.assertEqual(aggregations, ["only_first_replica"], name)
 
     def test_sum_without_replicas_is_the_tensor(self):
         tensor = ops.convert_to_tensor([1.0, 2.0])
@@ -276,6 +299,12 @@ class ReplicasTest(LipschitzTestCase):
                 self.run_loss(name, labels, scores, part, True)
                 for part in parts
             ]
+
+
+def find_classes(module):
+    """Returns the public classes of a module."""
+    public = [getattr(module, name) for name in module.__all__]
+    return [each for each in public if isinstance(each, type)]
 
 
 def make_model(metric):
