@@ -58,8 +58,8 @@ class ArithmeticEnclosureTest(LipschitzTestCase):
         ("difference", lambda x: 3 * keras.ops.relu(x) - 0.7 * x),
     )
     def test_constants_count_as_rounded_to_float32(self, function):
-        # They may be, whatever the dtype of the tensors. Each of these is nearer
-        # to zero in float32, so that it is read as it is.
+        # They may be, whatever the dtype of the tensors. Each of these is
+        # nearer to zero in float32, so that it is read as it is.
         if keras.backend.backend() != "tensorflow":
             self.skipTest("Sums and products with numbers are in float32.")
         x = 1.0 + np.abs(self.rng.normal(size=(4, 3)))
