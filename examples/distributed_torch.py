@@ -98,6 +98,26 @@ def find_checkpoint(folder):
     return int(paths[-1].stem.removeprefix("epoch_")), paths[-1]
 
 
+def check_settings(folder, settings, is_first):
+    """Ends a process that would resume a run with other settings.
+
+    The first process of a new run writes them down.
+    """
+    path = folder / "settings.json"
+    names = "seed", "units", "batch_size"
+    given = {name: getattr(settings, name) for name in names}
+    if find_checkpoint(folder)[1] is None:
+        if is_first:
+            path.write_text(json.dumps(given))
+        return
+    found = json.loads(path.read_text()) if path.exists() else None
+    if found != given:
+        raise SystemExit(
+            f"The run in {folder} has other settings: {found}. Choose another "
+            f"--output, or the same settings. Received: {given}"
+        )
+
+
 def save_checkpoint(model, folder, epochs):
     """Writes a checkpoint whole or not at all."""
     path = folder / f"epoch_{epochs:04}.keras"
@@ -166,6 +186,7 @@ def train(folder, settings, rank, processes):
     """Trains all epochs that are left, and returns the model."""
     import torch
 
+    check_settings(folder, settings, rank == 0)
     done, path = find_checkpoint(folder)
     keras.utils.set_random_seed(settings.seed)
     if path is None:

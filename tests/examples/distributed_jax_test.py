@@ -125,6 +125,20 @@ class DistributedJAXTest(LipschitzTestCase):
             with self.assertRaisesRegex(SystemExit, "no device: Unknown"):
                 example.train(folder, settings)
 
+    def test_run_with_other_settings_is_not_resumed(self):
+        example = load_example("distributed_jax")
+        folder = self.temporary_path("output")
+        folder.mkdir()
+        settings = argparse.Namespace(
+            seed=0, units=4, batch_size=8, processes=1, process=0
+        )
+        example.check_settings(folder, settings, is_first=True)
+        (folder / "epoch_0001.keras").touch()
+        example.check_settings(folder, settings, is_first=False)
+        settings.seed = 1
+        with self.assertRaisesRegex(SystemExit, "has other settings"):
+            example.train(folder, settings)
+
     def test_impossible_arguments_are_refused(self):
         example = load_example("distributed_jax")
         with self.assertRaisesRegex(SystemExit, "multiple of --processes"):

@@ -1,3 +1,4 @@
+import argparse
 import contextlib
 import io
 import json
@@ -133,6 +134,18 @@ class DistributedTorchTest(LipschitzTestCase):
             mock.patch("torch.cuda.set_device") as set_device,
         ):
             yield set_device
+
+    def test_run_with_other_settings_is_not_resumed(self):
+        example = load_example("distributed_torch")
+        folder = self.temporary_path("output")
+        folder.mkdir()
+        settings = argparse.Namespace(seed=0, units=4, batch_size=8)
+        example.check_settings(folder, settings, is_first=True)
+        (folder / "epoch_0001.keras").touch()
+        example.check_settings(folder, settings, is_first=False)
+        settings.seed = 1
+        with self.assertRaisesRegex(SystemExit, "has other settings"):
+            example.train(folder, settings, 0, 1)
 
     def test_impossible_arguments_are_refused(self):
         example = load_example("distributed_torch")
