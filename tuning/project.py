@@ -20,13 +20,15 @@ def open_project(path: pathlib.Path, settings: dict[str, Any]) -> None:
         ValueError: If the folder holds another search, or anything else.
     """
     file = path / _SETTINGS
+    # A worker may come while another writes the settings beside their place.
+    others = path.exists() and any(
+        not other.name.startswith(_SETTINGS) for other in path.iterdir()
+    )
+    # Another worker writes other files after the settings.
     if file.exists():
         _compare(path, json.loads(file.read_text("utf-8")), settings)
         return
-    # A worker may come while another writes the settings beside their place.
-    if path.exists() and any(
-        not other.name.startswith(_SETTINGS) for other in path.iterdir()
-    ):
+    if others:
         raise ValueError(
             f"There is something at {str(path)!r}, which is no search. Pass "
             "another `--project`, or remove it."

@@ -130,7 +130,7 @@ class EvaluationWatch:
                 (), "zeros", aggregation="mean", name="probes_are_due"
             )
             self._misfit = metric.add_variable(
-                (), "zeros", aggregation="sum", name="misfit"
+                (), "zeros", aggregation="mean", name="misfit"
             )
             if type(self._model).test_step is not keras.Model.test_step:
                 self._difference = metric.add_variable(

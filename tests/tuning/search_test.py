@@ -2,6 +2,7 @@ import contextlib
 import importlib
 import io
 import json
+import pathlib
 import sys
 from unittest import mock
 
@@ -192,6 +193,20 @@ class SearchTest(CommandTest):
         (self.project / "thesis.tex").touch()
         output = self.run_command(status=2)
         self.assertIn("which is no search", output)
+
+    def test_a_search_that_another_worker_begins_meanwhile_is_joined(self):
+        self.project.mkdir()
+        look = pathlib.Path.iterdir
+
+        def begin(path):
+            (path / "settings.json").write_text('{"seed": 1}')
+            (path / "trial_0").mkdir()
+            return look(path)
+
+        with mock.patch.object(pathlib.Path, "iterdir", begin):
+            project.open_project(self.project, {"seed": 1})
+        with self.assertRaisesRegex(ValueError, "has other settings"):
+            project.open_project(self.project, {"seed": 2})
 
     def test_keras_tuner_is_asked_for(self):
         with (
