@@ -22,7 +22,6 @@ from keras_lip.files import write_json
 
 FOLDER = pathlib.Path(kl.applications.__file__).with_name("weights")
 LARGEST = 1_000_000
-PER_SAMPLE = ("radius", "prediction", "label")
 
 
 def parse_arguments(arguments=None):
@@ -77,8 +76,14 @@ def main(arguments=None):
         "description": arguments.description,
     }
     report = json.loads((arguments.run / "report.json").read_text())
-    # The radii of all test images would take more space than the weights.
-    summary = {k: v for k, v in report.items() if k not in PER_SAMPLE}
+    # The numbers of all test images would take more space than the weights.
+    samples = report["num_samples"]
+    summary = {
+        key: value
+        for key, value in report.items()
+        if not isinstance(value, list)
+        or (key != "batch_sizes" and len(value) != samples)
+    }
     write_json(arguments.folder / f"{stem}.report.json", summary)
     index = arguments.folder / "index.json"
     entries = json.loads(index.read_text()) if index.exists() else []
