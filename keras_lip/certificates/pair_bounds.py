@@ -163,7 +163,7 @@ def _distances_up(kernel: Array, norm: str) -> Array:
         distances[column] = np.sqrt(squares) * scale * slack
     # Two products of subnormal numbers lose less than two of their spacings.
     above = np.nextafter(np.nextafter(distances, np.inf), np.inf)
-    return np.where(distances > 0, above, 0.0)
+    return np.where(distances == 0, 0.0, above)
 
 
 def _check_logits(program: Program, last: Step | None) -> None:

@@ -4,6 +4,7 @@ from absl.testing import parameterized
 
 from keras_lip import layers
 from keras_lip.certificates import certify
+from keras_lip.certificates.pair_bounds import _distances_up
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.program import freeze
 from tests.lipschitz_test_case import LipschitzTestCase
@@ -58,6 +59,12 @@ class PairBoundsTest(LipschitzTestCase):
         exact = np.sqrt(2) * (5e-324 * 2.0**800)
         bounds = find_pair_bounds(model)
         self.assertGreaterEqual(bounds.matrix[0, 1], exact)
+
+    @parameterized.parameters("l2", "linf")
+    def test_weights_that_are_no_numbers_have_no_distance(self, norm):
+        distances = _distances_up(np.array([[1.0, np.nan, 2.0]]), norm)
+        self.assertFalse((distances[1] < np.inf).any())
+        self.assertAlmostEqual(distances[0, 2], 1.0, delta=1e-14)
 
     def test_joint_bound_is_kept_where_it_is_smaller(self):
         # Opposite weights are 2 apart, more than sqrt(2) |W| = 2 would allow.
