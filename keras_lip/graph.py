@@ -6,17 +6,17 @@ are not part of its public API. Only this file reads them.
 
 import contextlib
 import functools
-import inspect
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
-from typing import NamedTuple
 
 import keras
-from keras.src.backend.common import global_state
-from keras.src.layers.layer import CallContext
 
+from keras_lip.inference_calls import Telling
+from keras_lip.inference_calls import get_telling
+from keras_lip.inference_calls import inference_calls
+from keras_lip.inference_calls import takes_training
 from keras_lip.types import Shape
 from keras_lip.types import Tensor
 
@@ -28,9 +28,6 @@ Apply = Callable[[Any, list[Tensor], tuple[Any, ...], dict[str, Any]], Any]
 # layer. With Python's default limit of 1000 frames this fails for a little
 # under 1000 layers.
 _FRAMES = 20_000
-
-# Keras's name of the arguments that calls inside of a call inherit.
-_CONTEXT = "current_call_ctx"
 
 
 def run_graph(model: Any, inputs: list[Any], apply: Apply) -> list[Any]:
@@ -137,83 +134,13 @@ def is_hooked(layer: Any) -> bool:
     return hooks or "forward" in vars(layer)
 
 
-class Telling(NamedTuple):
-    """How layers are told that they are called at inference.
-
-    Attributes:
-        argument: Boolean. Whether a model is called with `training=False`. A
-            functional model passes it on to its layers.
-        context: Boolean. Whether layers inherit it that get no argument.
-    """
-
-    argument: bool = True
-    context: bool = True
-
-    @classmethod
-    def of_predict(cls, model: Any) -> "Telling":
-        """Returns how `predict` tells the layers of a model.
-
-        A `call` without `training` is not told. On JAX Keras runs the `call`
-        of the outermost model itself, so layers inherit nothing.
-        """
-        takes = takes_training(model)
-        return cls(takes, takes and keras.backend.backend() != "jax")
-
-    def inside(self, layer: Any, given: Any) -> "Telling":
-        """Returns how the parts of a layer are told.
-
-        Args:
-            layer: The layer, which a model calls that is told like this.
-            given: The argument `training` of the call in the model's graph.
-        """
-        argument = self.argument or given is False
-        context = self.context or argument
-        return Telling(argument and takes_training(layer), context)
-
-    def within(self, model: Any) -> "Telling":
-        """Returns how the layers of a model are told that is told like this."""
-        return Telling(self.argument and _is_recorded(model), self.context)
-
-
-@contextlib.contextmanager
-def inference_calls(telling: Telling) -> Iterator[None]:
-    """Makes a context in which layers are called as in `predict` of a model.
-
-    Layers that are told nothing, such as `RandomContrast`, may train by
-    default.
-
-    Args:
-        telling: `Telling` of the model that calls the layers.
-    """
-    before = global_state.get_global_attribute(_CONTEXT)
-    context = CallContext(entry_layer=None)
-    context.set_value("training", False if telling.context else None)
-    context.set_value("telling", telling)
-    global_state.set_global_attribute(_CONTEXT, context)
-    try:
-        yield
-    finally:
-        global_state.set_global_attribute(_CONTEXT, before)
-
-
-def get_telling() -> Telling | None:
-    """Returns the `Telling` of the context, or `None` outside of one."""
-    context = global_state.get_global_attribute(_CONTEXT)
-    return None if context is None else context.get_value("telling")
-
-
-def takes_training(layer: Any) -> bool:
-    """Whether the `call` of a layer has an argument `training`."""
-    return "training" in inspect.signature(layer.call).parameters
-
-
-def trains_by_default(layer: Any) -> bool:
-    """Whether a layer trains unless it is told that it does not."""
-    call = getattr(type(layer), "call", None)
-    if call is None:
-        return False
-    found = inspect.signature(call).parameters.get("training")
-    return found is not None and found.default is True
+def is_recorded(model: Any) -> bool:
+    """Whether Keras runs the graph of a model, and not a `call` of a user."""
+    if type(model) is keras.Function:
+        return True
+    return _computes(model, keras.Sequential) or _computes(
+        model, _functional_class()
+    )
 
 
 def match_inputs(graph: Any, argument: Any) -> list[Any]:
@@ -232,15 +159,6 @@ def _overrides_caller(model: keras.Model) -> bool:
         getattr(type(model), name) is not getattr(keras.Model, name)
         for name in ("__call__", "forward")
         if hasattr(keras.Model, name)
-    )
-
-
-def _is_recorded(model: Any) -> bool:
-    """Whether Keras runs the graph of a model, and not a `call` of a user."""
-    if type(model) is keras.Function:
-        return True
-    return _computes(model, keras.Sequential) or _computes(
-        model, _functional_class()
     )
 
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import keras
 
-from keras_lip.graph import Telling
 from keras_lip.graph import check_model
 from keras_lip.graph import get_graph
-from keras_lip.graph import get_telling
 from keras_lip.graph import has_open_sizes
-from keras_lip.graph import inference_calls
+from keras_lip.graph import is_recorded
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
-from keras_lip.graph import trains_by_default
 from keras_lip.held_values import reading_slots
+from keras_lip.inference_calls import Telling
+from keras_lip.inference_calls import get_telling
+from keras_lip.inference_calls import inference_calls
+from keras_lip.inference_calls import trains_by_default
 from keras_lip.precision import full_precision_scope
 from keras_lip.program.builder import Builder
 from keras_lip.program.builder import Wire
@@ -105,7 +106,9 @@ def freeze(
             proven,
         )
         _note_inputs(model, graph, builder)
-        with inference_calls(Telling.of_predict(model).within(model)):
+        with inference_calls(
+            Telling.of_predict(model).within(is_recorded(model))
+        ):
             (output,) = run_graph(graph, builder.inputs, _apply)
         return builder.finish(output)
 
@@ -269,7 +272,7 @@ def _apply_model(
                 f"{tensor.shape}, and its bound may depend on this shape. "
                 f"Received: input shape {(None, *(wire.shape or ()))}"
             )
-    with inference_calls(telling.within(model)):
+    with inference_calls(telling.within(is_recorded(model))):
         return run_graph(graph, inputs, _apply)
 
 
