@@ -11,8 +11,11 @@ from typing import Any
 from typing import NamedTuple
 
 import keras
+from keras import ops
 
+from keras_lip.precision import in_full_precision_scope
 from keras_lip.traces import is_concrete
+from keras_lip.weight_digest import digest_weights
 
 # Number of compiled functions that are kept.
 _MOST_FUNCTIONS = 256
@@ -30,6 +33,12 @@ class _Shared(NamedTuple):
 
 _shared: collections.OrderedDict[Any, _Shared] = collections.OrderedDict()
 _shared_lock = threading.Lock()
+
+# The results of the last call of each layer, and what they were computed from.
+_latest: weakref.WeakKeyDictionary[Any, tuple[Any, Any]] = (
+    weakref.WeakKeyDictionary()
+)
+_latest_lock = threading.Lock()
 
 
 def constrain(layer: Any) -> Any:
@@ -52,10 +61,65 @@ def constrain(layer: Any) -> Any:
     return _find_shared(layer)(values)
 
 
+def constrain_again(layer: Any) -> Any:
+    """Calls `_constrain`, unless nothing has changed since the last call.
+
+    The results of each layer's last call are kept while the layer lives. They
+    are those of full precision, and are used again if the weights have the same
+    bits, by their SHA-256 digests, and the layer has the same config. A layer
+    with a part that users defined, or that computes little, is computed every
+    time.
+
+    Args:
+        layer: The layer.
+    """
+    values = [variable.value for variable in layer.variables]
+    if not (
+        layer._is_costly
+        and in_full_precision_scope()
+        and all(map(is_concrete, values))
+        and has_known_parts(layer)
+    ):
+        return constrain(layer)
+    places = [str(getattr(value, "device", "")) for value in values]
+    key = *_describe(layer), places, digest_weights(layer.variables)
+    with _latest_lock:
+        latest = _latest.get(layer)
+    if latest is not None and latest[0] == key:
+        return latest[1]
+    computed = constrain(layer)
+    if can_keep(computed):
+        computed = detach(computed)
+        with _latest_lock:
+            _latest[layer] = key, computed
+    return computed
+
+
+def can_keep(computed: Any) -> bool:
+    """Whether results are valid after the current trace, if there is one.
+
+    In a trace of JAX even the results of constants are symbolic.
+    """
+    return all(
+        not ops.is_tensor(value) or is_concrete(value)
+        for value in keras.tree.flatten(computed)
+    )
+
+
+def detach(computed: Any) -> Any:
+    """Returns results through which no gradient flows."""
+    return keras.tree.map_structure(
+        lambda each: ops.stop_gradient(each) if ops.is_tensor(each) else each,
+        computed,
+    )
+
+
 def forget_functions() -> None:
-    """Drops the compiled functions, which contain the code as it was."""
+    """Drops compiled functions and results, which are of the code as it was."""
     with _shared_lock:
         _shared.clear()
+    with _latest_lock:
+        _latest.clear()
 
 
 def has_known_parts(layer: Any) -> bool:
@@ -81,10 +145,7 @@ def _is_known(module: Any) -> bool:
 
 def _find_shared(layer: Any) -> Callable[[list[Any]], Any]:
     """Returns the compiled function of layers with this config."""
-    config = {**layer.get_config(), "name": None}
-    shapes = [(tuple(each.shape), each.dtype) for each in layer.variables]
-    described = repr((config, layer.get_build_config(), shapes))
-    key = type(layer), type(layer)._constrain, described
+    key = _describe(layer)
     with _shared_lock:
         found = _shared.pop(key, None)
         # It may be traced again, and then needs its layer.
@@ -94,6 +155,14 @@ def _find_shared(layer: Any) -> Callable[[list[Any]], Any]:
         while len(_shared) > _MOST_FUNCTIONS:
             _shared.popitem(last=False)
     return found.function
+
+
+def _describe(layer: Any) -> tuple[Any, ...]:
+    """Describes all that a layer computes from its weights."""
+    config = {**layer.get_config(), "name": None}
+    shapes = [(tuple(each.shape), each.dtype) for each in layer.variables]
+    described = repr((config, layer.get_build_config(), shapes))
+    return type(layer), type(layer)._constrain, described
 
 
 def _share(layer: Any) -> _Shared:

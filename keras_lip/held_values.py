@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 from typing import NamedTuple
@@ -9,9 +10,11 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_lip.constrain import can_keep
 from keras_lip.constrain import constrain
+from keras_lip.constrain import constrain_again
+from keras_lip.constrain import detach
 from keras_lip.traces import is_compiling
-from keras_lip.traces import is_concrete
 
 
 class _Held(NamedTuple):
@@ -22,8 +25,8 @@ class _Held(NamedTuple):
     computed: Any
 
 
-# Cached values, by the identity of the layer.
-Values = dict[int, _Held]
+# Cached values, by the identity of the layer and the name of the value.
+Values = dict[tuple[int, str], _Held]
 
 _values: contextvars.ContextVar[Values | None] = contextvars.ContextVar(
     "held_values", default=None
@@ -38,7 +41,7 @@ _slots: contextvars.ContextVar[Slots | None] = contextvars.ContextVar(
 
 
 @contextlib.contextmanager
-def holding_values(values: Values) -> Iterator[None]:
+def holding_values(values: Values | None = None) -> Iterator[None]:
     """Makes a context in which inference computes kernels only once.
 
     A live model computes its constrained kernels again for every batch. If the
@@ -46,9 +49,13 @@ def holding_values(values: Values) -> Iterator[None]:
     enough.
 
     Args:
-        values: Dict that stores the values, initially empty.
+        values: Dict that stores the values, initially empty. Defaults to
+            `None`, for the dict of the surrounding context or, outside of one,
+            an empty dict.
     """
-    token = _values.set(values)
+    if values is None:
+        values = _values.get()
+    token = _values.set({} if values is None else values)
     try:
         yield
     finally:
@@ -99,20 +106,39 @@ def compute_once(layer: Any) -> Any:
     held_in_variables = read_slot(layer)
     if held_in_variables is not None:
         return held_in_variables
-    values = None if is_compiling() else _values.get()
-    if values is None:
+    if not _is_holding():
         return constrain(layer)
+    return hold_once(layer, "constrained", lambda: constrain_again(layer))
+
+
+def hold_once(layer: Any, name: str, compute: Callable[[], Any]) -> Any:
+    """Returns a value that depends on a layer's weights alone.
+
+    In a context of `holding_values` it is computed once.
+
+    Args:
+        layer: The layer.
+        name: Name of the value.
+        compute: Function without arguments that returns numbers or tensors.
+    """
+    values = _values.get() if _is_holding() else None
+    if values is None:
+        return compute()
     # If a layer alternates between weights, it computes the values for each.
     weights = [variable.value for variable in layer.variables]
-    held = values.get(id(layer))
+    held = values.get((id(layer), name))
     if held is not None and _are_same(held.weights, weights):
         return held.computed
-    computed = constrain(layer)
-    if all(map(is_concrete, keras.tree.flatten(computed))):
-        computed = keras.tree.map_structure(ops.stop_gradient, computed)
+    computed = compute()
+    if can_keep(computed):
+        computed = detach(computed)
         # References to the layer and its weights keep their identities valid.
-        values[id(layer)] = _Held(layer, weights, computed)
+        values[id(layer), name] = _Held(layer, weights, computed)
     return computed
+
+
+def _is_holding() -> bool:
+    return not is_compiling() and _values.get() is not None
 
 
 def _are_same(first: list[Any], second: list[Any]) -> bool:

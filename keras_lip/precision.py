@@ -4,6 +4,7 @@ This is one of the few files that branch on the backend.
 """
 
 import contextlib
+import contextvars
 import functools
 import threading
 from collections.abc import Callable
@@ -11,6 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+
+_is_full: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "full_precision", default=False
+)
 
 
 def is_narrow(dtype: Any) -> bool:
@@ -35,7 +40,16 @@ def full_precision_scope() -> Iterator[None]:
         "torch": _torch_full_precision,
     }
     with scopes.get(keras.backend.backend(), contextlib.nullcontext)():
-        yield
+        token = _is_full.set(True)
+        try:
+            yield
+        finally:
+            _is_full.reset(token)
+
+
+def in_full_precision_scope() -> bool:
+    """Whether the current code runs in a `full_precision_scope`."""
+    return _is_full.get()
 
 
 def _jax_full_precision() -> contextlib.AbstractContextManager[Any]:

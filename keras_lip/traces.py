@@ -27,7 +27,8 @@ def is_concrete(tensor: Tensor) -> bool:
         import tensorflow as tf
 
         return bool(tf.executing_eagerly()) and hasattr(tensor, "numpy")
-    return True
+    # Keras infers shapes on the device "meta".
+    return not getattr(tensor, "is_meta", False)
 
 
 def is_compiling() -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from keras import ops
 
+from keras_lip.read_weight import view_tensor
 from keras_lip.types import Array
 
 
@@ -20,7 +20,7 @@ def digest_weights(variables: Iterable[Any]) -> tuple[bytes, ...]:
     Args:
         variables: Iterable of `keras.Variable`.
     """
-    arrays = [np.asarray(ops.convert_to_numpy(each)) for each in variables]
+    arrays = [view_tensor(each) for each in variables]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         return tuple(pool.map(_digest_array, arrays))
 

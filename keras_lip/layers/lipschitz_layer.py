@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lip.held_values import hold_once
 from keras_lip.layers.initializers import check_initializer
 from keras_lip.linalg import start_vector
 from keras_lip.program import Program
@@ -23,8 +24,9 @@ class LipschitzLayer(keras.layers.Layer):
     A call depends only on the inputs and the weights, so the certified function
     is the function used at inference. `predict` and `evaluate` of this
     library's models cache the result of `_constrain` while the weights do not
-    change. Certificates never read this cache. Subclasses are final and
-    implement `build`, `call` and `freeze`. `freeze` returns the nodes of a
+    change. Certificates never read this cache, but keep the last result of each
+    layer for weights of the same bits. Subclasses are final and implement
+    `build`, `call` and `freeze`. `freeze` returns the nodes of a
     `keras_lip.program.Program` that describe the layer at inference. Its bound
     and its stock form are derived from these nodes.
 
@@ -35,6 +37,7 @@ class LipschitzLayer(keras.layers.Layer):
     Arguments of a built layer that are integers, Booleans, strings or tuples
     cannot be changed, because weights and checks depend on them. Numbers such
     as a scale and activations can: calls and bounds use the current ones.
+    Weights are assigned to, not replaced.
 
     Attributes:
         norms: Names of the norms in which the bound holds, of `"l2"` and
@@ -53,8 +56,10 @@ class LipschitzLayer(keras.layers.Layer):
         cls._argument_names = frozenset(names)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if vars(self).get("built") and name in type(self)._argument_names:
-            _check_unchanged(self, name, value)
+        if vars(self).get("built"):
+            _check_weight(self, name, value)
+            if name in type(self)._argument_names:
+                _check_unchanged(self, name, value)
         super().__setattr__(name, value)
 
     def freeze(self, *inputs: Wire) -> Wire:
@@ -206,6 +211,11 @@ class LipschitzLayer(keras.layers.Layer):
         """
         return None
 
+    @property
+    def _is_costly(self) -> bool:
+        """Whether `_constrain` takes longer than to read the weights."""
+        return True
+
     def _estimate_bound(self, training: bool) -> Any:
         """Returns the bound in the l2 norm that a loss uses.
 
@@ -224,7 +234,7 @@ class LipschitzLayer(keras.layers.Layer):
         """
         return 1.0
 
-    def _proven_step(self) -> float | None:
+    def _proven_step(self) -> Any:
         """Returns the step used at inference, or a shorter one that is proven.
 
         Returns:
@@ -233,6 +243,10 @@ class LipschitzLayer(keras.layers.Layer):
             step. In a layer with a step, the last weight is the step or the
             vector of its estimate.
         """
+        return hold_once(self, "proven_step", self._prove_step)
+
+    def _prove_step(self) -> float | None:
+        """Computes `_proven_step`. Layers with a step override this method."""
         return None
 
     def _fix_config(self, config: Config) -> Config:
@@ -257,6 +271,20 @@ class LipschitzLayer(keras.layers.Layer):
 
     def _read(self, proven: bool = False) -> Program:
         return freeze_layer(self, proven=proven)
+
+
+def _check_weight(layer: LipschitzLayer, name: str, value: Any) -> None:
+    """Raises an error if a value replaces a weight.
+
+    Compiled functions and `get_weights` would still use the weight.
+    """
+    before = vars(layer).get(name)
+    if isinstance(before, keras.Variable) and value is not before:
+        raise ValueError(
+            f"`{name}` of layer '{layer.name}' is a weight: use "
+            f"`layer.{name}.assign(value)` instead. Received: a value of type "
+            f"`{type(value).__name__}`"
+        )
 
 
 def _check_unchanged(layer: LipschitzLayer, name: str, value: Any) -> None:

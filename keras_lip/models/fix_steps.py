@@ -10,6 +10,7 @@ from keras_lip.graph import check_model
 from keras_lip.held_values import holding_values
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.lipschitz_layer import fix_entry
+from keras_lip.precision import full_precision_scope
 from keras_lip.program import freeze
 from keras_lip.types import Config
 
@@ -63,7 +64,7 @@ def fix_steps(model: _Model) -> _Model:
     check_model(model)
     # The estimate of the steps takes a hundred iterations, so it is computed
     # only once.
-    with holding_values({}):
+    with full_precision_scope(), holding_values({}):
         return _copy_with_fixed_steps(model)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_lip.program import upward
 from keras_lip.program.node import count_entries
+from keras_lip.program.node import digest_nodes
 from keras_lip.program.nodes.merges import Combine
 from keras_lip.program.nodes.merges import Extremum
 from keras_lip.program.nodes.merges import Join
@@ -63,6 +64,7 @@ def bound_steps(
             for images of any size.
         verbose: `"auto"`, 0 or 1: whether to draw a progress bar.
     """
+    digest_nodes(step.node for step in steps)
     values = list(inputs)
     methods: list[tuple[str, ...]] = [()] * len(values)
     for step in track(steps, verbose, "operation", len(steps)):

@@ -1,10 +1,13 @@
 """The base class of the nodes of a program."""
 
 import abc
+import collections
+import concurrent.futures
 import dataclasses
 import functools
 import hashlib
 import math
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +32,9 @@ SampleShape = tuple[int | None, ...] | None
 CONSTANT_SLACK = 1 - 2.0**-22
 
 _BYTES_PER_PART = 2**18
+
+# Nodes of fewer numbers are digested faster than threads are started.
+_FEW_NUMBERS = 2**18
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,6 +167,28 @@ class Node(abc.ABC):
             elif value is not None and not isinstance(value, Node):
                 parts.append(f"{field.name}={value}")
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def digest_nodes(nodes: Iterable[Node]) -> None:
+    """Computes the digests of large nodes, with all cores."""
+    large = [
+        node
+        for node in nodes
+        if "digest" not in vars(node) and _count_numbers(node) > _FEW_NUMBERS
+    ]
+    if len(large) > 1:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            collections.deque(pool.map(lambda node: node.digest, large), 0)
+
+
+def _count_numbers(value: Any) -> int:
+    """Counts the numbers in the arrays of a node."""
+    if isinstance(value, np.ndarray):
+        return value.size
+    if isinstance(value, Node):
+        fields = dataclasses.fields(value)
+        return sum(_count_numbers(getattr(value, each.name)) for each in fields)
+    return sum(map(_count_numbers, value)) if isinstance(value, tuple) else 0
 
 
 def hash_value(state: Any, value: Any) -> None:

@@ -16,6 +16,7 @@ from keras_lip.program.enclosure import Machine
 from keras_lip.program.enclosure import start_enclosure
 from keras_lip.program.node import SampleShape
 from keras_lip.program.node import count_entries
+from keras_lip.program.node import digest_nodes
 from keras_lip.program.node import hash_value
 from keras_lip.program.nodes.elementwise import Unaccounted
 from keras_lip.program.step import Origin
@@ -62,6 +63,7 @@ class Program:
         found: str | None = self.__dict__.get("_digest")
         if found is None:
             state = hashlib.sha256()
+            digest_nodes(step.node for step in self.steps)
             hash_value(state, (self.input_shapes, self.input_dtypes))
             for step in self.steps:
                 state.update(step.node.digest.encode())

@@ -115,6 +115,18 @@ class ChangedLayersTest(LipschitzTestCase):
                 setattr(layer, name, value)
             self.assertEqual(getattr(layer, name), before)
 
+    def test_weight_of_a_built_layer_is_not_replaced(self):
+        layer = layers.OrthogonalDense(3)
+        layer.build((None, 3))
+        kernel = layer.free_kernel
+        for value in (np.ones((3, 3)), ops.ones((3, 3)), None, layer.bias):
+            with self.assertRaisesRegex(
+                ValueError, r"is a weight: use `layer.free_kernel.assign"
+            ):
+                layer.free_kernel = value
+            self.assertIs(layer.free_kernel, kernel)
+        layer.free_kernel = kernel
+
     def test_strides_changed_before_build_count(self):
         layer = layers.FreeConv2D(
             1, 3, padding_mode="zeros", kernel_initializer="ones"

@@ -174,6 +174,10 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
     def compute_kernels(self, training: bool = False) -> tuple[Tensor, Tensor]:
         return self._scale_kernel(self.compute_step(training))
 
+    @property
+    def _is_costly(self) -> bool:
+        return self.step is None
+
     def _constrain(self) -> tuple[Tensor, Tensor, Tensor]:
         step = self.compute_step()
         return (*self._scale_kernel(step), step)
@@ -182,8 +186,7 @@ class ConvexPotentialConv2D(BaseHiddenConv2D):
         kernel = running_kernel(self.kernel)
         return kernel, kernel * ops.cast(step, kernel.dtype)
 
-    def _proven_step(self) -> float:
-        """Returns the step at inference, or a shorter one that is proven."""
+    def _prove_step(self) -> float:
         kernel, _, step = compute_once(self)
         step = float(read_kernel(self, step))
         if self.step is not None:

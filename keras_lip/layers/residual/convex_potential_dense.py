@@ -151,6 +151,10 @@ class ConvexPotentialDense(BaseHiddenDense):
             self.step_fraction,
         )
 
+    @property
+    def _is_costly(self) -> bool:
+        return self.step is None
+
     def _constrain(self) -> Any:
         return self.compute_step()
 
@@ -167,8 +171,7 @@ class ConvexPotentialDense(BaseHiddenDense):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def _proven_step(self) -> float:
-        """Returns the step at inference, or a shorter one that is proven."""
+    def _prove_step(self) -> float:
         step = float(read_kernel(self, compute_once(self)))
         if self.step is not None:
             return step

@@ -13,6 +13,7 @@ from keras_lip.graph import has_open_sizes
 from keras_lip.graph import is_recorded
 from keras_lip.graph import match_inputs
 from keras_lip.graph import run_graph
+from keras_lip.held_values import holding_values
 from keras_lip.held_values import reading_slots
 from keras_lip.inference_calls import Telling
 from keras_lip.inference_calls import get_telling
@@ -43,6 +44,7 @@ def _reading(telling: Telling = Telling()) -> Iterator[None]:  # noqa: B008
     with (
         _lock,
         full_precision_scope(),
+        holding_values(),
         reading_slots({}),
         inference_calls(telling),
     ):
