@@ -74,4 +74,6 @@ class LiveModel:
             return ops.convert_to_tensor(np.asarray(x), dtype=self.dtype)
 
     def _run(self, inputs: Any) -> Any:
-        return self._model(inputs, training=False)
+        # The output may be in a dict.
+        (output,) = keras.tree.flatten(self._model(inputs, training=False))
+        return output

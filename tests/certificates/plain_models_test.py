@@ -43,6 +43,16 @@ class PlainModelsTest(LipschitzTestCase):
                 )
                 self.certify(keras.Model(inputs, outputs), (6, 6, 4))
 
+    def test_output_in_a_dict_or_a_list(self):
+        inputs = keras.Input((4,))
+        scores = layers.UnitNormDense(3)(layers.OrthogonalDense(4)(inputs))
+        x, y = self.normal(4, 4), [0, 1, 2, 0]
+        plain = certificates.certify(keras.Model(inputs, scores), x, y)
+        for outputs in ({"scores": scores}, [scores]):
+            model = keras.Model(inputs, outputs)
+            found = certificates.certify(model, x, y)
+            self.assertAllClose(found.radius, plain.radius, 0, 0)
+
     def test_groups_are_checked_at_every_shape(self):
         for layer in (
             layers.GroupSort(2),
