@@ -67,10 +67,11 @@ wheel: $(VENV)/.test
 	KERAS_LIP_TEST_WHEEL=1 KERAS_BACKEND=$(CHECK_BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/pytest -q tests/wheel_test.py
 
-# The site, in docs/_build/html. It loads nothing from elsewhere.
+# The site, in docs/_build/html. It loads nothing from elsewhere. The networks
+# of its notebooks are so small that threads cost more than they gain.
 docs: $(VENV)/.docs
-	KERAS_BACKEND=$(CHECK_BACKEND) $(BIN)/python -m sphinx -b html -W \
-		--keep-going -q -d docs/_build/doctrees docs docs/_build/html
+	KERAS_BACKEND=$(CHECK_BACKEND) OMP_NUM_THREADS=1 $(BIN)/python -m sphinx \
+		-b html -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html
 
 # Random networks, and attacks on what is certified of them, for a while.
 fuzz: $(VENV)/.test

@@ -21,6 +21,7 @@ extensions = [
     "drawn_figures",
     "markdown_docstrings",
     "mathml",
+    "short_sidebar",
     "site_links",
 ]
 

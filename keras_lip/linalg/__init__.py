@@ -3,6 +3,7 @@
 from keras_lip.linalg.aol import correlation_moduli
 from keras_lip.linalg.aol import rescale_columns
 from keras_lip.linalg.aol import rescale_kernel
+from keras_lip.linalg.bjorck_step import bjorck_step
 from keras_lip.linalg.block_convolution import block_convolution
 from keras_lip.linalg.block_convolution import block_product
 from keras_lip.linalg.complex_matrices import complex_cayley
@@ -30,6 +31,7 @@ __all__ = (
     "accretive_solve",
     "apply_exponential",
     "apply_exponential_fast",
+    "bjorck_step",
     "block_convolution",
     "block_product",
     "complex_cayley",

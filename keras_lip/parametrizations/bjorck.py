@@ -3,10 +3,9 @@
 from typing import ClassVar
 
 import keras
-from keras import ops
 
+from keras_lip.linalg import bjorck_step
 from keras_lip.linalg import rescale_columns
-from keras_lip.linalg import transpose
 from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.types import Config
 from keras_lip.types import State
@@ -57,8 +56,7 @@ class Bjorck(Parametrization):
     ) -> tuple[Tensor, State]:
         matrix = rescale_columns(matrix)
         for _ in range(self.iterations):
-            gram = ops.matmul(transpose(matrix), matrix)
-            matrix = 1.5 * matrix - 0.5 * ops.matmul(matrix, gram)
+            matrix = bjorck_step(matrix)
         return matrix, state
 
     def get_config(self) -> Config:

@@ -24,6 +24,22 @@ def load(path):
     return module
 
 
+class ShortSidebarTest(LipschitzTestCase):
+    def test_branches_are_collapsed_whatever_the_theme_asks_for(self):
+        extension = load(DOCS / "extensions" / "short_sidebar.py")
+        app, asked = mock.Mock(), []
+        extension.setup(app)
+        (event, function), options = app.connect.call_args
+        self.assertEqual(event, "html-page-context")
+        # Furo's own handler has the default, 500.
+        self.assertLess(options["priority"], 500)
+        context = {"toctree": lambda **options: asked.append(options)}
+        function(app, "page", "page.html", context, None)
+        context["toctree"](collapse=False, titles_only=True)
+        self.assertEqual(asked, [{"collapse": True, "titles_only": True}])
+        function(app, "search", "search.html", {}, None)
+
+
 class SiteLinksTest(LipschitzTestCase):
     def test_links_lead_to_pages_of_the_site(self):
         rewrite = load(DOCS / "extensions" / "site_links.py").rewrite_links
