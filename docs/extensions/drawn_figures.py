@@ -9,7 +9,8 @@ from typing import Any
 from sphinx.util import logging
 
 _DOCS = pathlib.Path(__file__).parents[1]
-# Where the function `draw(results, path)` for `docs/data/NAME.json` may be.
+# Where the function `draw(results, path)` for `docs/data/NAME.json`, and for
+# `NAME_mnist.json`, may be.
 _FOLDERS = (
     _DOCS.parent / "examples",
     _DOCS.parent / "experiments",
@@ -21,7 +22,8 @@ _logger = logging.getLogger(__name__)
 
 def find_script(name: str) -> pathlib.Path | None:
     """Returns the script that draws the numbers of a name, if there is one."""
-    paths = [folder / f"{name}.py" for folder in _FOLDERS]
+    script = f"{name.removesuffix('_mnist')}.py"
+    paths = [folder / script for folder in _FOLDERS]
     scripts = [path for path in paths if path.exists()]
     drawing = [path for path in scripts if "def draw(" in path.read_text()]
     return drawing[0] if drawing else None
