@@ -10,6 +10,7 @@ import numpy as np
 from keras_lip.held_values import hold_once
 from keras_lip.layers.initializers import check_initializer
 from keras_lip.linalg import start_vector
+from keras_lip.parametrizations import Parametrization
 from keras_lip.program import Program
 from keras_lip.program import freeze_layer
 from keras_lip.program.builder import Wire
@@ -35,9 +36,10 @@ class LipschitzLayer(keras.layers.Layer):
     `call`, has no bound.
 
     Arguments of a built layer that are integers, Booleans, strings or tuples
-    cannot be changed, because weights and checks depend on them. Numbers such
-    as a scale and activations can: calls and bounds use the current ones.
-    Weights are assigned to, not replaced.
+    cannot be changed, because weights and checks depend on them, nor can the
+    class of a parametrization. Numbers such as a scale and activations can:
+    calls and bounds use the current ones. Weights are assigned to, not
+    replaced.
 
     Attributes:
         norms: Names of the norms in which the bound holds, of `"l2"` and
@@ -290,9 +292,14 @@ def _check_weight(layer: LipschitzLayer, name: str, value: Any) -> None:
 def _check_unchanged(layer: LipschitzLayer, name: str, value: Any) -> None:
     """Raises an error if a value replaces another structural argument."""
     before = vars(layer).get(name)
-    if not isinstance(before, int | str | tuple):
+    if isinstance(before, Parametrization):
+        # Its state are weights of the layer.
+        is_same = type(value) is type(before)
+    elif isinstance(before, int | str | tuple):
+        is_same = type(value) is type(before) and value == before
+    else:
         return
-    if type(value) is not type(before) or value != before:
+    if not is_same:
         raise ValueError(
             f"`{name}` of layer '{layer.name}' cannot be changed, because the "
             "layer is built. Make a new layer with the other value instead. "

@@ -4,6 +4,7 @@ from absl.testing import parameterized
 from keras import ops
 
 from keras_lip import layers
+from keras_lip import parametrizations
 from keras_lip.bounds import lipschitz_bound
 from keras_lip.program import freeze
 from tests.layers.every_layer import CASES
@@ -114,6 +115,19 @@ class ChangedLayersTest(LipschitzTestCase):
             ):
                 setattr(layer, name, value)
             self.assertEqual(getattr(layer, name), before)
+
+    def test_class_of_a_parametrization_is_fixed(self):
+        layer = layers.OrthogonalDense(3, parametrization="bjorck")
+        layer.build((None, 3))
+        for other in ("spectral", parametrizations.Spectral(), None):
+            with self.assertRaisesRegex(
+                ValueError, "`parametrization` of layer .* cannot be changed"
+            ):
+                layer.parametrization = other
+        layer.free_kernel.assign(self.normal(3, 3))
+        before = to_numpy(layer.kernel)
+        layer.parametrization = parametrizations.Bjorck(iterations=2)
+        self.assertGreater(np.abs(to_numpy(layer.kernel) - before).max(), 1e-3)
 
     def test_weight_of_a_built_layer_is_not_replaced(self):
         layer = layers.OrthogonalDense(3)
