@@ -2,8 +2,9 @@
 
     python -m tests.examples.dying_worker NAME EPOCH FOLDER [ARGUMENT ...]
 
-It does so before epoch `EPOCH`, unless an earlier run left a mark in `FOLDER`.
-The example runs with the arguments.
+It does so before epoch `EPOCH`, when the first process has saved the one before,
+unless an earlier run left a mark in `FOLDER`. The example runs with the
+arguments.
 """
 
 import inspect
@@ -11,6 +12,7 @@ import os
 import pathlib
 import signal
 import sys
+import time
 
 from tests.load_script import load_example
 
@@ -27,6 +29,8 @@ def main():
         settings = given["settings"]
         process = given.get("rank", getattr(settings, "process", 0))
         if given["epoch"] == int(epoch) and process == 1 and not mark.exists():
+            while not (mark.parent / f"epoch_{int(epoch):04}.keras").exists():
+                time.sleep(0.01)
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return train_epoch(*args)
