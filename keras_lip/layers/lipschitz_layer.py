@@ -293,7 +293,7 @@ def _check_unchanged(layer: LipschitzLayer, name: str, value: Any) -> None:
     """Raises an error if a value replaces another structural argument."""
     before = vars(layer).get(name)
     if isinstance(before, Parametrization):
-        # Its state are weights of the layer.
+        # Its states are weights of the layer.
         is_same = type(value) is type(before)
     elif isinstance(before, int | str | tuple):
         is_same = type(value) is type(before) and value == before
