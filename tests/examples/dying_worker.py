@@ -2,8 +2,8 @@
 
     python -m tests.examples.dying_worker NAME EPOCH FOLDER [ARGUMENT ...]
 
-It does so before epoch `EPOCH`, when the first process has saved the one before,
-unless an earlier run left a mark in `FOLDER`. The example runs with the
+It does so before epoch `EPOCH`, when the first process has saved the one
+before, unless an earlier run left a mark in `FOLDER`. The example runs with the
 arguments.
 """
 
