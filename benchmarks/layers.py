@@ -12,14 +12,13 @@ compute, divided by the three of a plain step. The plain layer pads with zeros,
 and ours with `--padding-mode`, except that BRO, Cayley and LOT support only
 circular padding. `--inference` times the materialized layers instead, and
 `--memory` measures the peak memory of each layer in its own process. If
-deel-torchlip or orthogonium is installed (extra `benchmarks`), training steps
-of its layers are timed in the same rounds, and compared with the plain
-convolution of PyTorch.
+deel-torchlip or orthogonium is installed (extra `benchmarks`), a second table
+compares its layers with ours, both in the same loop of plain PyTorch
+(`layer_peers.py`).
 """
 
 import argparse
 import dataclasses
-import importlib.util
 import multiprocessing
 import pathlib
 import resource
@@ -28,6 +27,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from layer_peers import format_pairs
+from layer_peers import make_pairs
 from timing import describe_run
 from timing import keep_memory
 from timing import make_inference
@@ -142,76 +143,6 @@ def make_steps(
     return steps
 
 
-def make_peer_steps(batch_size: int) -> dict[str, Callable]:
-    """Returns training steps of the installed peers, the plain one first."""
-    if importlib.util.find_spec("torch") is None:
-        return {}
-    import torch
-
-    layers: dict[str, Any] = {
-        "torch.nn.Conv2d (plain)": torch.nn.Conv2d(
-            CHANNELS, CHANNELS, KERNEL_SIZE, padding=1
-        )
-    }
-    if importlib.util.find_spec("deel"):
-        from deel import torchlip
-
-        layers["deel-torchlip SpectralConv2d"] = torchlip.SpectralConv2d(
-            CHANNELS, CHANNELS, KERNEL_SIZE, padding=1
-        )
-    if importlib.util.find_spec("orthogonium"):
-        layers.update(_make_orthogonium_layers())
-    if len(layers) == 1:
-        return {}
-    images = torch.tensor(np.moveaxis(make_images(batch_size), -1, 1))
-    images.requires_grad_()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return {
-        name: _make_torch_step(layer.to(device), images.to(device))
-        for name, layer in layers.items()
-    }
-
-
-def _make_orthogonium_layers() -> dict[str, Any]:
-    from orthogonium.layers.conv.adaptiveSOC import AdaptiveSOCConv2d
-    from orthogonium.layers.conv.AOC import AdaptiveOrthoConv2d
-    from orthogonium.layers.conv.AOL import AOLConv2D
-    from orthogonium.layers.conv.SLL import SDPBasedLipschitzResBlock
-    from orthogonium.legacy.cayley_ortho_conv import Cayley
-
-    circular = {"padding": "same", "padding_mode": "circular"}
-    shape = (CHANNELS, CHANNELS, KERNEL_SIZE)
-    return {
-        "orthogonium AOLConv2D": AOLConv2D(*shape, **circular),
-        "orthogonium AdaptiveOrthoConv2d (BCOP)": AdaptiveOrthoConv2d(
-            *shape, **circular
-        ),
-        "orthogonium SDPBasedLipschitzResBlock": SDPBasedLipschitzResBlock(
-            CHANNELS, 1, KERNEL_SIZE
-        ),
-        # Three terms, combined in one kernel of 7 x 7.
-        "orthogonium AdaptiveSOCConv2d, 3 terms": AdaptiveSOCConv2d(
-            *shape, **circular
-        ),
-        "orthogonium legacy Cayley": Cayley(*shape, padding=KERNEL_SIZE // 2),
-    }
-
-
-def _make_torch_step(layer: Any, images: Any) -> Callable:
-    import torch
-
-    optimizer = torch.optim.SGD(layer.parameters(), 1e-4)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = layer(images).square().mean()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
 def measure_memory(name: str, batch_size: int, mode: str, queue: Any) -> None:
     """Puts the peak memory of two training steps on a queue, in MiB."""
     images = make_images(batch_size)
@@ -287,8 +218,15 @@ def main() -> None:
         if keep_memory():
             title += ", freed memory kept"
         ours = make_steps(batch_size, mode, arguments.inference)
-        peers = {} if arguments.inference else make_peer_steps(batch_size)
-        times = measure({**ours, **peers}, arguments.rounds)
+        pairs = {}
+        if not arguments.inference:
+            pairs = make_pairs(
+                lambda name: CANDIDATES[name].make(mode),
+                make_images(batch_size),
+                KERNEL_SIZE,
+                mode,
+            )
+        times = measure(ours, arguments.rounds)
         tables = [
             format_table(
                 {name: times[name] for name in ours},
@@ -296,9 +234,8 @@ def main() -> None:
                 floors=not arguments.inference,
             )
         ]
-        if peers:
-            theirs = {name: times[name] for name in peers}
-            tables.append(format_table(theirs, "ms", floors=False))
+        if pairs:
+            tables.append(format_pairs(measure(pairs, arguments.rounds)))
     text = "\n\n".join([title, *tables])
     print(text)
     if arguments.output is not None:
