@@ -59,6 +59,8 @@ smoke: $(VENV)/.test
 		$(BIN)/python benchmarks/proofs.py --smoke
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 		$(BIN)/python benchmarks/validation.py --smoke
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python benchmarks/certificates.py --smoke
 	$(BIN)/python benchmarks/sharded_kernels.py --smoke
 
 # The packages, and the README's example in an empty environment, for which a
@@ -90,6 +92,8 @@ benchmarks: $(VENV)/.test
 		--output benchmarks/results/proofs.md
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/validation.py \
 		--output benchmarks/results/validation_$(BACKEND).md
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/certificates.py \
+		--output benchmarks/results/certificates_$(BACKEND).md
 
 # Whole networks beside those of other libraries, about half an hour.
 race: $(VENV)/.benchmarks
