@@ -73,6 +73,22 @@ def check_groups(
         )
 
 
+def check_divisible(inputs: Tensor, axis: int, group_size: int) -> None:
+    """Raises an error if the channels of a tensor cannot be split into groups.
+
+    A layer may be called on other inputs than those that it was built for, and
+    a reshape could form groups across samples.
+    """
+    channels = inputs.shape[axis]
+    if channels is not None and channels % group_size:
+        raise ValueError(
+            f"The number of channels must be a multiple of {group_size}. "
+            f"Received: {channels} channels on axis "
+            f"{axis % len(inputs.shape)} of inputs of shape "
+            f"{tuple(inputs.shape)}"
+        )
+
+
 def split_groups(
     inputs: Tensor, axis: int, group_size: int
 ) -> tuple[Tensor, int]:
@@ -87,15 +103,8 @@ def split_groups(
         Tuple of the tensor with one more axis, and the index of that axis. The
         new axis contains the members of each group.
     """
+    check_divisible(inputs, axis, group_size)
     axis %= len(inputs.shape)
-    channels = inputs.shape[axis]
-    if channels is not None and channels % group_size:
-        # Otherwise a reshape could form groups across samples.
-        raise ValueError(
-            f"The number of channels must be a multiple of {group_size}. "
-            f"Received: {channels} channels on axis {axis} of inputs of shape "
-            f"{tuple(inputs.shape)}"
-        )
     shape = _shape(inputs)
     groups = shape[axis] // group_size
     shape[axis : axis + 1] = [groups, group_size]

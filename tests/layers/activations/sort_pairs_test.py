@@ -52,6 +52,54 @@ class SortPairsTest(LipschitzTestCase):
         second = gradient(lambda t: gradient(cube, t), x)
         self.assertAllClose(second, 6 * to_numpy(x), 1e-5)
 
+    @parameterized.product(axis=(-1, 1, 2), descending=(False, True))
+    def test_transforms_of_pytorch(self, axis, descending):
+        if keras.backend.backend() != "torch":
+            self.skipTest("Only PyTorch sorts with its own derivatives.")
+        import torch
+
+        def sort(x):
+            return sort_pairs(x, axis, descending)
+
+        def sort_by_torch(x):
+            dim = axis if axis < 0 else axis - 3
+            pairs = x.unflatten(dim, (-1, 2))
+            values, _ = pairs.sort(dim=dim, descending=descending)
+            return values.flatten(dim - 1, dim)
+
+        x = torch.tensor(self.normal(2, 4, 2), dtype=torch.float64)
+        x.requires_grad_()
+        self.assertTrue(
+            torch.autograd.gradcheck(
+                sort, x, check_forward_ad=True, check_batched_grad=True
+            )
+        )
+        self.assertTrue(torch.autograd.gradgradcheck(lambda t: sort(t) ** 3, x))
+        x = x.detach()
+        for transform in (
+            torch.func.hessian,
+            lambda function: torch.func.jacrev(torch.func.jacrev(function)),
+        ):
+            self.assertAllClose(
+                transform(lambda t: (sort(t) ** 3).sum())(x),
+                transform(lambda t: (sort_by_torch(t) ** 3).sum())(x),
+                1e-12,
+            )
+        batched = torch.vmap(sort, in_dims=2, out_dims=1)
+        stacked = torch.stack([x, -x], dim=2)
+        self.assertAllClose(
+            batched(stacked), torch.stack([sort(x), sort(-x)], dim=1), 0, 0
+        )
+
+    def test_equal_pairs_keep_their_places(self):
+        if keras.backend.backend() == "jax":
+            self.skipTest("JAX shares the gradient among equal inputs.")
+        slope = gradient(
+            lambda t: ops.multiply(sort_pairs(t, -1, True), [[1.0, 2.0]]),
+            ops.ones((1, 2)),
+        )
+        self.assertAllClose(slope, [[1.0, 2.0]], 0, 0)
+
     def test_unknown_batch_sizes(self):
         if keras.backend.backend() != "tensorflow":
             self.skipTest("Only TensorFlow sorts by swapping.")
