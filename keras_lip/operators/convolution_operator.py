@@ -4,6 +4,7 @@ import dataclasses
 
 from keras import ops
 
+from keras_lip.flip import flip
 from keras_lip.operators.convolve import convolve
 from keras_lip.operators.linear_operator import LinearOperator
 from keras_lip.operators.padding import Padding
@@ -181,5 +182,5 @@ def adjoint_kernel(kernel: Tensor) -> Tensor:
     Returns:
         Tensor of shape `(*window, filters, in_channels)`.
     """
-    axes = tuple(range(len(kernel.shape) - 2))
-    return ops.swapaxes(ops.flip(kernel, axis=axes), -2, -1)
+    flipped = flip(kernel, range(len(kernel.shape) - 2))
+    return ops.swapaxes(flipped, -2, -1)

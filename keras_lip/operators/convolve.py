@@ -8,6 +8,7 @@ import math
 import keras
 from keras import ops
 
+from keras_lip.flip import flip
 from keras_lip.operators.padding import crop_images
 from keras_lip.operators.padding import pad_zeros
 from keras_lip.scan import is_scanning
@@ -126,7 +127,7 @@ def _convolve_in_loop(inputs, kernel):  # type: ignore[no-untyped-def]
     def grad(*args, upstream=None):  # type: ignore[no-untyped-def]
         (upstream,) = args if upstream is None else (upstream,)
         widths = [(taps - 1, taps - 1) for taps in kernel.shape[:-2]]
-        flipped = ops.flip(kernel, axis=tuple(range(len(image))))
+        flipped = flip(kernel, range(len(image)))
         inputs_grad = _convolve_valid(
             pad_zeros(upstream, [(0, 0), *widths, (0, 0)]),
             ops.swapaxes(flipped, -2, -1),

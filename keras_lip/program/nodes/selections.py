@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_lip.flip import flip
 from keras_lip.program.node import Node
 from keras_lip.program.node import SampleShape
 from keras_lip.program.node import count_entries
@@ -164,7 +165,7 @@ class Slice(Selection):
             slices.append(kept)
         if any(kept != slice(None) for kept in slices):
             outputs = outputs[tuple(slices)]
-        return ops.flip(outputs, reversed_axes) if reversed_axes else outputs
+        return flip(outputs, reversed_axes)
 
 
 def _forwards(each: tuple[Any, Any, Any], size: int | None) -> slice:
