@@ -95,7 +95,7 @@ benchmarks: $(VENV)/.test
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python benchmarks/certificates.py \
 		--output benchmarks/results/certificates_$(BACKEND).md
 
-# Whole networks beside those of other libraries, about half an hour.
+# Whole networks beside those of other libraries, about twenty minutes.
 race: $(VENV)/.benchmarks
 	$(BIN)/python benchmarks/race.py --output benchmarks/results/race.md $(ARGS)
 

@@ -4,7 +4,8 @@
 
 runs every operation of a table twice, in the order of the table: the first
 time, with compilation, and again, when the weights have not changed. The model
-"live" has its constraints, and "fixed" is the result of `kl.models.fix_steps`.
+"live" has its constraints, and "fixed" is the result of `kl.models.fix_steps`,
+which comes after it and shares its proofs.
 What an operation cannot go below are the rows "float64 pass", which computes
 the outputs in the arithmetic of certificates, but without error bounds, and
 "predict of the stock copy". Proofs and constrained kernels of a network are not

@@ -87,13 +87,13 @@ def _make_peers(channels: int, kernel_size: int, mode: str) -> dict[str, Any]:
 
     shape = (channels, channels, kernel_size)
     padding = {"padding": kernel_size // 2, "padding_mode": mode}
-    layers = [torch.nn.Conv2d(*shape, **padding)]
+    layers = {"torch.nn.Conv2d (plain)": torch.nn.Conv2d(*shape, **padding)}
     if importlib.util.find_spec("deel"):
         from deel import torchlip
 
-        layers.append(torchlip.SpectralConv2d(*shape, **padding))
-    else:
-        layers.append(None)
+        layers["deel-torchlip SpectralConv2d"] = torchlip.SpectralConv2d(
+            *shape, **padding
+        )
     if importlib.util.find_spec("orthogonium"):
         from orthogonium.layers.conv.adaptiveSOC import AdaptiveSOCConv2d
         from orthogonium.layers.conv.AOC import AdaptiveOrthoConv2d
@@ -102,16 +102,23 @@ def _make_peers(channels: int, kernel_size: int, mode: str) -> dict[str, Any]:
         from orthogonium.legacy.cayley_ortho_conv import Cayley
 
         same = {"padding": "same", "padding_mode": mode}
-        layers += [
-            AOLConv2D(*shape, **same),
-            AdaptiveOrthoConv2d(*shape, **same),
-            SDPBasedLipschitzResBlock(channels, 1, kernel_size),
+        layers |= {
+            "orthogonium AOLConv2D": AOLConv2D(*shape, **same),
+            "orthogonium AdaptiveOrthoConv2d (BCOP)": AdaptiveOrthoConv2d(
+                *shape, **same
+            ),
+            "orthogonium SDPBasedLipschitzResBlock": SDPBasedLipschitzResBlock(
+                channels, 1, kernel_size
+            ),
             # Three terms, combined in one kernel of 7 x 7.
-            AdaptiveSOCConv2d(*shape, **same),
-            Cayley(*shape, padding=kernel_size // 2),
-        ]
-    named = zip(PEERS, layers, strict=False)
-    return {name: layer for name, layer in named if layer is not None}
+            "orthogonium AdaptiveSOCConv2d, 3 terms": AdaptiveSOCConv2d(
+                *shape, **same
+            ),
+            "orthogonium legacy Cayley": Cayley(
+                *shape, padding=kernel_size // 2
+            ),
+        }
+    return layers
 
 
 def _make_step(layer: Any, images: np.ndarray, **arguments: Any) -> Callable:

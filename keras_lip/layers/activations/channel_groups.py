@@ -57,13 +57,7 @@ def check_groups(
         ValueError: If `axis` is invalid, or its size is unknown or not a
             multiple of `group_size`.
     """
-    ndim = len(input_shape)
-    if not -ndim < axis < ndim or axis == 0:
-        raise ValueError(
-            f"`axis` of layer '{layer.name}' must be an axis of its input, and "
-            f"not the batch axis. Received: axis={axis}, "
-            f"input_shape={tuple(input_shape)}"
-        )
+    check_axis(layer, input_shape, axis)
     channels = input_shape[axis]
     if channels is None or channels % group_size:
         raise ValueError(
