@@ -118,7 +118,7 @@ class SkewFlowDenseTest(LipschitzTestCase):
     def test_inputs_without_units_are_refused(self):
         layer = layers.SkewFlowDense(2)
         with self.assertRaisesRegex(
-            ValueError, f"layer '{layer.name}' .*expected min_ndim=2"
+            ValueError, f"{layer.name}.*expected min_ndim=2"
         ):
             layer(np.ones(3))
 
