@@ -313,7 +313,8 @@ def settle(model):
         model: A trained model.
     """
     optimizer = model.optimizer
-    if not isinstance(optimizer, keras.optimizers.ScheduleFreeAdamW):
+    # Keras 3.12 does not have this class.
+    if type(optimizer).__name__ != "ScheduleFreeAdamW":
         return
     share = optimizer.beta_1
     for weight, latest in zip(

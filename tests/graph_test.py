@@ -92,7 +92,8 @@ class RunGraphTest(LipschitzTestCase):
     def test_several_inputs_and_outputs_keep_their_order(self):
         first, second = keras.Input((3,)), keras.Input((3,))
         outputs = [layers.ReLU(name="of_second")(second), first]
-        model = keras.Model([first, second], outputs)
+        with self.needs_newer_keras():
+            model = keras.Model([first, second], outputs)
         values, steps = trace(model, "a", "b")
         self.assertEqual(values, ["of_second1", "a"])
         self.assertEqual(steps[0][1], ("b",))
@@ -114,7 +115,7 @@ class RunGraphTest(LipschitzTestCase):
     def test_wrong_number_of_inputs_is_refused(self):
         inputs = keras.Input((3,))
         with self.assertRaises(ValueError):
-            trace(keras.Model(inputs, inputs), "a", "b")
+            trace(keras.Model(inputs, layers.ReLU()(inputs)), "a", "b")
 
 
 class GetGraphTest(LipschitzTestCase):
@@ -282,24 +283,25 @@ class MatchInputsTest(LipschitzTestCase):
         super().setUp()
         self.first = keras.Input((3,), name="b")
         self.second = keras.Input((3,), name="a")
+        self.outputs = self.first + self.second
 
     def test_list_keeps_its_order(self):
-        graph = keras.Model([self.first, self.second], self.first)
+        graph = keras.Model([self.first, self.second], self.outputs)
         self.assertEqual(match_inputs(graph, [1, 2]), [1, 2])
         self.assertEqual(match_inputs(graph, (1, 2)), [1, 2])
 
     def test_dictionary_for_a_list_goes_by_names(self):
-        graph = keras.Model([self.first, self.second], self.first)
+        graph = keras.Model([self.first, self.second], self.outputs)
         self.assertEqual(match_inputs(graph, {"a": 1, "b": 2}), [2, 1])
 
     def test_dictionary_for_a_dictionary_goes_by_keys(self):
         inputs = {"b": self.first, "a": self.second}
-        graph = keras.Model(inputs, self.first)
+        graph = keras.Model(inputs, self.outputs)
         self.assertEqual(match_inputs(graph, {"b": 2, "a": 1}), [1, 2])
         self.assertIs(graph.inputs[0], self.second)
 
     def test_single_tensor_is_a_list_of_one(self):
-        graph = keras.Model(self.first, self.first)
+        graph = keras.Model(self.first, layers.ReLU()(self.first))
         self.assertEqual(match_inputs(graph, 1), [1])
 
 

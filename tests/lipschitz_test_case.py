@@ -1,5 +1,6 @@
 """What every test of this library starts from."""
 
+import contextlib
 import json
 import pathlib
 import tempfile
@@ -44,6 +45,17 @@ class LipschitzTestCase(parameterized.TestCase):
         keras.config.disable_traceback_filtering()
         keras.utils.set_random_seed(1234)
         self.rng = np.random.default_rng(1234)
+
+    @contextlib.contextmanager
+    def needs_newer_keras(self):
+        """Skips a test where an older Keras lacks or refuses something."""
+        try:
+            yield
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            version = tuple(map(int, keras.__version__.split(".")[:2]))
+            if version >= (3, 15):
+                raise
+            self.skipTest(f"Keras {keras.__version__}: {error}")
 
     def normal(self, *shape, scale=1.0):
         return (scale * self.rng.normal(size=shape)).astype("float32")

@@ -53,4 +53,7 @@ def program_to_keras(program: Program, model: keras.Model) -> keras.Model:
             else None,
         )
         outputs = program.to_keras([inputs])
+        if outputs is inputs:
+            # Keras 3.12 refuses a model without a layer.
+            outputs = keras.layers.Identity()(outputs)
         return keras.Model(inputs, outputs, name=model.name)

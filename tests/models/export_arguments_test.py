@@ -112,6 +112,7 @@ class ExportArgumentsTest(ExportTestCase):
     def test_models_without_a_certificate_are_refused(self):
         path = self.folder / "a.onnx"
         inputs = keras.Input((6,))
+        other = keras.Input((3,))
         head = layers.UnitNormDense(3)(inputs)
         for model, error, message in (
             (layers.MaxMin(), TypeError, "A `keras.Model` is expected"),
@@ -126,7 +127,7 @@ class ExportArgumentsTest(ExportTestCase):
                 "must have one output",
             ),
             (
-                keras.Model([inputs, keras.Input((6,))], head),
+                keras.Model([inputs, other], head + other),
                 ValueError,
                 "must have one input",
             ),

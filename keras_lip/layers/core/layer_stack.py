@@ -15,15 +15,15 @@ from keras_lip.held_values import Slots
 from keras_lip.held_values import holding_values
 from keras_lip.held_values import read_slot
 from keras_lip.held_values import reading_slots
+from keras_lip.layers.core.stacked_blocks import StackedConstraint
+from keras_lip.layers.core.stacked_blocks import StackedRegularizer
 from keras_lip.layers.core.stacked_blocks import check_block
 from keras_lip.layers.core.stacked_blocks import copy_layers
 from keras_lip.layers.core.stacked_blocks import estimate_part
 from keras_lip.layers.core.stacked_blocks import find_common_norms
 from keras_lip.layers.core.stacked_blocks import find_dtype
 from keras_lip.layers.core.stacked_blocks import list_layers
-from keras_lip.layers.core.stacked_blocks import map_each
 from keras_lip.layers.core.stacked_blocks import start_from
-from keras_lip.layers.core.stacked_blocks import sum_each
 from keras_lip.layers.lipschitz_layer import LipschitzLayer
 from keras_lip.layers.lipschitz_layer import find_constrained_layers
 from keras_lip.layers.lipschitz_layer import fix_entry
@@ -137,8 +137,10 @@ class LayerStack(LipschitzLayer):
                 shape=(self.depth, *weight.shape),
                 dtype=weight.dtype,
                 initializer=start_from(column),
-                regularizer=sum_each(weight.regularizer),
-                constraint=map_each(weight.constraint),
+                regularizer=weight.regularizer
+                and StackedRegularizer(weight.regularizer),
+                constraint=weight.constraint
+                and StackedConstraint(weight.constraint),
                 trainable=weight.trainable,
                 autocast=False,
                 aggregation=weight.aggregation,

@@ -98,19 +98,30 @@ def start_from(column: tuple[Any, ...]) -> Callable[..., Tensor]:
     return initialize
 
 
-def sum_each(function: Any) -> Any:
-    """Returns a regularizer that sums the penalties of all blocks."""
-    mapped = map_each(function)
-    return mapped and (lambda stacked: ops.sum(mapped(stacked)))
+class StackedRegularizer(keras.regularizers.Regularizer):
+    """Sums the penalties of all blocks."""
+
+    def __init__(self, regularizer: Callable[[Tensor], Tensor]) -> None:
+        self.regularizer = regularizer
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return ops.sum(_map_blocks(self.regularizer, x))
 
 
-def map_each(function: Any) -> Any:
-    """Vectorizes a per-block function over stacked weights."""
-    return function and (
-        lambda stacked: ops.vectorized_map(
-            function, ops.convert_to_tensor(stacked)
-        )
-    )
+class StackedConstraint(keras.constraints.Constraint):
+    """Constrains the weights of each block."""
+
+    def __init__(self, constraint: Callable[[Tensor], Tensor]) -> None:
+        self.constraint = constraint
+
+    def __call__(self, w: Tensor) -> Tensor:
+        return _map_blocks(self.constraint, w)
+
+
+def _map_blocks(
+    function: Callable[[Tensor], Tensor], stacked: Tensor
+) -> Tensor:
+    return ops.vectorized_map(function, ops.convert_to_tensor(stacked))
 
 
 def check_block(stack: Any, block: keras.Sequential, shape: Shape) -> None:

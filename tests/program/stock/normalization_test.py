@@ -19,7 +19,8 @@ class BatchNormalizationTest(RuleTestCase):
         ("renormalized", {"renorm": True}),
     )
     def test_bound_is_the_largest_scale(self, kwargs):
-        layer = layers.BatchNormalization(**kwargs)
+        with self.needs_newer_keras():
+            layer = layers.BatchNormalization(**kwargs)
         model = self.make_model(layer, 2, 5)
         self._disturb(layer)
         self.assertBounded(model, slack=1e-5)
@@ -127,7 +128,7 @@ class NormalizationTest(RuleTestCase):
 
     @parameterized.parameters(0, -2, ((0, 1),))
     def test_samples_that_are_scaled_differently_are_refused(self, axis):
-        variance = np.ones((2, 3)) if axis == (0, 1) else [1.0, 1e-4]
+        variance = np.ones((2, 3)) if axis == (0, 1) else [[1.0], [1e-4]]
         layer = layers.Normalization(
             axis=axis, mean=np.zeros_like(variance), variance=variance
         )
