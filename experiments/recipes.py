@@ -58,6 +58,7 @@ class Recipe:
             Empty for a loss with a fixed epsilon, or without one.
         svcm_clipping: Arguments of `keras_lip.callbacks.SVCMClipping`. Empty
             for no clipping.
+        small_start: Whether `shrink_kernels` is called on the new network.
         kernel_decay: Factor of the kernels that is added to their gradients,
             before momentum: the weight decay of PyTorch's SGD. That of Keras's
             optimizers is an argument of `optimizer`.
@@ -83,6 +84,7 @@ class Recipe:
     cutout: int = 0
     epsilon: dict[str, float] = dataclasses.field(default_factory=dict)
     svcm_clipping: dict[str, int] = dataclasses.field(default_factory=dict)
+    small_start: bool = False
     kernel_decay: float = 0.0
     dtype_policy: str = "float32"
     paper: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -234,6 +236,8 @@ def build_network(recipe, dataset):
     network = getattr(kl.applications, recipe.network)(
         input_shape=known.shape, classes=known.classes, **recipe.arguments
     )
+    if recipe.small_start:
+        shrink_kernels(network)
     if recipe.inputs == "unit":
         return network
     centered = recipe.inputs == "centered"
@@ -241,6 +245,27 @@ def build_network(recipe, dataset):
     prepare = keras.layers.Normalization(mean=known.mean, variance=variance)
     inputs = keras.Input(known.shape)
     return kl.models.LipschitzModel(inputs, network(prepare(inputs)))
+
+
+def shrink_kernels(model):
+    """Divides kernels for Björck's iteration by the roots of their heights.
+
+    The authors' code of Li et al. starts BCOP and dense layers from such
+    kernels. They make the same network, since the iteration starts from kernels
+    divided by their norms. But the steps of Adam have the size of the learning
+    rate, and turn a small kernel further.
+
+    Args:
+        model: A new model.
+    """
+    for layer in visit_layers(model):
+        if (
+            isinstance(layer, kl.layers.BCOPConv2D | kl.layers.OrthogonalDense)
+            and layer.get_config()["parametrization"]["class_name"] == "Bjorck"
+        ):
+            for weight in layer.trainable_weights:
+                if weight.name.startswith("free_"):
+                    weight.assign(weight / weight.shape[-2] ** 0.5)
 
 
 def build_loss(recipe, head=None):

@@ -43,6 +43,30 @@ class RecipesTest(LipschitzTestCase):
             if recipe.loss["class"] != "CurvatureCrossentropy":
                 module.build_loss(recipe)
 
+    def test_small_start_changes_kernels_but_no_function(self):
+        module = load_experiment("recipes")
+        recipe = module.load_recipe("small-bcop", "digits")
+        self.assertTrue(recipe.small_start)
+        networks = []
+        for small in (False, True):
+            keras.utils.set_random_seed(0)
+            recipe = module.dataclasses.replace(recipe, small_start=small)
+            networks.append(module.build_network(recipe, "digits"))
+        ratios = [
+            np.linalg.norm(to_numpy(small)) / np.linalg.norm(to_numpy(weight))
+            for weight, small in zip(
+                *(network.trainable_weights for network in networks),
+                strict=True,
+            )
+            if "free_" in weight.name
+        ]
+        # 8x8 digits have 4 channels behind the first downsampling, and the
+        # dense layer 2 x 2 x 32 inputs.
+        heights = np.array([16, 16, 64, 64, 128, 100])
+        self.assertAllClose(ratios, heights**-0.5)
+        x = self.rng.uniform(0, 1, (3, 8, 8, 1)).astype("float32")
+        self.assertAllClose(networks[1](x), networks[0](x), 1e-5)
+
     def test_kernel_decay_is_that_of_sgd_in_pytorch(self):
         module = load_experiment("recipes")
         recipe = module.load_recipe("lipconvnet-5", "cifar10")
