@@ -1,4 +1,4 @@
-"""Imports Keras, and says what to install if its backend is missing."""
+"""Imports Keras, and says what to install if its backend does not do."""
 
 import os
 import re
@@ -30,6 +30,26 @@ def explain(error: Exception) -> Exception:
     )
 
 
+def check_version(backend: str, version: str) -> None:
+    """Raises an `ImportError` if a backend's release corrupts weights.
+
+    On a CPU, JAX 0.5 may overwrite a model's variables during `predict`,
+    `evaluate` and `fit` if NumPy has viewed them before
+    (https://github.com/jax-ml/jax/issues/26216).
+
+    Args:
+        backend: Name of the backend.
+        version: Version of its package.
+    """
+    release = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    if backend == "jax" and release < (0, 6):
+        raise ImportError(
+            "JAX before 0.6 may overwrite the weights of models that NumPy has "
+            "read. Install a newer one: pip install 'jax>=0.6'. Received: JAX "
+            f"{version}"
+        )
+
+
 def runs_command() -> bool:
     """Returns whether this is the import of `python -m keras_lip`."""
     # Until Python has found the module, `-m` stands for its path.
@@ -39,7 +59,12 @@ def runs_command() -> bool:
 
 
 try:
-    import keras  # noqa: F401
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        check_version("jax", jax.__version__)
 except (ImportError, ValueError) as error:
     explained = explain(error)
     # Python imports a package before its `__main__` can catch anything.
