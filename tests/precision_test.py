@@ -54,7 +54,9 @@ class FullPrecisionScopeTest(LipschitzTestCase):
                 inside = keras.ops.matmul(x, keras.ops.transpose(x))
             self.assertEmpty(compiled)
         finally:
-            jax.monitoring.unregister_event_duration_listener(count)
+            # JAX 0.6 cannot do so, and counts on.
+            if hasattr(jax.monitoring, "unregister_event_duration_listener"):
+                jax.monitoring.unregister_event_duration_listener(count)
         self.assertAllClose(inside, outside, 0, 0)
         exact = to_numpy(x).astype("float64")
         self.assertAllClose(inside, exact @ exact.T, 1e-5, 1e-5)

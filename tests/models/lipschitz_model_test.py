@@ -256,4 +256,10 @@ class LipschitzModelTest(LipschitzTestCase):
         expected = model.predict(x, verbose=0)
         model.export(path, verbose=False)
         exported = tf.saved_model.load(path)
-        self.assertAllClose(exported.serve(x), expected, 1e-5, 1e-5)
+        try:
+            found = exported.serve(x)
+        except tf.errors.InvalidArgumentError as error:
+            if not tf.__version__.startswith("2.18."):
+                raise
+            self.skipTest(f"TensorFlow 2.18 is older than JAX: {error}")
+        self.assertAllClose(found, expected, 1e-5, 1e-5)
