@@ -109,5 +109,6 @@ class TracesTest(LipschitzTestCase):
         if keras.backend.backend() == "torch":
             import torch
 
+            self.needs_newer_torch()
             use = torch.compile(use, fullgraph=True, backend="eager")
             self.assertAllClose(use(x), expected)

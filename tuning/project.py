@@ -22,7 +22,7 @@ def open_project(path: pathlib.Path, settings: dict[str, Any]) -> None:
     file = path / _SETTINGS
     # A worker may come while another writes the settings beside their place.
     others = path.exists() and any(
-        not other.name.startswith(_SETTINGS) for other in path.iterdir()
+        not other.name.endswith(_SETTINGS) for other in path.iterdir()
     )
     # Another worker writes other files after the settings.
     if file.exists():

@@ -58,7 +58,8 @@ class LipschitzLayer(keras.layers.Layer):
         cls._argument_names = frozenset(names)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if vars(self).get("built"):
+        # PyTorch 2.6 cannot compile `vars`.
+        if self.__dict__.get("built"):
             _check_weight(self, name, value)
             if name in type(self)._argument_names:
                 _check_unchanged(self, name, value)
@@ -280,7 +281,7 @@ def _check_weight(layer: LipschitzLayer, name: str, value: Any) -> None:
 
     Compiled functions and `get_weights` would still use the weight.
     """
-    before = vars(layer).get(name)
+    before = layer.__dict__.get(name)
     if isinstance(before, keras.Variable) and value is not before:
         raise ValueError(
             f"`{name}` of layer '{layer.name}' is a weight: use "
@@ -291,7 +292,7 @@ def _check_weight(layer: LipschitzLayer, name: str, value: Any) -> None:
 
 def _check_unchanged(layer: LipschitzLayer, name: str, value: Any) -> None:
     """Raises an error if a value replaces another structural argument."""
-    before = vars(layer).get(name)
+    before = layer.__dict__.get(name)
     if isinstance(before, Parametrization):
         # Its states are weights of the layer.
         is_same = type(value) is type(before)

@@ -31,6 +31,7 @@ class CompiledLayersTest(LipschitzTestCase):
             self.skipTest("The test is of `torch.compile`.")
         import torch
 
+        self.needs_newer_torch()
         x = keras.ops.convert_to_tensor(self.normal(2, *shape))
         last = layers.AbsoluteValue()
 

@@ -76,6 +76,7 @@ class BaseLossTest(LipschitzTestCase):
             self.skipTest("The test is of `torch.compile`.")
         import torch
 
+        self.needs_newer_torch()
         loss = losses.MulticlassHKR()
         compiled = torch.compile(loss, fullgraph=True, backend="eager")
         scores = torch.tensor(self.normal(3, 4))

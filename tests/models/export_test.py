@@ -111,7 +111,10 @@ class ExportTest(ExportTestCase):
         y = self.rng.integers(0, 3, 40)
         report = certificates.certify(model, x, y, epsilons=[0.1, 0.2])
         path = self.folder / f"served{SUFFIXES[name]}"
-        is_new = name == "litert"
+        # An older Keras on PyTorch fixes the batch size of ONNX files.
+        is_new = name in ("litert", "torch") or (
+            name == "onnx" and keras.backend.backend() == "torch"
+        )
         with self.needs_newer_keras() if is_new else contextlib.nullcontext():
             written = export(model, path, name, report)
         self.assertEqual(written, path)

@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import numpy as np
 from absl.testing import parameterized
@@ -84,7 +86,11 @@ class FromKerasLayersTest(FromKerasTestCase):
         self.assertAllClose(row.moved, 0.0, 1e-5)
         x = self.normal(2, *shape)
         new = conversion.scale * to_numpy(conversion.model(x))
-        self.assertAllClose(new, stock(x), 1e-5)
+        # On PyTorch, a transposed convolution of Keras 3.12 is not that of the
+        # other backends, as it warns.
+        is_new = isinstance(layer, layers.Conv2DTranspose)
+        with self.needs_newer_keras() if is_new else contextlib.nullcontext():
+            self.assertAllClose(new, stock(x), 1e-5)
 
     def test_shared_layer_does_not_absorb_one_normalization(self):
         inputs = keras.Input((4,))

@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -60,8 +62,11 @@ class RandomNetworksTest(LipschitzTestCase):
         self.fail("No certificate is known for the networks of 29 seeds")
 
     def test_artifacts_certify_no_more(self):
-        tally = self.check_first(1, exports=True)
-        self.assertEqual(tally.artifacts, 1)
+        # PyTorch's format is newer than the oldest Keras.
+        is_new = keras.backend.backend() == "torch"
+        with self.needs_newer_keras() if is_new else contextlib.nullcontext():
+            tally = self.check_first(1, exports=True)
+            self.assertEqual(tally.artifacts, 1)
 
     def test_evaluation_counts_what_is_certified(self):
         self.check_first(2, evaluates=True)

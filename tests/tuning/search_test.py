@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_lip import files
 from keras_lip import tuning
 from keras_lip.tuning import base_hyper_model
 from keras_lip.tuning import hyper_lipschitz_mlp
@@ -186,13 +187,16 @@ class SearchTest(CommandTest):
 
     def test_a_folder_of_something_else_is_refused(self):
         self.project.mkdir()
-        # Another worker is about to write this one.
-        (self.project / "settings.json123").touch()
-        project.open_project(self.project, {})
-        (self.project / "settings.json").unlink()
         (self.project / "thesis.tex").touch()
         output = self.run_command(status=2)
         self.assertIn("which is no search", output)
+
+    def test_a_search_whose_settings_another_worker_writes_is_joined(self):
+        self.project.mkdir()
+        files.replace_file(
+            self.project / "settings.json",
+            lambda partial: project.open_project(self.project, {}),
+        )
 
     def test_a_search_that_another_worker_begins_meanwhile_is_joined(self):
         self.project.mkdir()
