@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import time
 from unittest import mock
@@ -122,7 +123,7 @@ class DurableOracleTest(LipschitzTestCase):
         path = self.folder / "oracle.json"
         old = path.read_text()
         with mock.patch.object(
-            pathlib.os, "replace", side_effect=KeyboardInterrupt
+            os, "replace", side_effect=KeyboardInterrupt
         ):
             with self.assertRaises(KeyboardInterrupt):
                 oracle.save()
