@@ -1,4 +1,4 @@
-"""Imports Keras, and says what to install if its backend does not do."""
+"""Imports Keras, and says what to install if its backend is unfit."""
 
 import os
 import re
@@ -30,19 +30,15 @@ def explain(error: Exception) -> Exception:
     )
 
 
-def check_version(backend: str, version: str) -> None:
-    """Raises an `ImportError` if a backend's release corrupts weights.
+def check_jax(version: str) -> None:
+    """Raises an `ImportError` if a version of JAX corrupts weights.
 
     On a CPU, JAX 0.5 may overwrite a model's variables during `predict`,
-    `evaluate` and `fit` if NumPy has viewed them before
-    (https://github.com/jax-ml/jax/issues/26216).
-
-    Args:
-        backend: Name of the backend.
-        version: Version of its package.
+    `evaluate` and `fit` if NumPy has viewed them before: the compiled steps of
+    Keras donate their buffers. It does not without views or without donation.
     """
     release = tuple(map(int, re.findall(r"\d+", version)[:2]))
-    if backend == "jax" and release < (0, 6):
+    if release < (0, 6):
         raise ImportError(
             "JAX before 0.6 may overwrite the weights of models that NumPy has "
             "read. Install a newer one: pip install 'jax>=0.6'. Received: JAX "
@@ -64,7 +60,7 @@ try:
     if keras.backend.backend() == "jax":
         import jax
 
-        check_version("jax", jax.__version__)
+        check_jax(jax.__version__)
 except (ImportError, ValueError) as error:
     explained = explain(error)
     # Python imports a package before its `__main__` can catch anything.

@@ -96,8 +96,7 @@ class CodeBlocksTest(LipschitzTestCase):
         sys.modules[module.__name__] = module
         self.addCleanup(sys.modules.pop, module.__name__)
         is_new = name == "docs/guides/export_and_serve.md"
-        newer = self.needs_newer_keras() if is_new else contextlib.nullcontext()
-        with newer, ShortTraining():
+        with self.needs_newer_keras(when=is_new), ShortTraining():
             for number, (code, reason) in enumerate(find_blocks(PAGES[name])):
                 if reason is None:
                     compiled = compile(code, f"{name}, block {number}", "exec")

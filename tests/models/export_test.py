@@ -1,4 +1,3 @@
-import contextlib
 import hashlib
 import json
 import subprocess
@@ -115,7 +114,7 @@ class ExportTest(ExportTestCase):
         is_new = name in ("litert", "torch") or (
             name == "onnx" and keras.backend.backend() == "torch"
         )
-        with self.needs_newer_keras() if is_new else contextlib.nullcontext():
+        with self.needs_newer_keras(when=is_new):
             written = export(model, path, name, report)
         self.assertEqual(written, path)
 

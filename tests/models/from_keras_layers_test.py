@@ -1,5 +1,3 @@
-import contextlib
-
 import keras
 import numpy as np
 from absl.testing import parameterized
@@ -89,7 +87,7 @@ class FromKerasLayersTest(FromKerasTestCase):
         # On PyTorch, a transposed convolution of Keras 3.12 is not that of the
         # other backends, as it warns.
         is_new = isinstance(layer, layers.Conv2DTranspose)
-        with self.needs_newer_keras() if is_new else contextlib.nullcontext():
+        with self.needs_newer_keras(when=is_new):
             self.assertAllClose(new, stock(x), 1e-5)
 
     def test_shared_layer_does_not_absorb_one_normalization(self):

@@ -121,9 +121,7 @@ class DurableOracleTest(LipschitzTestCase):
         finish(oracle, oracle.create_trial("one"), 0.625)
         path = self.folder / "oracle.json"
         old = path.read_text()
-        with mock.patch.object(
-            os, "replace", side_effect=KeyboardInterrupt
-        ):
+        with mock.patch.object(os, "replace", side_effect=KeyboardInterrupt):
             with self.assertRaises(KeyboardInterrupt):
                 oracle.save()
         self.assertEqual(path.read_text(), old)
