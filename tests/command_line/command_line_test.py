@@ -29,7 +29,7 @@ pytestmark = on_pytorch_alone
 PROJECT = pathlib.Path(__file__).parents[2] / "pyproject.toml"
 # Extras of commands and examples, and packages that only help others.
 USERS = ("report", "attacks", "export", "tuning", "ray", "spark", "quickstart")
-HELPERS = ("onnxscript", "setuptools", "tensorboard")
+HELPERS = ("onnxscript", "setuptools", "six", "tensorboard")
 
 
 class Unregistered(keras.layers.Layer):
