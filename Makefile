@@ -17,7 +17,7 @@ BACKENDS := tensorflow jax torch
 # What to install for a backend: TensorFlow's CPU build, and of PyTorch the
 # release that the suite is run with.
 PACKAGES_tensorflow := tensorflow-cpu>=2.18
-PACKAGES_jax := jax>=0.5
+PACKAGES_jax := jax>=0.6
 PACKAGES_torch := torch==2.13.0
 
 .PHONY: quickstart check test lint smoke wheel docs fuzz benchmarks race \
