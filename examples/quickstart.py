@@ -10,7 +10,7 @@ robustness, lets a real attack check the proof, and writes
 - `report.html`, `report.json` and `certified_accuracy.png`. The page shows as
   well what the network looks at, beside an ordinary one.
 
-    python examples/quickstart.py                     # 8x8 digits, a minute
+    python examples/quickstart.py                     # 8x8 digits, two minutes
     python examples/quickstart.py --dataset mnist     # by TensorFlow Datasets
 """
 

@@ -113,6 +113,7 @@ def _load_digits():
     from sklearn.model_selection import train_test_split
 
     images, labels = load_digits(return_X_y=True)
+    # As all images of recipes: 17 levels of gray are rounded to bytes.
     images = np.round(images / 16 * 255).astype("uint8").reshape(-1, 8, 8, 1)
     x_train, x_test, y_train, y_test = train_test_split(
         images, labels, test_size=0.25, stratify=labels, random_state=0

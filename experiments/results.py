@@ -58,8 +58,8 @@ ATTACKS = {
     "pgd": ("PGD", "PGD on the margin"),
     "fgsm": ("FGSM",),
     "autoattack": ("AutoAttack",),
-    "boundary": ("boundary, first 100",),
-    "pointwise": ("pointwise, first 100",),
+    "boundary": ("boundary",),
+    "pointwise": ("pointwise",),
 }
 
 
@@ -216,18 +216,22 @@ def find_ours(result, measure, radius=None):
     """
     evaluation = result.get("evaluation", {})
     if measure in ATTACKS:
-        attacks = evaluation.get("attacks", {})
-        found = [
-            accuracy
-            for title in ATTACKS[measure]
-            for each, accuracy in attacks.get(title, {}).items()
-            if f"{float(each):.4g}" == radius
-        ]
+        found = []
+        for title, accuracies in evaluation.get("attacks", {}).items():
+            # Attacks that only see decisions have fewer images than others,
+            # and their number in the title.
+            name, _, images = title.partition(", ")
+            if name in ATTACKS[measure]:
+                images = images or f"first {evaluation['attacked_samples']}"
+                found += [
+                    (accuracy, images)
+                    for each, accuracy in accuracies.items()
+                    if f"{float(each):.4g}" == radius
+                ]
         if not found:
             return "–"
-        attacked = f" (first {evaluation['attacked_samples']})"
-        is_decision = "first" in ATTACKS[measure][0]
-        return f"{100 * min(found):.2f}{'' if is_decision else attacked}"
+        accuracy, images = min(found)
+        return f"{100 * accuracy:.2f} ({images})"
     ours = result.get(measure, evaluation.get(measure))
     if radius is not None:
         ours = (ours or {}).get(radius)

@@ -145,7 +145,6 @@ def format_row(race, results):
         for result in results
         if result["margin_estimate"]
     ]
-    radius = RADII["36/255"]
     cells = (
         race,
         took,
@@ -156,13 +155,23 @@ def format_row(race, results):
             format_share([result["certified"][key] for result in results])
             for key in RADII.values()
         ),
-        format_share(
-            [result["attacked"].get(radius, float("nan")) for result in results]
-        ),
         f"{100 * max(gaps):.2f} %" if gaps else "–",
         f"{results[0]['hardware']}, {results[0]['backend']}",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def format_attacked(result):
+    """Returns the accuracy under attack at 36/255, and what attacked it."""
+    accuracy = result["attacked"].get(RADII["36/255"])
+    if accuracy is None:
+        return "–"
+    if "attack_steps" not in result:
+        return f"{100 * accuracy:.2f} (settings not recorded)"
+    return (
+        f"{100 * accuracy:.2f} ({result['attacked_samples']} images, "
+        f"{result['attack_steps']} steps)"
+    )
 
 
 def format_seed(race, result):
@@ -171,8 +180,10 @@ def format_seed(race, result):
         race,
         str(result["seed"]),
         f"{count_minutes(race, result):.1f}",
+        f"{result['seconds'] / 60:.1f}",
         f"{100 * result['clean']:.2f}",
         *(f"{100 * result['certified'][key]:.2f}" for key in RADII.values()),
+        format_attacked(result),
         f"{result['lipschitz_bound']:.4g}",
         f"`{result['sha256'][:12]}`",
     )
@@ -193,7 +204,6 @@ def format_page(found):
         "seeds",
         "parameters",
         *accuracies,
-        "attacked 36/255, 500 images",
         "proven over estimated constant",
         "hardware",
     )
@@ -201,7 +211,9 @@ def format_page(found):
         "race",
         "seed",
         "minutes",
+        "by the clock",
         *accuracies,
+        "attacked 36/255",
         "Lipschitz bound",
         "SHA-256 of the network",
     )

@@ -3,8 +3,6 @@
 import pathlib
 from typing import Any
 
-from keras_lip.figures import make_figure as make_figure
-
 LABEL = "certified accuracy, validation part"
 
 

@@ -4,8 +4,8 @@ import pathlib
 
 import numpy as np
 
+from keras_lip.figures import make_figure
 from tuning.figures import LABEL
-from tuning.figures import make_figure
 from tuning.figures import save_figure
 from tuning.trial_table import Row
 

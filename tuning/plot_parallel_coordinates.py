@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_lip.figures import make_figure
 from tuning.figures import LABEL
-from tuning.figures import make_figure
 from tuning.figures import save_figure
 from tuning.trial_lines import format_value
 from tuning.trial_table import METRICS

@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from tuning.figures import make_figure
+from keras_lip.figures import make_figure
 from tuning.figures import save_figure
 from tuning.trial_table import Row
 

@@ -98,7 +98,7 @@ def parse_arguments(command: list[str] | None = None) -> argparse.Namespace:
         "--worker-timeout",
         type=float,
         default=60.0,
-        help="seconds after which the chief gives a silent worker up",
+        help="seconds after which the chief gives up on a silent worker",
     )
     return parser.parse_args(command)
 

@@ -62,10 +62,11 @@ def write_card(entry: Any, folder: pathlib.Path) -> str:
 
 
 def _accuracies(entry: Any, report: dict[str, Any]) -> str:
-    attacks = {each["epsilon"]: each for each in report["attacks"]}
+    # Radii of the catalogue are rounded as this format rounds them.
+    attacks = {f"{each['epsilon']:.4g}": each for each in report["attacks"]}
     rows = [("clean", f"{entry.accuracy:.2%}", "")]
     for radius, accuracy in entry.certified_accuracy.items():
-        attack = attacks.get(radius)
+        attack = attacks.get(f"{radius:.4g}")
         attacked = "" if attack is None else f"{attack['accuracy']:.1%}"
         rows.append((f"{radius:g}", f"{accuracy:.2%}", attacked))
     names = {each["attack"] for each in report["attacks"]}

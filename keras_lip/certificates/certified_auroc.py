@@ -63,7 +63,7 @@ def certified_auroc(
 
     Reference:
 
-    - [Bethune et al., 2023](https://arxiv.org/abs/2303.01978), on certified
+    - [Béthune et al., 2023](https://arxiv.org/abs/2303.01978), on certified
       AUROC of 1-Lipschitz scores
     """
     scores = _to_array("scores", scores)

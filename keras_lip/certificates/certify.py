@@ -145,7 +145,7 @@ def certify(
 
     - [Tsuzuku et al., 2018](https://arxiv.org/abs/1802.04034), Proposition 1
     - [Singla et al., 2022](https://arxiv.org/abs/2108.04062), Proposition 3
-    - [Bethune et al., 2022](https://arxiv.org/abs/2104.05097), for abstention
+    - [Béthune et al., 2022](https://arxiv.org/abs/2104.05097), for abstention
     """
     radii = check_numbers("epsilons", epsilons, 0.0)
     shard = check_shard(shard)

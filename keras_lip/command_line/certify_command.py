@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report",
         type=pathlib.Path,
-        help="a .html, .json or .png file to write the report to",
+        help="a .html, .json, .npz or .png file to write the report to",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an existing report"

@@ -52,6 +52,9 @@ class LipschitzLayer(keras.layers.Layer):
 
     _argument_names: frozenset[str] = frozenset()
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         names = inspect.signature(cls.__init__).parameters

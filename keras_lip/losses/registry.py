@@ -1,9 +1,8 @@
 """Serialization of losses."""
 
-from typing import Any
-
 import keras
 
+from keras_lip.identifiers import find_object
 from keras_lip.losses.certificate_regularization import (
     CertificateRegularization,
 )
@@ -28,7 +27,6 @@ from keras_lip.losses.temperature_sparse_categorical_crossentropy import (
     TemperatureSparseCategoricalCrossentropy,
 )
 from keras_lip.types import Config
-from keras_lip.validation import check_known
 
 BY_NAME: dict[str, type[keras.losses.Loss]] = {
     "certificate_regularization": CertificateRegularization,
@@ -56,6 +54,9 @@ def serialize(loss: keras.losses.Loss) -> Config:
 
     Args:
         loss: A `keras.losses.Loss`.
+
+    Returns:
+        Dict for `get` and `keras.saving.deserialize_keras_object`.
     """
     config: Config = keras.saving.serialize_keras_object(loss)
     return config
@@ -84,15 +85,4 @@ def get(identifier: str | Config | keras.losses.Loss) -> keras.losses.Loss:
     >>> keras_lip.losses.get("multiclass_hkr").alpha
     10.0
     """
-    found: Any = identifier
-    if isinstance(identifier, dict):
-        found = keras.saving.deserialize_keras_object(identifier)
-    elif isinstance(identifier, str):
-        check_known("loss", identifier, BY_NAME)
-        found = BY_NAME[identifier]()
-    if not isinstance(found, keras.losses.Loss):
-        raise TypeError(
-            "A loss is given by its name, its config or an instance of "
-            f"`keras_lip.losses`. Received: {identifier!r}"
-        )
-    return found
+    return find_object(identifier, BY_NAME, keras.losses.Loss, "loss")

@@ -1,10 +1,10 @@
 """Serialization of metrics, and their use as objectives of keras-tuner."""
 
 import importlib.util
-from typing import Any
 
 import keras
 
+from keras_lip.identifiers import find_object
 from keras_lip.metrics.binary_certified_accuracy import BinaryCertifiedAccuracy
 from keras_lip.metrics.certified_accuracy import CertifiedAccuracy
 from keras_lip.metrics.certified_metric import CertifiedMetric
@@ -13,7 +13,6 @@ from keras_lip.metrics.mean_certifiable_robustness import (
 )
 from keras_lip.metrics.mean_certified_radius import MeanCertifiedRadius
 from keras_lip.types import Config
-from keras_lip.validation import check_known
 
 BY_NAME: dict[str, type[CertifiedMetric]] = {
     "binary_certified_accuracy": BinaryCertifiedAccuracy,
@@ -28,6 +27,9 @@ def serialize(metric: keras.metrics.Metric) -> Config:
 
     Args:
         metric: A `keras.metrics.Metric`.
+
+    Returns:
+        Dict for `get` and `keras.saving.deserialize_keras_object`.
     """
     config: Config = keras.saving.serialize_keras_object(metric)
     return config
@@ -58,18 +60,7 @@ def get(
     >>> keras_lip.metrics.get("mean_certified_radius").name
     'mean_certified_radius'
     """
-    found: Any = identifier
-    if isinstance(identifier, dict):
-        found = keras.saving.deserialize_keras_object(identifier)
-    elif isinstance(identifier, str):
-        check_known("metric", identifier, BY_NAME)
-        found = BY_NAME[identifier]()
-    if not isinstance(found, keras.metrics.Metric):
-        raise TypeError(
-            "A metric is given by its name, its config or an instance of "
-            f"`keras_lip.metrics`. Received: {identifier!r}"
-        )
-    return found
+    return find_object(identifier, BY_NAME, keras.metrics.Metric, "metric")
 
 
 def register_tuner_objectives() -> None:

@@ -1,9 +1,8 @@
 """Serialization of parametrizations."""
 
-from typing import Any
-
 import keras
 
+from keras_lip.identifiers import find_object
 from keras_lip.parametrizations.aol import AOL
 from keras_lip.parametrizations.bjorck import Bjorck
 from keras_lip.parametrizations.block_reflector import BlockReflector
@@ -15,7 +14,6 @@ from keras_lip.parametrizations.parametrization import Parametrization
 from keras_lip.parametrizations.qr import QR
 from keras_lip.parametrizations.spectral import Spectral
 from keras_lip.types import Config
-from keras_lip.validation import check_known
 
 BY_NAME: dict[str, type[Parametrization]] = {
     "aol": AOL,
@@ -35,6 +33,9 @@ def serialize(parametrization: Parametrization) -> Config:
 
     Args:
         parametrization: A `Parametrization`.
+
+    Returns:
+        Dict for `get` and `keras.saving.deserialize_keras_object`.
     """
     config: Config = keras.saving.serialize_keras_object(parametrization)
     return config
@@ -54,18 +55,7 @@ def get(identifier: str | Config | Parametrization) -> Parametrization:
         ValueError: If the name is unknown. The message lists the known names.
         TypeError: If `identifier` is not a parametrization.
     """
-    found: Any = identifier
-    if isinstance(identifier, dict):
-        found = keras.saving.deserialize_keras_object(identifier)
-    elif isinstance(identifier, str):
-        check_known("parametrization", identifier, BY_NAME)
-        found = BY_NAME[identifier]()
-    if not isinstance(found, Parametrization):
-        raise TypeError(
-            "A parametrization is given by its name, its config or an instance "
-            f"of `keras_lip.parametrizations`. Received: {identifier!r}"
-        )
-    return found
+    return find_object(identifier, BY_NAME, Parametrization, "parametrization")
 
 
 def get_orthogonal(

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 import sys
 from unittest import mock
 
@@ -127,6 +128,13 @@ class ModelCardsTest(LipschitzTestCase):
         self.assertIn("| 1.58 | 52.17% | 59.0% |", card)
         self.assertIn(f"`{entry.sha256}`", card)
         self.assertIn("| UnitNormDense | 1.297014 | singular values |", card)
+        for entry in applications.list_weights():
+            found = re.findall(
+                r"^\| [\d.]+ \| ([\d.]+)% \| ([\d.]+)% \|$",
+                write(entry, folder),
+                re.MULTILINE,
+            )
+            self.assertLen(found, len(entry.certified_accuracy), entry.name)
 
 
 class FiguresTest(LipschitzTestCase):

@@ -18,6 +18,8 @@ def make_result(clean, seconds, estimate=1.5, seed=0):
         "clean": clean,
         "certified": {"0.1412": 0.5, "0.2824": 0.4, "0.4235": 0.3, "1": 0.0},
         "attacked": {"0.1412": 0.55},
+        "attack_steps": 40,
+        "attacked_samples": 500,
         "parameters": 1234,
         "seconds": seconds,
         "cpu_seconds": 2 * seconds - 60,
@@ -72,7 +74,7 @@ class SpeedrunTest(LipschitzTestCase):
             [
                 *("15", "29.5 (over)", "3", "1,234", "61.00 ± 1.00"),
                 *("50.00 ± 0.00", "40.00 ± 0.00", "30.00 ± 0.00"),
-                *("55.00 ± 0.00", "6.67 %", "cpu, torch"),
+                *("6.67 %", "cpu, torch"),
             ],
         )
         found = json.loads((self.folder / "speedrun.json").read_text())
@@ -82,8 +84,8 @@ class SpeedrunTest(LipschitzTestCase):
         self.assertEmpty(self.run_script("--minutes", "15"))
         self.assertLen(self.run_script("--minutes", "5", "--seeds", "4"), 1)
         self.assertIn(
-            "| 15 | 1 | 19.5 | 61.00 | 50.00 | 40.00 | 30.00 | 12.35 | "
-            "`0123456789ab` |",
+            "| 15 | 1 | 19.5 | 20.0 | 61.00 | 50.00 | 40.00 | 30.00 | "
+            "55.00 (500 images, 40 steps) | 12.35 | `0123456789ab` |",
             page,
         )
         (command,) = self.run_script(
@@ -99,6 +101,14 @@ class SpeedrunTest(LipschitzTestCase):
         row = self.script.format_row("60", [make_result(0.6, 60.0, None)])
         self.assertIn("| 60 | 0.5 | 1 | 1,234 | 60.00 |", row)
         self.assertIn("| – |", row)
+
+    def test_attacks_are_shown_with_their_settings(self):
+        result = make_result(0.6, 60.0)
+        del result["attack_steps"], result["attacked_samples"]
+        row = self.script.format_seed("60", result)
+        self.assertIn("| 55.00 (settings not recorded) |", row)
+        row = self.script.format_seed("60", {**result, "attacked": {}})
+        self.assertIn("| 30.00 | – | 12.35 |", row)
 
     def test_what_fails_ends_the_race(self):
         with self.assertRaisesRegex(SystemExit, "Run again to resume"):

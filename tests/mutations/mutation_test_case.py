@@ -11,7 +11,7 @@ from keras_lip.certificates import audit
 from keras_lip.certificates import certify
 from keras_lip.certificates import falsify
 from keras_lip.live_model import LiveModel
-from keras_lip.program.freezing.registry import replaced_freezer
+from keras_lip.program.freezing import registry
 from keras_lip.program.proof_cache import forget_proofs
 from tests.lipschitz_test_case import LipschitzTestCase
 
@@ -55,7 +55,9 @@ class MutationTestCase(LipschitzTestCase):
 
     def mutate_freezer(self, layer_cls, freezer):
         """Replaces what reads layers of a class."""
-        return Planted(lambda: replaced_freezer(layer_cls, freezer))
+        _, others = registry._freezers[layer_cls]
+        planted = {layer_cls: (freezer, others)}
+        return Planted(lambda: mock.patch.dict(registry._freezers, planted))
 
     def mutate_proof(self, node_cls, bound):
         """Replaces the proof of a node's constant.

@@ -53,32 +53,35 @@ class CertificationReport:
             are proven to be the answers under the `semantics`.
         label: Integer array of shape `(num_samples,)`.
         attacks: Dict of measured accuracies to show with the certified ones:
-            `{title: {epsilon: accuracy}}`.
-        norm: `"l2"` or `"linf"`. Norm of all radii.
+            `{title: {epsilon: accuracy}}`. Defaults to none.
+        norm: `"l2"` or `"linf"`. Norm of all radii. Defaults to `"l2"`.
         semantics: `"real"`, or the precision of the executions that the radii
-            hold for.
+            hold for. Defaults to `"real"`.
         abstain_below: Float. The classifier abstains if its margin is smaller.
+            Defaults to `0.0`.
         worst_margin: Float64 array of shape `(num_samples, 1 + num_epsilons)`,
             or `None` if only radii are known. Lower bounds on the margin at
             each sample, and within each of the `epsilons`. Zero where they are
-            not positive.
+            not positive. Defaults to `None`.
         largest_pair_bound: Float. The largest Lipschitz constant of a margin.
-        audit: The `AuditReport` with the bounds behind the radii, or `None`.
+            Defaults to infinity.
+        audit: The `AuditReport` with the bounds behind the radii, or `None`,
+            the default.
         saliency: The result of `keras_lip.explanations.saliency_maps`, which is
-            shown on the HTML page, or `None`.
+            shown on the HTML page, or `None`, the default.
         logits: Float64 array of shape `(num_samples, classes)`, or `None` if
-            only radii are known.
-        margin_error: Float64 array of shape `(num_samples,)`, or `None`. Bounds
-            on the errors of differences of two logits.
+            only radii are known, the default.
+        margin_error: Float64 array of shape `(num_samples,)`, or `None`, the
+            default. Bounds on the errors of differences of two logits.
         shard: Tuple `(index, count)` if the report is of a part of the data,
-            or `None` for all data. See `certify`.
-        batch_sizes: Tuple of integers, or `None`. Number of samples of each
-            batch. `merge` needs it.
-        batch_size: Integer, or `None` if it is unknown. Number of samples of
-            all batches of the data but the last one, which may be smaller.
-            `merge` needs it.
-        num_total: Integer, or `None` if it is unknown. Number of samples of the
-            array of which the report is a shard.
+            or `None` for all data, the default. See `certify`.
+        batch_sizes: Tuple of integers, or `None`, the default. Number of
+            samples of each batch. `merge` needs it.
+        batch_size: Integer, or `None` if it is unknown, the default. Number of
+            samples of all batches of the data but the last one, which may be
+            smaller. `merge` needs it.
+        num_total: Integer, or `None` if it is unknown, the default. Number of
+            samples of the array of which the report is a shard.
     """
 
     model_name: str
@@ -216,7 +219,7 @@ class CertificationReport:
 
         Reference:
 
-        - [Bethune et al., 2022](https://arxiv.org/abs/2104.05097), section 5
+        - [Béthune et al., 2022](https://arxiv.org/abs/2104.05097), section 5
         """
         known = (0.0, *self.epsilons)
         if self.worst_margin is None or epsilon not in known:

@@ -1,5 +1,7 @@
 """Absolute value, elementwise."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -41,6 +43,9 @@ class AbsoluteValue(LipschitzLayer):
 
     norms = NORMS
     guarantee = "gradient norm preserving"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.absolute(inputs)

@@ -1,6 +1,7 @@
 """Convex combination of branches, with trainable weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -56,6 +57,9 @@ class ConvexAdd(LipschitzLayer):
     """
 
     norms = NORMS
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
 
     def build(self, input_shape: Sequence[Shape]) -> None:
         check_input_shapes(self, input_shape)

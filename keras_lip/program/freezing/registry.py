@@ -1,6 +1,5 @@
 """The functions that read each class of layers and operations."""
 
-import contextlib
 import math
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -274,17 +273,3 @@ def _depth(layer: Any, method: str) -> float:
     classes = type(layer).__mro__
     depths = (i for i, cls in enumerate(classes) if method in vars(cls))
     return next(depths, math.inf)
-
-
-@contextlib.contextmanager
-def replaced_freezer(cls: type, freezer: Freezer) -> Any:
-    """Makes a context in which another function reads a class.
-
-    Tests use it to plant mistakes.
-    """
-    before = _freezers[cls]
-    _freezers[cls] = (freezer, before[1])
-    try:
-        yield
-    finally:
-        _freezers[cls] = before
