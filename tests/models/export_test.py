@@ -104,6 +104,8 @@ class ExportTest(ExportTestCase):
         ("torch", make_convolutional),
     )
     def test_artifact_certifies_without_this_library(self, name, make):
+        if name == "openvino" and sys.version_info >= (3, 13):
+            self.skipTest("OpenVINO 2026.4 fails beside TensorFlow.")
         model = make()
         shape = model.inputs[0].shape[1:]
         x = self.normal(40, *shape)

@@ -259,7 +259,7 @@ class LipschitzModelTest(LipschitzTestCase):
         try:
             found = exported.serve(x)
         except tf.errors.InvalidArgumentError as error:
-            if not tf.__version__.startswith("2.18."):
+            if "Cannot deserialize computation" not in str(error):
                 raise
-            self.skipTest(f"TensorFlow 2.18 is older than JAX: {error}")
+            self.skipTest(f"TensorFlow is older than JAX: {error}")
         self.assertAllClose(found, expected, 1e-5, 1e-5)
