@@ -2,7 +2,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -36,8 +35,6 @@ class DistributedJAXTest(LipschitzTestCase):
     def start(self, *command):
         """Starts two processes of one cluster."""
         port = find_port()
-        # Processes that share cores need no threads of their own.
-        flags = "--xla_cpu_multi_thread_eigen=false"
         processes = [
             subprocess.Popen(
                 [
@@ -45,7 +42,6 @@ class DistributedJAXTest(LipschitzTestCase):
                     *("--process", str(index)),
                     *("--coordinator", f"127.0.0.1:{port}"),
                 ],
-                env={**os.environ, "XLA_FLAGS": flags},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,

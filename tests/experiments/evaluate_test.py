@@ -9,6 +9,7 @@ import pytest
 import keras_lip as kl
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.load_script import load_experiment
+from tests.marks import on_pytorch_alone
 
 
 class EvaluateTest(LipschitzTestCase):
@@ -57,6 +58,7 @@ class EvaluateTest(LipschitzTestCase):
         self.assertEqual(axes.get_xlim(), (0.0, 0.2))
 
     @pytest.mark.slow
+    @on_pytorch_alone
     def test_several_networks_are_evaluated_and_compared(self):
         paths = []
         for name, activation in (

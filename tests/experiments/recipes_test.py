@@ -7,6 +7,7 @@ import keras_lip as kl
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 from tests.load_script import load_experiment
+from tests.marks import on_pytorch_alone
 
 pytestmark = pytest.mark.slow
 
@@ -16,6 +17,7 @@ class RecipesTest(LipschitzTestCase):
         module = load_experiment("recipes")
         return module, list(module.read_recipes())
 
+    @on_pytorch_alone
     def test_every_recipe_is_whole(self):
         module, names = self.recipes()
         for name in names:
@@ -43,6 +45,7 @@ class RecipesTest(LipschitzTestCase):
             if recipe.loss["class"] != "CurvatureCrossentropy":
                 module.build_loss(recipe)
 
+    @on_pytorch_alone
     def test_small_start_changes_kernels_but_no_function(self):
         module = load_experiment("recipes")
         recipe = module.load_recipe("small-bcop", "digits")
@@ -275,6 +278,7 @@ class RecipesTest(LipschitzTestCase):
             if method == "ossn" and hasattr(layer, "kernel_map"):
                 self.assertEqual(layer.kernel_map.training_iterations, 10)
 
+    @on_pytorch_alone
     def test_networks_of_all_recipes_are_made(self):
         module, names = self.recipes()
         made = []

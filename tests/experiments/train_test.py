@@ -13,6 +13,7 @@ import keras_lip as kl
 from tests.lipschitz_test_case import LipschitzTestCase
 from tests.lipschitz_test_case import to_numpy
 from tests.load_script import load_experiment
+from tests.marks import on_pytorch_alone
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +135,7 @@ class TrainTest(LipschitzTestCase):
             script.make_deterministic()
         ask.assert_called_once()
 
+    @on_pytorch_alone
     def test_damaged_checkpoint_is_refused_and_the_older_one_taken(self):
         with self.make_small():
             output = self.train("--epochs", "2")
@@ -153,6 +155,7 @@ class TrainTest(LipschitzTestCase):
     @pytest.mark.filterwarnings(
         "ignore::pytest.PytestUnraisableExceptionWarning"
     )
+    @on_pytorch_alone
     def test_full_disk_loses_no_more_than_the_epoch(self):
         save = keras.Model.save_weights
 
@@ -174,6 +177,7 @@ class TrainTest(LipschitzTestCase):
         self.assertIn("after 1 of 2", self.printed)
         self.weights(output)
 
+    @on_pytorch_alone
     def test_result_is_that_of_the_saved_model(self):
         with self.make_small():
             output = self.train(
