@@ -109,6 +109,8 @@ def count_samples(x: Any) -> int | None:
         hasattr(x, "__array__") or isinstance(x, list | tuple)
     ):
         return None
+    if isinstance(x, list | tuple):
+        return len(_to_numpy(x))
     return len(x) if np.ndim(x) else 0
 
 
@@ -187,6 +189,8 @@ def _refuse_labels(x: Any, y: Any) -> None:
 
 def _unpack(batch: Any) -> tuple[Any, Any]:
     if isinstance(batch, list | tuple):
+        if len(batch) > 2 and batch[2] is not None:
+            _check_weights(batch[2])
         return batch[0], batch[1] if len(batch) > 1 else None
     return batch, None
 
@@ -219,6 +223,16 @@ def _fits(shape: Any, expected: Any) -> bool:
     )
 
 
+def _check_weights(weights: Any) -> None:
+    """Raises an error unless all samples have the weight one."""
+    if np.any(_to_numpy(weights, "sample_weight") != 1):
+        raise ValueError(
+            "Every sample counts once in a certificate. Yield batches "
+            "`(inputs, labels)`, without the samples of weight zero. Received: "
+            f"sample weights {reprlib.repr(weights)}"
+        )
+
+
 def _to_numpy(array: Any, name: str = "x") -> Array:
     try:
         if not isinstance(array, list | tuple):
@@ -227,7 +241,8 @@ def _to_numpy(array: Any, name: str = "x") -> Array:
     except (TypeError, ValueError):
         raise ValueError(
             f"`{name}` must be an array of numbers, all samples of one shape. "
-            f"Received: {name}={reprlib.repr(array)}"
+            "Pass labels on their own, and batches as a generator or a data "
+            f"set. Received: {name}={reprlib.repr(array)}"
         ) from None
 
 

@@ -6,6 +6,7 @@ are not part of its public API. Only this file reads them.
 
 import contextlib
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ Apply = Callable[[Any, list[Tensor], tuple[Any, ...], dict[str, Any]], Any]
 # layer. With Python's default limit of 1000 frames this fails for a little
 # under 1000 layers.
 _FRAMES = 20_000
+
+# What `keras.Model.predict` runs before it calls the model.
+_PREDICT = ("predict", "predict_step", "predict_on_batch", "stateless_call")
 
 
 def run_graph(model: Any, inputs: list[Any], apply: Apply) -> list[Any]:
@@ -86,6 +90,40 @@ def check_model(model: Any, needs_build: bool = True) -> None:
             "built. Start it with a `keras.Input`, or call it once on a batch "
             "of data."
         )
+
+
+def check_predict(model: keras.Model) -> None:
+    """Raises an error if `predict` may compute another function than `call`.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ValueError: If a user has defined `predict` or what it runs.
+    """
+    for name in _PREDICT:
+        if has_own_method(model, name):
+            raise ValueError(
+                f"Model '{model.name}' of type `{type(model).__name__}` has a "
+                f"`{name}` of its own, so `predict` may return something else "
+                "than the function that is certified, which is its `call`. Put "
+                "the operation into the model; or certify "
+                "`keras.Model(model.inputs, model.outputs)`, which has Keras's "
+                "`predict`."
+            )
+
+
+def has_own_method(layer: Any, name: str) -> bool:
+    """Whether a method is defined neither by Keras nor by this library."""
+    method = getattr(layer, name, None)
+    if method is None:
+        return False
+    # A method set on the instance may be any function, without a class.
+    function = getattr(method, "__func__", None)
+    if function is None or name in vars(layer):
+        return True
+    module = str(getattr(inspect.unwrap(function), "__module__", ""))
+    return not module.startswith(("keras.", "keras_lip."))
 
 
 def get_graph(model: Any, input_shape: Shape | None = None) -> Any:

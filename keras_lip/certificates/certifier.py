@@ -20,6 +20,7 @@ from keras_lip.certificates.reports.check_values import SEMANTICS
 from keras_lip.data import Shard
 from keras_lip.data import iterate_batches
 from keras_lip.graph import check_model
+from keras_lip.graph import check_predict
 from keras_lip.graph import has_open_sizes
 from keras_lip.labels import LabelReader
 from keras_lip.live_model import LiveModel
@@ -101,6 +102,7 @@ class Certifier:
         self, audit: AuditReport | None, input_shape: Shape | None = None
     ) -> None:
         """Freezes and bounds the model for inputs of one shape."""
+        check_predict(self._model)
         model, live = self._model, LiveModel(self._model)
         if audit is not None:
             input_shape = (None, *audit.input_shape)

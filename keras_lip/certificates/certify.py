@@ -63,8 +63,10 @@ def certify(
     rounding errors of every layer, at the input and anywhere within the radius,
     are bounded and subtracted from the margin. Such bounds are known for dense
     layers, for convolutions that are computed as sums of products, and for
-    layers that move, sort or add values. Other layers raise an error. In
-    float32 the bounds reduce the radii of wide and deep networks to zero.
+    layers that move, sort or add values. Other layers raise an error. Keras on
+    JAX and PyTorch rounds products of float64 to float32, which `"float64"`
+    does not cover. In float32 the bounds reduce the radii of wide and deep
+    networks to zero.
 
     With `abstain_below`, the classifier answers only if its smallest margin is
     at least that value, and abstains otherwise. Within the radius, the

@@ -5,17 +5,23 @@ Its constant depends on how the model ends.
 """
 
 import math
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_lip.program import Program
 from keras_lip.program.bounding import ProgramBounds
+from keras_lip.program.node import Node
+from keras_lip.program.nodes.affine import Affine
 from keras_lip.program.nodes.curvature_head import CurvatureHead
 from keras_lip.program.nodes.dense import Dense
 from keras_lip.program.nodes.elementwise import Elementwise
 from keras_lip.program.nodes.elementwise import Softmax
+from keras_lip.program.nodes.merges import Combine
 from keras_lip.program.nodes.merges import Concatenate
+from keras_lip.program.nodes.merges import Join
+from keras_lip.program.nodes.selections import Selection
 from keras_lip.program.step import Step
 from keras_lip.proofs.rounding import multiply_up
 from keras_lip.types import Array
@@ -84,7 +90,8 @@ def bound_pairs(program: Program, bounds: ProgramBounds) -> PairBounds:
 
     Raises:
         ValueError: If the output does not have the shape of a classifier, or
-            the model ends in a softmax or sigmoid.
+            the model ends in a softmax or sigmoid, or in an average of
+            sigmoids.
 
     Reference:
 
@@ -99,7 +106,7 @@ def bound_pairs(program: Program, bounds: ProgramBounds) -> PairBounds:
             f"or `(batch_size, 1)`. Received: output shape {found}"
         )
     last = program.step_of(program.output)
-    _check_logits(program, last)
+    _check_logits(program)
     classes = shape[0]
     trunk = output
     if last is not None and len(last.inputs) == 1:
@@ -166,16 +173,50 @@ def _distances_up(kernel: Array, norm: str) -> Array:
     return np.where(distances == 0, 0.0, above)
 
 
-def _check_logits(program: Program, last: Step | None) -> None:
-    node = None if last is None else last.node
-    name = None
-    if isinstance(node, Softmax):
-        name = "softmax"
-    elif isinstance(node, Elementwise) and node.function == "sigmoid":
-        name = "sigmoid"
-    if name is not None and last is not None:
+def _check_logits(program: Program) -> None:
+    """Raises an error if the outputs are probabilities."""
+    last = program.step_of(program.output)
+    found = None if last is None else _name_probability(last.node)
+    if found is None and program.output_shape == (1,):
+        # A single output predicts by its sign, which a probability hides, also
+        # an average of several. The largest of several probabilities predicts
+        # what the largest logit does.
+        last = _find_probability(program, program.output)
+        found = None if last is None else _name_probability(last.node)
+    if found is not None and last is not None:
         raise ValueError(
-            f"The model ends in a `{name}`, of layer "
+            f"The model ends in a `{found}`, of layer "
             f"'{program.origins[last.origin].name}'. Certificates compare "
             "logits: remove the activation, and train with a loss on logits."
         )
+
+
+def _name_probability(node: Node) -> str | None:
+    """Returns the name of a function with values from zero to one."""
+    if isinstance(node, Softmax):
+        return "softmax"
+    if isinstance(node, Elementwise) and node.function.endswith("sigmoid"):
+        return None if node.function == "log_sigmoid" else node.function
+    return None
+
+
+def _find_probability(program: Program, index: int) -> Step | None:
+    """Returns a step whose probabilities make up a tensor without a sign.
+
+    They may be moved, or combined and scaled by numbers that are not negative.
+    """
+    step = program.step_of(index)
+    if step is None or _name_probability(step.node) is not None:
+        return step
+    node = step.node
+    numbers: tuple[Any, ...] = ()
+    if isinstance(node, Affine):
+        numbers = node.scale, node.offset
+    elif isinstance(node, Combine):
+        numbers = node.weights
+    elif not isinstance(node, Join | Selection):
+        return None
+    if any(np.min(each) < 0 for each in numbers):
+        return None
+    found = [_find_probability(program, each) for each in step.inputs]
+    return None if None in found else found[0]

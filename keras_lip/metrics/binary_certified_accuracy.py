@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_lip.labels import to_class_rows
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.metrics.number import Number
 from keras_lip.types import Config
 from keras_lip.types import Tensor
-from keras_lip.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -59,7 +59,16 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
         norm: str | None = None,
     ) -> None:
         super().__init__(lipschitz_bound, name=name, dtype=dtype, norm=norm)
-        self.epsilon = check_number("epsilon", epsilon, 0.0)
+        self._epsilon = Number(self, "epsilon", epsilon)
+
+    @property
+    def epsilon(self) -> float:
+        """The radius, which may be assigned again."""
+        return self._epsilon.value
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self._epsilon.assign(value)
 
     def measure(
         self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
@@ -75,7 +84,7 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
         rows = to_class_rows(y_true, 1)
         logits = ops.reshape(y_pred, (-1,))
         margins = ops.where(rows[:, 1] > 0, logits, -logits)
-        certain = margins > self.epsilon * ops.reshape(pair_bounds, ())
+        certain = margins > self._epsilon.read() * ops.reshape(pair_bounds, ())
         return ops.logical_and(certain, ops.any(rows > 0, axis=-1))
 
     def get_config(self) -> Config:

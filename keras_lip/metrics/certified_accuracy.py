@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_lip.labels import to_class_rows
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.metrics.number import Number
 from keras_lip.types import Config
 from keras_lip.types import Tensor
-from keras_lip.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
@@ -64,7 +64,16 @@ class CertifiedAccuracy(CertifiedMetric):
         norm: str | None = None,
     ) -> None:
         super().__init__(lipschitz_bound, name=name, dtype=dtype, norm=norm)
-        self.epsilon = check_number("epsilon", epsilon, 0.0)
+        self._epsilon = Number(self, "epsilon", epsilon)
+
+    @property
+    def epsilon(self) -> float:
+        """The radius, which may be assigned again."""
+        return self._epsilon.value
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self._epsilon.assign(value)
 
     def measure(
         self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
@@ -81,7 +90,7 @@ class CertifiedAccuracy(CertifiedMetric):
         pair_bounds = ops.broadcast_to(pair_bounds, (classes, classes))
         own = ops.sum(one_hot * y_pred, axis=-1, keepdims=True)
         # A product could round the constants down, in reduced precision.
-        needed = self.epsilon * ops.take(
+        needed = self._epsilon.read() * ops.take(
             pair_bounds, ops.argmax(one_hot, axis=-1), axis=0
         )
         beaten = ops.logical_or(own - y_pred > needed, one_hot > 0)

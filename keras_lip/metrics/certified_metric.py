@@ -2,6 +2,7 @@
 
 import abc
 import math
+import threading
 import weakref
 from typing import Any
 
@@ -14,10 +15,15 @@ from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.linalg import pair_distances
 from keras_lip.losses.sample_weights import copy_sample_weight
 from keras_lip.losses.sample_weights import read_sample_weights
+from keras_lip.metrics.number import Number
+from keras_lip.metrics.number import float32_up
 from keras_lip.proofs.norms import check_norm
+from keras_lip.read_weight import read_weight
+from keras_lip.types import Array
 from keras_lip.types import Config
 from keras_lip.types import Tensor
-from keras_lip.validation import check_number
+
+_expected = threading.local()
 
 
 class CertifiedMetric(keras.metrics.Metric, abc.ABC):
@@ -38,7 +44,8 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     `certify` refuses. Outside of `fit`, `evaluate` and `test_on_batch` a bound
     metric certifies nothing, because it does not know whose outputs it gets.
 
-    For other models, pass the constant as `lipschitz_bound`.
+    For other models, pass the constant as `lipschitz_bound`. It may be assigned
+    again, for new weights, but `norm` may not: make a new metric instead.
 
     Subclasses implement `measure`.
 
@@ -63,18 +70,43 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         norm: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.norm = None if norm is None else check_norm(norm)
-        if lipschitz_bound is not None:
-            lipschitz_bound = check_number(
-                "lipschitz_bound", lipschitz_bound, 0.0
-            )
-        self.lipschitz_bound = lipschitz_bound
+        self._norm = None if norm is None else check_norm(norm)
         self.total = self._add_sum("total")
         self.count = self._add_sum("count")
+        self._lipschitz_bound: Number | None = None
+        if lipschitz_bound is not None:
+            self._lipschitz_bound = Number(
+                self, "lipschitz_bound", lipschitz_bound
+            )
         self._pair_bounds: Any = None
         self._bounds: PairBounds | None = None
         self._head: Any = None
         self._model: Any = None
+        # A summary of the first outputs of an evaluation, and whether it is to
+        # be taken.
+        self._summary: Any = None
+        self._summary_is_due: Any = None
+
+    @property
+    def norm(self) -> str | None:
+        """The norm of the perturbations."""
+        return self._norm
+
+    @property
+    def lipschitz_bound(self) -> float | None:
+        """The constant that was passed, or `None`."""
+        bound = self._lipschitz_bound
+        return None if bound is None else bound.value
+
+    @lipschitz_bound.setter
+    def lipschitz_bound(self, value: float) -> None:
+        if self._lipschitz_bound is None:
+            raise ValueError(
+                f"Metric '{self.name}' was made without `lipschitz_bound`: a "
+                "`LipschitzModel` provides its constants. Make a new metric to "
+                f"use another one. Received: {value!r}"
+            )
+        self._lipschitz_bound.assign(value)
 
     @abc.abstractmethod
     def measure(
@@ -98,20 +130,53 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             self._model = weakref.ref(model)
 
     def take_constants(self, bounds: PairBounds, head: Any) -> None:
-        """Sets the proven constants of a model.
+        """Sets the proven constants of a model, unless one was passed.
 
         Args:
             bounds: The `PairBounds` of the model.
             head: The last layer of the model, if it is linear, or `None`.
         """
-        self._bounds, self._head = bounds, head
-        rounded = _float32_up(bounds.matrix)
-        self._constants(len(rounded)).assign(rounded)
+        if self._lipschitz_bound is None:
+            self._bounds, self._head = bounds, head
+            rounded = float32_up(bounds.matrix)
+            self._find_pair_bounds(len(rounded)).assign(rounded)
+        _expected_metrics().discard(self)
+        if self._summary is None:
+            self._summary = self.add_variable(
+                (2,), "zeros", aggregation="mean", name="summary"
+            )
+            self._summary_is_due = self.add_variable(
+                (), "zeros", aggregation="mean", name="summary_is_due"
+            )
+        self._summary_is_due.assign(1.0)
 
     def forget_constants(self) -> None:
         """Makes all constants infinite, so that nothing is certified."""
+        _expected_metrics().discard(self)
         if self._pair_bounds is not None:
             self._pair_bounds.assign(np.full(self._pair_bounds.shape, math.inf))
+
+    def expect_update(self) -> None:
+        """Announces an update with outputs of the bound model.
+
+        Another update gets infinite constants: the metric does not know whose
+        outputs these are.
+        """
+        _expected_metrics().add(self)
+
+    def has_other_outputs(self, summary: Array, allowed: float) -> bool:
+        """Whether the first update of an evaluation had other outputs.
+
+        Args:
+            summary: `summarize` of the outputs of the bound model.
+            allowed: Float. Largest difference that rounding explains, relative
+                to the sum of all absolute values.
+        """
+        if self._summary is None or float(read_weight(self._summary_is_due)):
+            return False
+        found = read_weight(self._summary)
+        scale = max(summary[0], found[0], keras.config.epsilon())
+        return not np.all(np.abs(found - summary) <= allowed * scale)
 
     def follow_head(self, estimate: Tensor | None = None) -> None:
         """Estimates the constants that change in a training step.
@@ -170,7 +235,8 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             sample_weight = copy_sample_weight(sample_weight, y_pred)
         weights = read_sample_weights(sample_weight, y_pred, self.dtype)
         logits = ops.cast(y_pred, "float32")
-        constants = ops.convert_to_tensor(self._constants(logits.shape[-1]))
+        self._summarize_first(logits)
+        constants = self._constants(logits.shape[-1])
         values = ops.cast(self.measure(y_true, logits, constants), self.dtype)
         self.count.assign(self.count + ops.sum(weights))
         self.total.assign(self.total + ops.sum(weights * values))
@@ -194,16 +260,34 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         # Each replica adds its own part of the data.
         return self.add_variable((), "zeros", aggregation="sum", name=name)
 
-    def _constants(self, classes: int) -> Any:
-        if self.lipschitz_bound is not None:
+    def _summarize_first(self, logits: Tensor) -> None:
+        """Keeps a summary of the first outputs of an evaluation."""
+        if self._summary is None:
+            return
+        due = ops.convert_to_tensor(self._summary_is_due)
+        before = ops.convert_to_tensor(self._summary)
+        self._summary.assign(ops.where(due > 0, summarize(logits), before))
+        self._summary_is_due.assign(0.0 * due)
+
+    def _constants(self, classes: int) -> Tensor:
+        is_expected = self in _expected_metrics()
+        _expected_metrics().discard(self)
+        if self._lipschitz_bound is not None:
             joint = JOINT_FACTORS[self.norm or "l2"] if classes > 1 else 1.0
-            return _float32_up([[joint * self.lipschitz_bound]])
+            # Two units in the last place cover the rounding of the product.
+            factor = joint * (1 + 2.0**-22) if classes > 1 else 1.0
+            bound = ops.multiply(self._lipschitz_bound.read(), factor)
+            return ops.reshape(bound, (1, 1))
         if self._model is None:
             raise ValueError(
                 f"Metric '{self.name}' has no Lipschitz bound. Compile a "
                 "`LipschitzModel` or `LipschitzSequential`, or pass "
                 "`lipschitz_bound`."
             )
+        constants = ops.convert_to_tensor(self._find_pair_bounds(classes))
+        return constants if is_expected else constants + math.inf
+
+    def _find_pair_bounds(self, classes: int) -> Any:
         if self._pair_bounds is None:
             # The constants are infinite until they are proven, so that nothing
             # is certified.
@@ -218,8 +302,30 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         return self._pair_bounds
 
 
-def _float32_up(values: Any) -> Any:
-    with np.errstate(over="ignore"):
-        rounded = np.asarray(values, dtype="float64").astype("float32")
-    above = np.nextafter(rounded, np.float32(np.inf))
-    return np.where(rounded < values, above, rounded).astype("float32")
+def _expected_metrics() -> weakref.WeakSet[CertifiedMetric]:
+    """Returns the metrics whose next update is that of a step of their model.
+
+    Replicas of TensorFlow take their steps in threads of their own.
+    """
+    if not hasattr(_expected, "metrics"):
+        _expected.metrics = weakref.WeakSet()
+    found: weakref.WeakSet[CertifiedMetric] = _expected.metrics
+    return found
+
+
+def summarize(outputs: Tensor) -> Tensor:
+    """Returns two numbers by which other outputs are told.
+
+    Args:
+        outputs: Float tensor of shape `(batch_size, classes)`.
+
+    Returns:
+        Float32 tensor of shape `(2,)`: the sum of all absolute values, and a
+        weighted sum, with another weight for each entry.
+    """
+    outputs = ops.cast(ops.stop_gradient(outputs), "float32")
+    rows, columns = (
+        ops.cast(ops.arange(size), "float32") for size in ops.shape(outputs)
+    )
+    weights = ops.cos(ops.expand_dims(rows, 1) + 2.0 * columns)
+    return ops.stack([ops.sum(ops.abs(outputs)), ops.sum(weights * outputs)])

@@ -10,10 +10,14 @@ from keras import ops
 
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.live_check import measure
+from keras_lip.certificates.pair_bounds import JOINT_FACTORS
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
+from keras_lip.graph import has_own_method
 from keras_lip.metrics.certified_metric import CertifiedMetric
+from keras_lip.metrics.certified_metric import summarize
 from keras_lip.model_layers import visit_layers
+from keras_lip.models.settings import digest_settings
 from keras_lip.models.surround import acts_on_batches
 from keras_lip.models.surround import surround
 from keras_lip.precision import is_accelerated
@@ -70,17 +74,26 @@ class EvaluationWatch:
         self._probes: Array | None = None
         self._answers: Any = None
         self._is_due: Any = None
-        # Whether an input has another size than the constants hold for, and how
-        # far the outputs of a user's step are from those of the model.
+        # Whether an input has another size than the constants hold for, how far
+        # the outputs of a user's step are from those of the model, and a
+        # summary of the outputs, to compare with what the metrics get.
         self._misfit: Any = None
         self._difference: Any = None
+        self._summary: Any = None
         self._allowed_difference = 0.0
+        # Whether a user's step does not tell its inputs.
+        self._is_blind = False
         self._shape: SampleShape = None
         self._taken: list[tuple[CertifiedMetric, PairBounds, Any]] = []
         self.is_used = False
 
     def begin(self) -> None:
-        """Freezes the current model and passes its constants to the metrics."""
+        """Freezes the current model and passes its constants to the metrics.
+
+        Raises:
+            ValueError: If a metric was made with a smaller constant than that
+                of the model.
+        """
         if not self._model.built:
             return
         # Only the program tells whether a number changed that is no weight,
@@ -90,6 +103,8 @@ class EvaluationWatch:
             self._prove(program)
             self._digest = program.digest
         self._version = find_version(self._model)
+        for metric, bounds, _ in self._taken:
+            _check_given(metric, bounds, self._model)
         # The metrics may hold other constants: training estimates some, and
         # another model that uses the same metric sets its own.
         for metric, bounds, head in self._taken:
@@ -132,7 +147,10 @@ class EvaluationWatch:
             self._misfit = metric.add_variable(
                 (), "zeros", aggregation="mean", name="misfit"
             )
-            if type(self._model).test_step is not keras.Model.test_step:
+            self._summary = metric.add_variable(
+                (2,), "zeros", aggregation="mean", name="expected_summary"
+            )
+            if has_own_method(self._model, "test_step"):
                 self._difference = metric.add_variable(
                     (), "zeros", aggregation="mean", name="difference"
                 )
@@ -153,6 +171,7 @@ class EvaluationWatch:
         """
         for metric in self._metrics:
             metric.follow_head(estimates.get(self._output))
+            metric.expect_update()
 
     def check_batch(self, x: Any, y_pred: Any) -> None:
         """Checks a batch of an evaluation, and runs the probes in its first.
@@ -161,9 +180,14 @@ class EvaluationWatch:
             x: The inputs, or `None` if the step does not pass them on.
             y_pred: The outputs that the metrics evaluate.
         """
+        for metric in self._metrics:
+            metric.expect_update()
         if self._probes is None:
             return
-        self._check_size(x)
+        if x is None:
+            self._is_blind = True
+        else:
+            self._check_size(x)
 
         def run() -> Any:
             outputs = self._model(
@@ -173,8 +197,10 @@ class EvaluationWatch:
             return ops.cast(answers, "float32")
 
         self._do_once(self._answers, run)
+        given = keras.tree.flatten(y_pred)[self._output]
+        self._do_once(self._summary, lambda: summarize(given))
         if self._difference is not None and x is not None:
-            self._do_once(self._difference, lambda: self._compare(x, y_pred))
+            self._do_once(self._difference, lambda: self._compare(x, given))
         self._is_due.assign(ops.convert_to_tensor(self._is_due) * 0.0)
 
     def _do_once(self, variable: Any, compute: Any) -> None:
@@ -209,11 +235,11 @@ class EvaluationWatch:
                 misfit += ops.cast(ops.not_equal(size, expected), "float32")
         self._misfit.assign(self._misfit + misfit)
 
-    def _compare(self, x: Any, y_pred: Any) -> Any:
+    def _compare(self, x: Any, given: Any) -> Any:
         """Returns the largest difference to the outputs of the model."""
+        outputs = keras.tree.flatten(self._model(x, training=False))
         expected, given = (
-            ops.cast(keras.tree.flatten(each)[self._output], "float32")
-            for each in (self._model(x, training=False), y_pred)
+            ops.cast(each, "float32") for each in (outputs[self._output], given)
         )
         scale = ops.max(ops.abs(expected)) + keras.config.epsilon()
         return ops.max(ops.abs(given - expected)) / scale
@@ -224,22 +250,37 @@ class EvaluationWatch:
         Raises:
             ValueError: If weights or settings of layers have changed, the
                 model's outputs differ from those of its frozen program, or it
-                has evaluated inputs of another size, or other outputs.
+                has evaluated inputs of another size, or other outputs; or if
+                the model was not built when the evaluation began.
         """
         if self._expected is None:
+            if self._has_counted():
+                raise ValueError(
+                    f"Model '{self._model.name}' was not built when its "
+                    "evaluation with certified metrics began, so nothing was "
+                    "proven. Begin it with a `keras.Input`, or call it once "
+                    "before."
+                )
             return
         self.check_version()
         if float(read_weight(self._is_due)) > 0:
-            if any(float(read_weight(m.count)) != 0 for m in self._metrics):
+            if self._has_counted():
                 raise ValueError(
                     f"Model '{self._model.name}' was evaluated by a step that "
-                    "does not call its `compute_loss`, so it could not be "
-                    "compared with the proven model. Call "
-                    "`super().compute_loss`, or use "
+                    "does not call its `compute_loss` with `training=False`, "
+                    "so it could not be compared with the proven model. Call "
+                    "it before the metrics are updated, or use "
                     "`keras_lip.certificates.certify`."
                 )
             # No batch was evaluated.
             return
+        if self._is_blind:
+            raise ValueError(
+                f"The `test_step` of model '{self._model.name}' does not pass "
+                "its inputs to `compute_loss`, so its outputs could not be "
+                "compared with those of the model. Call "
+                "`self.compute_loss(x=x, y=y, y_pred=y_pred, training=False)`."
+            )
         found = read_weight(self._answers)
         off, allowed = measure(found, self._expected)
         if float(read_weight(self._misfit)) > 0:
@@ -260,6 +301,16 @@ class EvaluationWatch:
                 "operation into the model. Received: a largest difference of "
                 f"{float(difference):.3g} of the largest output"
             )
+        summary = read_weight(self._summary)
+        for metric in self._metrics:
+            if metric.has_other_outputs(summary, self._allowed_difference):
+                raise ValueError(
+                    f"Metric '{metric.name}' evaluates other outputs than "
+                    f"those that model '{self._model.name}' passes to "
+                    "`compute_loss`: its `test_step` or `compute_metrics` "
+                    "changes them. The constants are those of the model: put a "
+                    "temperature or another operation into the model."
+                )
         if np.any(off > _ROOM * allowed):
             index = int(np.argmax(off > _ROOM * allowed))
             raise ValueError(
@@ -271,6 +322,10 @@ class EvaluationWatch:
                 "method may have been replaced, or a scope of reduced "
                 "precision may be active. Certified metrics report nothing."
             )
+
+    def _has_counted(self) -> bool:
+        """Whether the metrics have seen a sample."""
+        return any(float(read_weight(m.count)) != 0 for m in self._metrics)
 
     def forget(self) -> None:
         """Takes the constants from the metrics: they certify nothing."""
@@ -333,29 +388,33 @@ def add_watches(watches: Sequence[EvaluationWatch], callbacks: Any) -> Any:
     )
 
 
+def _check_given(
+    metric: CertifiedMetric, bounds: PairBounds, model: keras.Model
+) -> None:
+    """Raises an error if a metric was made with too small a constant."""
+    given = metric.lipschitz_bound
+    if given is None or len(bounds.matrix) == 0:
+        return
+    joint = JOINT_FACTORS[bounds.norm] if len(bounds.matrix) > 1 else 1.0
+    if joint * given < np.max(bounds.matrix) * (1 - 1e-12):
+        raise ValueError(
+            f"Metric '{metric.name}' was made with a smaller constant than "
+            f"that of model '{model.name}', so its radii would be false. Leave "
+            "`lipschitz_bound` out: the model has its own. Received: "
+            f"lipschitz_bound={given!r}, but the margins of the model have a "
+            f"bound of {np.max(bounds.matrix):.9g}, and this constant gives "
+            f"{joint * given:.9g}"
+        )
+
+
 def find_version(model: keras.Model) -> str:
     """Returns a digest of all weights, derived constants and layer configs."""
     state = hashlib.blake2b()
     for weight in model.weights:
         # Arrays of bfloat16 have no buffer.
         state.update(np.asarray(ops.convert_to_numpy(weight)).tobytes())
-    for layer in model._flatten_layers():
-        for name in ("mean", "variance"):
-            value = vars(layer).get(name)
-            if value is not None:
-                state.update(read_weight(value).tobytes())
-        state.update(_describe(layer).encode())
+    state.update(digest_settings(model).encode())
     return state.hexdigest()
-
-
-def _describe(layer: Any) -> str:
-    if isinstance(layer, keras.Model):
-        return ""
-    try:
-        return repr(layer.get_config())
-    except NotImplementedError:
-        # A layer whose arguments Keras cannot serialize.
-        return ""
 
 
 def _draw_probes(program: Program) -> Array:

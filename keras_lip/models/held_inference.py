@@ -1,7 +1,6 @@
 """Inference that computes constrained kernels once per call, not per batch."""
 
 import contextlib
-import inspect
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from keras import ops
 
 from keras_lip.compiled import compile_reading
 from keras_lip.constrain import has_known_parts
+from keras_lip.graph import has_own_method
 from keras_lip.held_values import Slots
 from keras_lip.held_values import reading_slots
 from keras_lip.layers.core.layer_stack import LayerStack
@@ -178,11 +178,10 @@ def can_hold(model: Any) -> bool:
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is not None and strategy.num_replicas_in_sync > 1:
         return False
-    return all(
-        _is_known(layer, name)
+    return not any(
+        has_own_method(layer, name)
         for layer in _flatten(model)
         for name in _METHODS
-        if hasattr(layer, name)
     )
 
 
@@ -192,22 +191,6 @@ def _flatten(layer: Any) -> Iterator[Any]:
         yield each
         if isinstance(each, LayerStack) and each.built:
             yield from _flatten(each._get_block())
-
-
-def _is_known(layer: Any, name: str) -> bool:
-    """Whether a method of a layer is defined by Keras or this library."""
-    method = getattr(layer, name)
-    # A method set on the instance may be any function, without a class.
-    function = getattr(method, "__func__", None)
-    return (
-        function is not None
-        and name not in vars(layer)
-        and _module(function).startswith(("keras.", "keras_lip."))
-    )
-
-
-def _module(function: Any) -> str:
-    return str(getattr(inspect.unwrap(function), "__module__", ""))
 
 
 def _make_slot(value: Any) -> Any:

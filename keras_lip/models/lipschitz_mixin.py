@@ -22,6 +22,7 @@ from keras_lip.models.held_inference import HeldInference
 from keras_lip.models.held_inference import add_refresh
 from keras_lip.models.held_inference import can_hold
 from keras_lip.models.pair_estimate import PairEstimate
+from keras_lip.models.settings import digest_settings
 from keras_lip.models.training_data import add_loss_guard
 from keras_lip.models.training_data import check_labels
 from keras_lip.models.training_data import check_training_data
@@ -39,6 +40,8 @@ class _Hidden:
         self.watches: list[EvaluationWatch] = []
         self.estimates: list[tuple[CertifiedLoss, PairEstimate]] = []
         self.inference: HeldInference | None = None
+        # The settings of the layers when functions were compiled.
+        self.settings: str | None = None
 
 
 class LipschitzMixin:
@@ -101,6 +104,7 @@ class LipschitzMixin:
             watch = EvaluationWatch(self, certified, index)
             self._certifying.watches.append(watch)
             watch.begin()
+            watch.forget()
 
     def _find_estimates(
         self, loss: Any
@@ -133,11 +137,10 @@ class LipschitzMixin:
                     metric
                     for metric in listed
                     if isinstance(metric, CertifiedMetric)
-                    and metric.lipschitz_bound is None
                 )
         seen: set[int] = set()
         for listed in found.values():
-            own = {id(metric) for metric in listed}
+            own = {id(each) for each in listed if each.lipschitz_bound is None}
             if seen & own:
                 raise ValueError(
                     "A certified metric has the constants of one output. "
@@ -174,6 +177,7 @@ class LipschitzMixin:
         kwargs["callbacks"] = add_watches(
             self._certifying.watches, kwargs.get("callbacks")
         )
+        self._drop_stale_functions()
         with self._use_constants():
             return super().fit(**kwargs)  # type: ignore[misc]
 
@@ -203,6 +207,9 @@ class LipschitzMixin:
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts outputs, as `keras.Model.predict` does.
+
+        It computes with the current settings of layers, such as a factor or an
+        activation, even if they have changed since the last call.
 
         Values that layers compute from their weights, such as kernels and
         steps, are computed once per call, and not again while the weights stay
@@ -298,16 +305,13 @@ class LipschitzMixin:
     @contextlib.contextmanager
     def _hold_inference(self) -> Iterator[HeldInference | None]:
         """Makes a context in which kernels are computed only once."""
+        self._drop_stale_functions()
         held = self._certifying.inference
         if not can_hold(self):
             yield None
             return
         layers = find_constrained_layers([self])
         if held is None or held.layers != layers:
-            if self._certifying is LipschitzMixin._certifying:
-                # Not compiled: the function of the class is shared by all
-                # models.
-                self._certifying = _Hidden()
             held = HeldInference(self) if layers else None
             self._certifying.inference = held
         if held is None:
@@ -315,6 +319,24 @@ class LipschitzMixin:
             return
         with held.run():
             yield held
+
+    def _drop_stale_functions(self) -> None:
+        """Drops compiled functions if settings of layers have changed.
+
+        They contain the old settings, such as an activation or a factor, or the
+        layers of a sequential model before one was added.
+        """
+        if self._certifying is LipschitzMixin._certifying:
+            # Not compiled: the object of the class is shared by all models.
+            self._certifying = _Hidden()
+        settings = digest_settings(self)
+        if self._certifying.settings not in (None, settings):
+            self.train_function = None
+            self.test_function = None
+            self.predict_function = None
+            if self._certifying.inference is not None:
+                self._certifying.inference.forget_functions()
+        self._certifying.settings = settings
 
     def export(
         self,

@@ -153,3 +153,29 @@ class PairBoundsTest(LipschitzTestCase):
         model.layers[0].set_weights([kernel, np.zeros(3)])
         matrix = find_pair_bounds(model).matrix
         self.assertTrue(np.isinf(matrix[0, 1:]).all())
+
+    @parameterized.parameters("sigmoid", "hard_sigmoid", "sparse_sigmoid")
+    def test_one_probability_has_no_sign_to_predict_by(self, name):
+        """Even where the sigmoid is not the last operation."""
+        inputs = keras.Input((2,))
+        one, two = (
+            keras.layers.Dense(1, activation=name)(inputs) for _ in range(2)
+        )
+        average = keras.layers.Average()([one, two])
+        for outputs in (
+            one,
+            average,
+            keras.layers.Maximum()([one, average]),
+            keras.layers.Rescaling(2.0)(one),
+            keras.layers.Reshape((1,))(one),
+        ):
+            with self.assertRaisesRegex(ValueError, f"ends in a `{name}`"):
+                find_pair_bounds(keras.Model(inputs, outputs))
+        # Differences have a sign, and the largest of several a class.
+        for outputs in (
+            keras.layers.Subtract()([one, two]),
+            keras.layers.Rescaling(2.0, -1.0)(one),
+            keras.layers.Concatenate()([one, two]),
+        ):
+            model = keras.Model(inputs, outputs)
+            self.assertTrue(np.isfinite(find_pair_bounds(model).matrix).all())

@@ -58,6 +58,73 @@ class EvaluationWatchTest(CertifiedMetricTestCase):
         metric.update_state(self.y, outputs)
         self.assertEqual(float(metric.result()), 0.0)
 
+    def test_metric_certifies_nothing_before_an_evaluation(self):
+        """Nor that of another model in a callback of training."""
+        metric = metrics.MeanCertifiedRadius()
+        model = self.make_model(metric)
+        metric.update_state(self.y, 10 * model(self.x))
+        self.assertEqual(float(metric.result()), 0.0)
+        other = keras.Sequential([model, keras.layers.Rescaling(10.0)])
+        other.compile(loss="mse", metrics=[metric])
+        labels, found = np.eye(3)[self.y], []
+        # Keras resets only metrics that are built.
+        other.evaluate(self.x, labels, verbose=0)
+
+        def evaluate(epoch, logs):
+            found.append(other.evaluate(self.x, labels, verbose=0)[1])
+
+        model.fit(
+            self.x,
+            self.y,
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=evaluate)],
+        )
+        self.assertEqual(found, [0.0])
+        self.assertGreater(self.evaluate(model), 0.0)
+
+    def test_metrics_of_other_outputs_are_refused(self):
+        class Warm(models.LipschitzSequential):
+            share = 1.0
+
+            def compute_metrics(self, x, y, y_pred, sample_weight=None):
+                return super().compute_metrics(
+                    x, y, self.share * y_pred, sample_weight
+                )
+
+        for share in (1.0, 4.0, -1.0):
+            model = Warm([keras.Input((4,)), *self.make_stack()])
+            model.share = share
+            model.compile(
+                "sgd",
+                losses.MulticlassHinge(),
+                metrics=[metrics.CertifiedAccuracy(EPSILON)],
+            )
+            if share == 1.0:
+                self.assertEvaluated(model)
+                continue
+            with self.assertRaisesRegex(ValueError, "evaluates other outputs"):
+                self.evaluate(model)
+
+    def test_step_that_tells_no_inputs_is_refused(self):
+        if keras.backend.backend() == "jax":
+            self.skipTest("The steps of JAX pass on a state.")
+
+        class Blind(models.LipschitzSequential):
+            def test_step(self, data):
+                x, y = data
+                outputs = self(x, training=False)
+                self.compute_loss(y=y, y_pred=outputs, training=False)
+                return self.compute_metrics(x, y, outputs)
+
+        model = Blind([keras.Input((4,)), *self.make_stack()])
+        model.compile(
+            "sgd",
+            losses.MulticlassHinge(),
+            metrics=[metrics.CertifiedAccuracy(EPSILON)],
+        )
+        with self.assertRaisesRegex(ValueError, "does not pass its inputs"):
+            self.evaluate(model)
+
     def make_own_step(self, share):
         """A model with a `test_step` that multiplies its outputs."""
 

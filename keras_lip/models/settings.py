@@ -1,0 +1,34 @@
+"""The settings of a model's layers, as far as compiled steps contain them."""
+
+import hashlib
+from typing import Any
+
+import keras
+
+from keras_lip.read_weight import read_weight
+
+
+def digest_settings(model: keras.Model) -> str:
+    """Returns a digest of all layers, their configs and derived constants.
+
+    A step that was compiled with other settings computes another function. The
+    weights are not part of it, because steps read them.
+    """
+    state = hashlib.blake2b()
+    for layer in model._flatten_layers():
+        for name in ("mean", "variance"):
+            value = vars(layer).get(name)
+            if value is not None:
+                state.update(read_weight(value).tobytes())
+        state.update(f"{type(layer).__name__} {_describe(layer)}".encode())
+    return state.hexdigest()
+
+
+def _describe(layer: Any) -> str:
+    if isinstance(layer, keras.Model):
+        return ""
+    try:
+        return repr(layer.get_config())
+    except NotImplementedError:
+        # A layer whose arguments Keras cannot serialize.
+        return ""
