@@ -240,6 +240,7 @@ class CertifiedMetricTest(CertifiedMetricTestCase):
         model = models.LipschitzSequential([keras.Input((4,)), Scale()])
         model.compile("sgd", losses.MulticlassHinge(), metrics=[metric])
         is_compiled = keras.backend.backend() != "torch"
+        model.evaluate(np.eye(4), np.arange(4), verbose=0)
         for factor in (1.0, 3.0, 0.5):
             model.layers[0].factor = factor
             if factor != 1.0 and is_compiled:
