@@ -183,8 +183,11 @@ class ReplicasTest(LipschitzTestCase):
             found = {v.name: v.aggregation for v in metric.variables}
             self.assertEqual(found.pop("total"), "sum")
             self.assertEqual(found.pop("count"), "sum")
-            self.assertEqual(found.pop("pair_bounds"), "only_first_replica")
-            # Probes are run by all replicas alike.
+            for name in ("pair_bounds", "epsilon"):
+                self.assertEqual(
+                    found.pop(name, "only_first_replica"), "only_first_replica"
+                )
+            # Probes are run by all replicas alike, and summaries are sums.
             self.assertEqual(set(found.values()), {"mean"})
 
     def test_epsilon_of_losses_is_equal_everywhere(self):
