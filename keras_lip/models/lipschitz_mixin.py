@@ -104,7 +104,6 @@ class LipschitzMixin:
             watch = EvaluationWatch(self, certified, index)
             self._certifying.watches.append(watch)
             watch.begin()
-            watch.forget()
 
     def _find_estimates(
         self, loss: Any
