@@ -4,8 +4,8 @@ from unittest import mock
 import keras_tuner
 import pytest
 
+from keras_lip.figures import make_figure
 from tests.lipschitz_test_case import LipschitzTestCase
-from tuning.figures import make_figure
 from tuning.plot_depth_and_width import plot_depth_and_width
 from tuning.plot_parallel_coordinates import plot_parallel_coordinates
 from tuning.plot_pareto_front import find_pareto_front
