@@ -117,7 +117,13 @@ class EvaluationWatch:
         proven: dict[str, Any] = {}
         self._taken = []
         for metric in self._metrics:
-            norm = common_norm(self._proven, metric.norm)
+            try:
+                norm = common_norm(self._proven, metric.norm)
+            except ValueError:
+                if metric.lipschitz_bound is None:
+                    raise
+                # The given constant is in a norm without a proof.
+                continue
             if norm not in proven:
                 proven[norm] = bound_pairs(program, program.bounds(norm))
             bounds = proven[norm]

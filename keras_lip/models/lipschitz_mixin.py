@@ -40,8 +40,8 @@ class _Hidden:
         self.watches: list[EvaluationWatch] = []
         self.estimates: list[tuple[CertifiedLoss, PairEstimate]] = []
         self.inference: HeldInference | None = None
-        # The settings of the layers when functions were compiled.
-        self.settings: str | None = None
+        # The settings of the layers when each function was compiled.
+        self.settings: dict[str, str] = {}
 
 
 class LipschitzMixin:
@@ -176,7 +176,7 @@ class LipschitzMixin:
         kwargs["callbacks"] = add_watches(
             self._certifying.watches, kwargs.get("callbacks")
         )
-        self._drop_stale_functions()
+        self._drop_stale("train_function")
         with self._use_constants():
             return super().fit(**kwargs)  # type: ignore[misc]
 
@@ -304,7 +304,8 @@ class LipschitzMixin:
     @contextlib.contextmanager
     def _hold_inference(self) -> Iterator[HeldInference | None]:
         """Makes a context in which kernels are computed only once."""
-        self._drop_stale_functions()
+        # During a fit, its own function is in use.
+        self._drop_stale("test_function", "predict_function")
         held = self._certifying.inference
         if not can_hold(self):
             yield None
@@ -319,7 +320,7 @@ class LipschitzMixin:
         with held.run():
             yield held
 
-    def _drop_stale_functions(self) -> None:
+    def _drop_stale(self, *names: str) -> None:
         """Drops compiled functions if settings of layers have changed.
 
         They contain the old settings, such as an activation or a factor, or the
@@ -329,13 +330,13 @@ class LipschitzMixin:
             # Not compiled: the object of the class is shared by all models.
             self._certifying = _Hidden()
         settings = digest_settings(self)
-        if self._certifying.settings not in (None, settings):
-            self.train_function = None
-            self.test_function = None
-            self.predict_function = None
-            if self._certifying.inference is not None:
-                self._certifying.inference.forget_functions()
-        self._certifying.settings = settings
+        known = self._certifying.settings
+        for name in names:
+            if known.setdefault(name, settings) != settings:
+                setattr(self, name, None)
+                if self._certifying.inference is not None:
+                    self._certifying.inference.forget_functions()
+            known[name] = settings
 
     def export(
         self,

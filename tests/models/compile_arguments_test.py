@@ -75,7 +75,7 @@ class CompileArgumentsTest(LipschitzTestCase):
     def test_metrics_of_two_norms_say_which(self):
         model = self.make_sequential()
         pair = [
-            metrics.MeanCertifiedRadius(1.0, norm=norm)
+            metrics.MeanCertifiedRadius(2.0, norm=norm)
             for norm in ("l2", "linf")
         ]
         model.compile("adam", "multiclass_hinge", metrics=pair)
