@@ -225,7 +225,8 @@ def _fits(shape: Any, expected: Any) -> bool:
 
 def _check_weights(weights: Any) -> None:
     """Raises an error unless all samples have the weight one."""
-    if np.any(_to_numpy(weights, "sample_weight") != 1):
+    arrays = keras.tree.flatten(weights)
+    if any(np.any(_to_numpy(w, "sample_weight") != 1) for w in arrays):
         raise ValueError(
             "Every sample counts once in a certificate. Yield batches "
             "`(inputs, labels)`, without the samples of weight zero. Received: "

@@ -31,7 +31,13 @@ Apply = Callable[[Any, list[Tensor], tuple[Any, ...], dict[str, Any]], Any]
 _FRAMES = 20_000
 
 # What `keras.Model.predict` runs before it calls the model.
-_PREDICT = ("predict", "predict_step", "predict_on_batch", "stateless_call")
+_PREDICT = (
+    "predict",
+    "predict_step",
+    "predict_on_batch",
+    "stateless_call",
+    "make_predict_function",
+)
 
 
 def run_graph(model: Any, inputs: list[Any], apply: Apply) -> list[Any]:
@@ -108,7 +114,7 @@ def check_predict(model: keras.Model) -> None:
                 f"`{name}` of its own, so `predict` may return something else "
                 "than the function that is certified, which is its `call`. Put "
                 "the operation into the model; or certify "
-                "`keras.Model(model.inputs, model.outputs)`, which has Keras's "
+                "`keras.Model` of its inputs and outputs, which has Keras's "
                 "`predict`."
             )
 

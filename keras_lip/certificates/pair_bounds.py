@@ -90,8 +90,8 @@ def bound_pairs(program: Program, bounds: ProgramBounds) -> PairBounds:
 
     Raises:
         ValueError: If the output does not have the shape of a classifier, or
-            the model ends in a softmax or sigmoid, or in an average of
-            sigmoids.
+            the model ends in a softmax or sigmoid, or its single output is a
+            sum without negative weights, a maximum or a selection of sigmoids.
 
     Reference:
 

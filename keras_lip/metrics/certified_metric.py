@@ -25,6 +25,11 @@ from keras_lip.types import Tensor
 
 _expected = threading.local()
 
+# Of the weights of a summary, and how far equal outputs may be apart in it,
+# relative to its first number.
+_FREQUENCIES = (1.0, 1.7, 2.9, 4.3)
+_ROUNDING = 1e-5
+
 
 class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     """Averages a value that depends on proven constants over samples.
@@ -86,6 +91,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         # be taken.
         self._summary: Any = None
         self._summary_is_due: Any = None
+        self._strange_updates: Any = None
 
     @property
     def norm(self) -> str | None:
@@ -140,43 +146,60 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             self._bounds, self._head = bounds, head
             rounded = float32_up(bounds.matrix)
             self._find_pair_bounds(len(rounded)).assign(rounded)
-        _expected_metrics().discard(self)
+        self._restore_numbers()
+        _expected_updates().pop(self, None)
         if self._summary is None:
             self._summary = self.add_variable(
-                (2,), "zeros", aggregation="mean", name="summary"
+                (5,), "zeros", aggregation="mean", name="summary"
             )
             self._summary_is_due = self.add_variable(
                 (), "zeros", aggregation="mean", name="summary_is_due"
             )
+            self._strange_updates = self.add_variable(
+                (), "zeros", aggregation="mean", name="strange_updates"
+            )
         self._summary_is_due.assign(1.0)
+        self._strange_updates.assign(0.0)
 
     def forget_constants(self) -> None:
         """Makes all constants infinite, so that nothing is certified."""
-        _expected_metrics().discard(self)
+        _expected_updates().pop(self, None)
         if self._pair_bounds is not None:
             self._pair_bounds.assign(np.full(self._pair_bounds.shape, math.inf))
 
-    def expect_update(self) -> None:
-        """Announces an update with outputs of the bound model.
+    def expect_updates(self, times: int) -> None:
+        """Announces updates with outputs of the bound model.
 
-        Another update gets infinite constants: the metric does not know whose
+        Other updates get infinite constants: the metric does not know whose
         outputs these are.
-        """
-        _expected_metrics().add(self)
 
-    def has_other_outputs(self, summary: Array, allowed: float) -> bool:
+        Args:
+            times: Positive integer. Number of updates in a step.
+        """
+        _expected_updates()[self] = times
+
+    def has_strange_updates(self) -> bool:
+        """Whether an update since `take_constants` was not announced."""
+        count = self._strange_updates
+        return count is not None and float(read_weight(count)) > 0
+
+    def _restore_numbers(self) -> None:
+        """Assigns numbers again, over what a state brought with it."""
+        for value in list(vars(self).values()):
+            if isinstance(value, Number):
+                value.assign(value.value)
+
+    def has_other_outputs(self, summary: Array) -> bool:
         """Whether the first update of an evaluation had other outputs.
 
         Args:
             summary: `summarize` of the outputs of the bound model.
-            allowed: Float. Largest difference that rounding explains, relative
-                to the sum of all absolute values.
         """
         if self._summary is None or float(read_weight(self._summary_is_due)):
             return False
         found = read_weight(self._summary)
         scale = max(summary[0], found[0], keras.config.epsilon())
-        return not np.all(np.abs(found - summary) <= allowed * scale)
+        return not np.all(np.abs(found - summary) <= _ROUNDING * scale)
 
     def follow_head(self, estimate: Tensor | None = None) -> None:
         """Estimates the constants that change in a training step.
@@ -246,6 +269,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
 
     def reset_state(self) -> None:
         # The constants are kept. Only `take_constants` changes them.
+        self._restore_numbers()
         self.total.assign(0.0)
         self.count.assign(0.0)
 
@@ -270,8 +294,9 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         self._summary_is_due.assign(0.0 * due)
 
     def _constants(self, classes: int) -> Tensor:
-        is_expected = self in _expected_metrics()
-        _expected_metrics().discard(self)
+        left = _expected_updates().pop(self, 0)
+        if left > 1:
+            _expected_updates()[self] = left - 1
         if self._lipschitz_bound is not None:
             joint = JOINT_FACTORS[self.norm or "l2"] if classes > 1 else 1.0
             # Two units in the last place cover the rounding of the product.
@@ -285,7 +310,11 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
                 "`lipschitz_bound`."
             )
         constants = ops.convert_to_tensor(self._find_pair_bounds(classes))
-        return constants if is_expected else constants + math.inf
+        if left:
+            return constants
+        if self._strange_updates is not None:
+            self._strange_updates.assign(self._strange_updates + 1.0)
+        return constants + math.inf
 
     def _find_pair_bounds(self, classes: int) -> Any:
         if self._pair_bounds is None:
@@ -302,30 +331,34 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         return self._pair_bounds
 
 
-def _expected_metrics() -> weakref.WeakSet[CertifiedMetric]:
-    """Returns the metrics whose next update is that of a step of their model.
+def _expected_updates() -> weakref.WeakKeyDictionary[CertifiedMetric, int]:
+    """Returns how many updates of metrics are those of a step of their model.
 
     Replicas of TensorFlow take their steps in threads of their own.
     """
-    if not hasattr(_expected, "metrics"):
-        _expected.metrics = weakref.WeakSet()
-    found: weakref.WeakSet[CertifiedMetric] = _expected.metrics
+    if not hasattr(_expected, "updates"):
+        _expected.updates = weakref.WeakKeyDictionary()
+    found: weakref.WeakKeyDictionary[CertifiedMetric, int] = _expected.updates
     return found
 
 
 def summarize(outputs: Tensor) -> Tensor:
-    """Returns two numbers by which other outputs are told.
+    """Returns a few numbers by which other outputs are told.
 
     Args:
         outputs: Float tensor of shape `(batch_size, classes)`.
 
     Returns:
-        Float32 tensor of shape `(2,)`: the sum of all absolute values, and a
-        weighted sum, with another weight for each entry.
+        Float32 tensor of shape `(5,)`: the sum of the logarithms of one plus
+        all absolute values, and sums with their signs and other weights for
+        each entry. Infinities and NaN count as zero.
     """
     outputs = ops.cast(ops.stop_gradient(outputs), "float32")
+    outputs = ops.where(ops.isfinite(outputs), outputs, 0.0)
+    outputs = ops.sign(outputs) * ops.log1p(ops.abs(outputs))
     rows, columns = (
         ops.cast(ops.arange(size), "float32") for size in ops.shape(outputs)
     )
-    weights = ops.cos(ops.expand_dims(rows, 1) + 2.0 * columns)
-    return ops.stack([ops.sum(ops.abs(outputs)), ops.sum(weights * outputs)])
+    angles = ops.expand_dims(rows, 1) + 2.0 * columns
+    sums = [ops.sum(ops.cos(k * angles) * outputs) for k in _FREQUENCIES]
+    return ops.stack([ops.sum(ops.abs(outputs)), *sums])

@@ -154,7 +154,7 @@ class EvaluationWatch:
                 (), "zeros", aggregation="mean", name="misfit"
             )
             self._summary = metric.add_variable(
-                (2,), "zeros", aggregation="mean", name="expected_summary"
+                (5,), "zeros", aggregation="mean", name="expected_summary"
             )
             if has_own_method(self._model, "test_step"):
                 self._difference = metric.add_variable(
@@ -177,7 +177,7 @@ class EvaluationWatch:
         """
         for metric in self._metrics:
             metric.follow_head(estimates.get(self._output))
-            metric.expect_update()
+        self._expect_updates()
 
     def check_batch(self, x: Any, y_pred: Any) -> None:
         """Checks a batch of an evaluation, and runs the probes in its first.
@@ -186,8 +186,7 @@ class EvaluationWatch:
             x: The inputs, or `None` if the step does not pass them on.
             y_pred: The outputs that the metrics evaluate.
         """
-        for metric in self._metrics:
-            metric.expect_update()
+        self._expect_updates()
         if self._probes is None:
             return
         if x is None:
@@ -208,6 +207,12 @@ class EvaluationWatch:
         if self._difference is not None and x is not None:
             self._do_once(self._difference, lambda: self._compare(x, given))
         self._is_due.assign(ops.convert_to_tensor(self._is_due) * 0.0)
+
+    def _expect_updates(self) -> None:
+        """Announces the updates of a step; a metric may be given twice."""
+        for metric in self._metrics:
+            times = sum(each is metric for each in self._metrics)
+            metric.expect_updates(times)
 
     def _do_once(self, variable: Any, compute: Any) -> None:
         """Assigns a value in the first batch of an evaluation."""
@@ -309,7 +314,15 @@ class EvaluationWatch:
             )
         summary = read_weight(self._summary)
         for metric in self._metrics:
-            if metric.has_other_outputs(summary, self._allowed_difference):
+            if metric.has_strange_updates():
+                raise ValueError(
+                    f"Metric '{metric.name}' was updated with outputs that "
+                    f"model '{self._model.name}' had not passed to its "
+                    "`compute_loss`. Call `compute_loss` with "
+                    "`training=False` before the metrics are updated, once "
+                    "for each update."
+                )
+            if metric.has_other_outputs(summary):
                 raise ValueError(
                     f"Metric '{metric.name}' evaluates other outputs than "
                     f"those that model '{self._model.name}' passes to "
@@ -406,7 +419,8 @@ def _check_given(
         raise ValueError(
             f"Metric '{metric.name}' was made with a smaller constant than "
             f"that of model '{model.name}', so its radii would be false. Leave "
-            "`lipschitz_bound` out: the model has its own. Received: "
+            "`lipschitz_bound` out, or pass at least "
+            "`keras_lip.bounds.lipschitz_bound(model)`. Received: "
             f"lipschitz_bound={given!r}, but the margins of the model have a "
             f"bound of {np.max(bounds.matrix):.9g}, and this constant gives "
             f"{joint * given:.9g}"

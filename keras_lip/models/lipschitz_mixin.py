@@ -199,7 +199,10 @@ class LipschitzMixin:
         kwargs["callbacks"] = add_watches(
             self._certifying.watches, kwargs.get("callbacks")
         )
-        with self._use_constants(), self._hold_inference() as held:
+        with (
+            self._use_constants(),
+            self._hold_inference("test_function") as held,
+        ):
             if held is not None:
                 kwargs["callbacks"] = add_refresh(held, kwargs["callbacks"])
             return super().evaluate(**kwargs)  # type: ignore[misc]
@@ -218,19 +221,19 @@ class LipschitzMixin:
         """
         names = list(inspect.signature(keras.Model.predict).parameters)[1:]
         kwargs.update(zip(names, args, strict=False))
-        with self._hold_inference() as held:
+        with self._hold_inference("predict_function") as held:
             if held is not None:
                 kwargs["callbacks"] = add_refresh(held, kwargs.get("callbacks"))
             return super().predict(**kwargs)  # type: ignore[misc]
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predicts a batch, as `keras.Model.predict_on_batch` does."""
-        with self._hold_inference():
+        with self._hold_inference("predict_function"):
             return super().predict_on_batch(x)  # type: ignore[misc]
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates a batch, as `keras.Model.test_on_batch` does."""
-        with self._use_constants(), self._hold_inference():
+        with self._use_constants(), self._hold_inference("test_function"):
             for watch in self._certifying.watches:
                 watch.begin()
             result = super().test_on_batch(*args, **kwargs)  # type: ignore[misc]
@@ -302,10 +305,14 @@ class LipschitzMixin:
             held.forget_functions()
 
     @contextlib.contextmanager
-    def _hold_inference(self) -> Iterator[HeldInference | None]:
-        """Makes a context in which kernels are computed only once."""
-        # During a fit, its own function is in use.
-        self._drop_stale("test_function", "predict_function")
+    def _hold_inference(self, name: str) -> Iterator[HeldInference | None]:
+        """Makes a context in which kernels are computed only once.
+
+        Args:
+            name: String. Attribute of the compiled function that is called. A
+                callback may run it within another one, which stays as it is.
+        """
+        self._drop_stale(name)
         held = self._certifying.inference
         if not can_hold(self):
             yield None

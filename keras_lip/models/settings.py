@@ -16,9 +16,8 @@ def digest_settings(model: keras.Model) -> str:
     """
     state = hashlib.blake2b()
     for layer in model._flatten_layers():
-        for name in ("mean", "variance"):
-            value = vars(layer).get(name)
-            if value is not None:
+        if isinstance(layer, keras.layers.Normalization) and layer.built:
+            for value in (layer.mean, layer.variance):
                 state.update(read_weight(value).tobytes())
         state.update(f"{type(layer).__name__} {_describe(layer)}".encode())
     return state.hexdigest()
@@ -29,6 +28,6 @@ def _describe(layer: Any) -> str:
         return ""
     try:
         return repr(layer.get_config())
-    except NotImplementedError:
-        # A layer whose arguments Keras cannot serialize.
+    except Exception:
+        # A layer of a user whose arguments cannot be told.
         return ""

@@ -64,6 +64,27 @@ class OwnPredictTest(LipschitzTestCase):
             self.assertAllClose(plain.predict(x, verbose=0), model(x))
             certify(plain)
 
+    def test_callback_may_change_a_layer_and_predict(self):
+        if keras.backend.backend() == "jax":
+            self.skipTest("Variables have no values during an evaluation.")
+        model, x = make(models.LipschitzSequential), self.normal(4, 4)
+        model.add(keras.layers.Rescaling(1.0))
+        model.compile("sgd", "mse")
+
+        def change(batch, logs):
+            model.layers[-1].scale += 1.0
+            self.assertAllClose(model.predict(x, verbose=0), model(x))
+
+        callback = keras.callbacks.LambdaCallback(on_test_batch_end=change)
+        for _ in range(2):
+            model.evaluate(
+                x,
+                np.zeros((4, 3)),
+                batch_size=2,
+                verbose=0,
+                callbacks=[callback],
+            )
+
     def test_method_that_is_set_on_a_model_is_refused(self):
         model = make(models.LipschitzSequential)
         certificates.certified_radius(model, self.normal(2, 4))

@@ -180,6 +180,21 @@ class CertifiedMetricTest(CertifiedMetricTestCase):
             metric.epsilon = -1.0
         self.assertEqual(metric.epsilon, 1.0)
 
+    def test_radius_of_a_callback_counts(self):
+        """On JAX a training brings its own state of variables."""
+        metric = metrics.CertifiedAccuracy(0.01)
+        model = self.make_model(metric)
+
+        def change(batch, logs):
+            metric.epsilon = 0.3
+
+        callback = keras.callbacks.LambdaCallback(on_train_batch_end=change)
+        model.fit(self.x, self.y, verbose=0, callbacks=[callback])
+        report = certificates.certify(model, self.x, self.y)
+        expected = report.certified_accuracy(0.3)
+        self.assertAllClose(self.evaluate(model), expected)
+        self.assertGreater(report.certified_accuracy(0.01), expected)
+
     def test_given_constant_may_be_assigned_again(self):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         metric = metrics.CertifiedAccuracy(0.1, lipschitz_bound=1.0)

@@ -105,6 +105,40 @@ class EvaluationWatchTest(CertifiedMetricTestCase):
             with self.assertRaisesRegex(ValueError, "evaluates other outputs"):
                 self.evaluate(model)
 
+    def test_outputs_that_are_not_finite_are_no_others(self):
+        model = self.make_model()
+        for value in (np.nan, np.inf, 1e37):
+            x = self.x.copy()
+            x[0] = value
+            model.evaluate(x, self.y, verbose=0)
+
+    def test_metric_that_is_given_twice_counts_twice(self):
+        metric = metrics.CertifiedAccuracy(EPSILON)
+        model = self.make_model(metric, weighted_metrics=[metric])
+        self.assertEvaluated(model)
+
+    def test_metrics_before_the_loss_are_refused(self):
+        if keras.backend.backend() == "jax":
+            self.skipTest("The steps of JAX pass on a state.")
+
+        class Hasty(models.LipschitzSequential):
+            def test_step(self, data):
+                x, y = data
+                outputs = self(x, training=False)
+                logs = self.compute_metrics(x, y, outputs)
+                self.compute_loss(x, y, outputs, training=False)
+                return logs
+
+        model = Hasty([keras.Input((4,)), *self.make_stack()])
+        model.compile(
+            "sgd",
+            losses.MulticlassHinge(),
+            metrics=[metrics.CertifiedAccuracy(EPSILON)],
+        )
+        for _ in range(2):
+            with self.assertRaisesRegex(ValueError, "before the metrics are"):
+                self.evaluate(model)
+
     def test_step_that_tells_no_inputs_is_refused(self):
         if keras.backend.backend() == "jax":
             self.skipTest("The steps of JAX pass on a state.")
