@@ -17,6 +17,7 @@ def find_object(
     by_name: Mapping[str, type[_Object]],
     base: Any,
     what: str,
+    face: str,
 ) -> _Object:
     """Returns an object by its name or config.
 
@@ -26,8 +27,8 @@ def find_object(
             which is returned unchanged.
         by_name: Classes by name, which need no arguments.
         base: The class that the object must be an instance of.
-        what: String. A noun for it, also the name of its face without the
-            final s, such as `"loss"`.
+        what: String. A noun for it, such as `"loss"`.
+        face: String. The package with its classes, such as `"losses"`.
 
     Returns:
         An instance of `base`.
@@ -43,9 +44,8 @@ def find_object(
         check_known(what, identifier, by_name)
         found = by_name[identifier]()
     if not isinstance(found, base):
-        plural = f"{what}es" if what.endswith("s") else f"{what}s"
         raise TypeError(
             f"A {what} is given by its name, its config or an instance of "
-            f"`keras_lip.{plural}`. Received: {identifier!r}"
+            f"`keras_lip.{face}`. Received: {identifier!r}"
         )
     return found

@@ -85,4 +85,4 @@ def get(identifier: str | Config | keras.losses.Loss) -> keras.losses.Loss:
     >>> keras_lip.losses.get("multiclass_hkr").alpha
     10.0
     """
-    return find_object(identifier, BY_NAME, keras.losses.Loss, "loss")
+    return find_object(identifier, BY_NAME, keras.losses.Loss, "loss", "losses")

@@ -6,14 +6,12 @@ import keras
 from keras import ops
 
 from keras_lip.labels import to_class_rows
-from keras_lip.metrics.certified_metric import CertifiedMetric
-from keras_lip.metrics.number import Number
-from keras_lip.types import Config
+from keras_lip.metrics.radius_metric import RadiusMetric
 from keras_lip.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class BinaryCertifiedAccuracy(CertifiedMetric):
+class BinaryCertifiedAccuracy(RadiusMetric):
     """Fraction of samples of two classes proven correct within a radius.
 
     A sample counts if the model's single output has the sign of its class and
@@ -58,17 +56,9 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
         dtype: Any = None,
         norm: str | None = None,
     ) -> None:
-        super().__init__(lipschitz_bound, name=name, dtype=dtype, norm=norm)
-        self._epsilon = Number(self, "epsilon", epsilon)
-
-    @property
-    def epsilon(self) -> float:
-        """The radius, which may be assigned again."""
-        return self._epsilon.value
-
-    @epsilon.setter
-    def epsilon(self, value: float) -> None:
-        self._epsilon.assign(value)
+        super().__init__(
+            epsilon, lipschitz_bound, name=name, dtype=dtype, norm=norm
+        )
 
     def measure(
         self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
@@ -86,6 +76,3 @@ class BinaryCertifiedAccuracy(CertifiedMetric):
         margins = ops.where(rows[:, 1] > 0, logits, -logits)
         certain = margins > self._epsilon.read() * ops.reshape(pair_bounds, ())
         return ops.logical_and(certain, ops.any(rows > 0, axis=-1))
-
-    def get_config(self) -> Config:
-        return {**super().get_config(), "epsilon": self.epsilon}

@@ -6,14 +6,12 @@ import keras
 from keras import ops
 
 from keras_lip.labels import to_class_rows
-from keras_lip.metrics.certified_metric import CertifiedMetric
-from keras_lip.metrics.number import Number
-from keras_lip.types import Config
+from keras_lip.metrics.radius_metric import RadiusMetric
 from keras_lip.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_lip")
-class CertifiedAccuracy(CertifiedMetric):
+class CertifiedAccuracy(RadiusMetric):
     """Fraction of samples proven correct within a radius.
 
     A sample counts if the logit of its class exceeds every other logit by more
@@ -63,17 +61,9 @@ class CertifiedAccuracy(CertifiedMetric):
         dtype: Any = None,
         norm: str | None = None,
     ) -> None:
-        super().__init__(lipschitz_bound, name=name, dtype=dtype, norm=norm)
-        self._epsilon = Number(self, "epsilon", epsilon)
-
-    @property
-    def epsilon(self) -> float:
-        """The radius, which may be assigned again."""
-        return self._epsilon.value
-
-    @epsilon.setter
-    def epsilon(self, value: float) -> None:
-        self._epsilon.assign(value)
+        super().__init__(
+            epsilon, lipschitz_bound, name=name, dtype=dtype, norm=norm
+        )
 
     def measure(
         self, y_true: Tensor, y_pred: Tensor, pair_bounds: Tensor
@@ -97,6 +87,3 @@ class CertifiedAccuracy(CertifiedMetric):
         # An invalid label has a zero row and is never correct.
         known = ops.any(one_hot > 0, axis=-1)
         return ops.logical_and(ops.all(beaten, axis=-1), known)
-
-    def get_config(self) -> Config:
-        return {**super().get_config(), "epsilon": self.epsilon}

@@ -17,6 +17,9 @@ from keras_lip.losses.sample_weights import copy_sample_weight
 from keras_lip.losses.sample_weights import read_sample_weights
 from keras_lip.metrics.number import Number
 from keras_lip.metrics.number import float32_up
+from keras_lip.metrics.summary import SIZE
+from keras_lip.metrics.summary import are_equal
+from keras_lip.metrics.summary import summarize
 from keras_lip.proofs.norms import check_norm
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
@@ -25,10 +28,10 @@ from keras_lip.types import Tensor
 
 _expected = threading.local()
 
-# Of the weights of a summary, and how far equal outputs may be apart in it,
-# relative to its first number.
-_FREQUENCIES = (1.0, 1.7, 2.9, 4.3)
-_ROUNDING = 1e-5
+# By how much a constant that was passed is enlarged at least, in steps. They
+# enlarge it by twice as much, which covers their rounding in float32, so that 1
+# may be passed for networks whose kernels are rounded.
+_SLACK = 2.0**-22
 
 
 class CertifiedMetric(keras.metrics.Metric, abc.ABC):
@@ -48,6 +51,8 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
     nothing, nor does the value of a model that rounds to 16 bits, which
     `certify` refuses. Outside of `fit`, `evaluate` and `test_on_batch` a bound
     metric certifies nothing, because it does not know whose outputs it gets.
+
+    A step of your own that calls no `compute_loss` gets no constants either.
 
     For other models, pass the constant as `lipschitz_bound`. It may be assigned
     again, for new weights, but `norm` may not: make a new metric instead.
@@ -78,10 +83,11 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         self._norm = None if norm is None else check_norm(norm)
         self.total = self._add_sum("total")
         self.count = self._add_sum("count")
+        self._numbers: tuple[Number, ...] = ()
         self._lipschitz_bound: Number | None = None
         if lipschitz_bound is not None:
-            self._lipschitz_bound = Number(
-                self, "lipschitz_bound", lipschitz_bound
+            self._lipschitz_bound = self.add_number(
+                "lipschitz_bound", lipschitz_bound
             )
         self._pair_bounds: Any = None
         self._bounds: PairBounds | None = None
@@ -142,15 +148,16 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             bounds: The `PairBounds` of the model.
             head: The last layer of the model, if it is linear, or `None`.
         """
-        if self._lipschitz_bound is None:
-            self._bounds, self._head = bounds, head
-            rounded = float32_up(bounds.matrix)
-            self._find_pair_bounds(len(rounded)).assign(rounded)
         self._restore_numbers()
+        if self._lipschitz_bound is not None:
+            return
+        self._bounds, self._head = bounds, head
+        rounded = float32_up(bounds.matrix)
+        self._find_pair_bounds(len(rounded)).assign(rounded)
         _expected_updates().pop(self, None)
         if self._summary is None:
             self._summary = self.add_variable(
-                (5,), "zeros", aggregation="mean", name="summary"
+                (SIZE,), "zeros", aggregation="mean", name="summary"
             )
             self._summary_is_due = self.add_variable(
                 (), "zeros", aggregation="mean", name="summary_is_due"
@@ -160,6 +167,18 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             )
         self._summary_is_due.assign(1.0)
         self._strange_updates.assign(0.0)
+
+    def find_given_constant(self, norm: str, classes: int) -> float | None:
+        """Returns what steps use at least for a margin, if it was passed.
+
+        Args:
+            norm: `"l2"` or `"linf"`.
+            classes: Positive integer. Number of outputs.
+        """
+        if self.lipschitz_bound is None:
+            return None
+        joint = JOINT_FACTORS[norm] if classes > 1 else 1.0
+        return joint * self.lipschitz_bound * (1 + _SLACK)
 
     def forget_constants(self) -> None:
         """Makes all constants infinite, so that nothing is certified."""
@@ -183,11 +202,16 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         count = self._strange_updates
         return count is not None and float(read_weight(count)) > 0
 
+    def add_number(self, name: str, value: float) -> Number:
+        """Adds a non-negative number that may be assigned again."""
+        number = Number(self, name, value)
+        self._numbers = (*self._numbers, number)
+        return number
+
     def _restore_numbers(self) -> None:
         """Assigns numbers again, over what a state brought with it."""
-        for value in list(vars(self).values()):
-            if isinstance(value, Number):
-                value.assign(value.value)
+        for number in self._numbers:
+            number.assign(number.value)
 
     def has_other_outputs(self, summary: Array) -> bool:
         """Whether the first update of an evaluation had other outputs.
@@ -197,9 +221,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         """
         if self._summary is None or float(read_weight(self._summary_is_due)):
             return False
-        found = read_weight(self._summary)
-        scale = max(summary[0], found[0], keras.config.epsilon())
-        return not np.all(np.abs(found - summary) <= _ROUNDING * scale)
+        return not are_equal(read_weight(self._summary), summary)
 
     def follow_head(self, estimate: Tensor | None = None) -> None:
         """Estimates the constants that change in a training step.
@@ -299,8 +321,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
             _expected_updates()[self] = left - 1
         if self._lipschitz_bound is not None:
             joint = JOINT_FACTORS[self.norm or "l2"] if classes > 1 else 1.0
-            # Two units in the last place cover the rounding of the product.
-            factor = joint * (1 + 2.0**-22) if classes > 1 else 1.0
+            factor = joint * (1 + 2 * _SLACK)
             bound = ops.multiply(self._lipschitz_bound.read(), factor)
             return ops.reshape(bound, (1, 1))
         if self._model is None:
@@ -340,25 +361,3 @@ def _expected_updates() -> weakref.WeakKeyDictionary[CertifiedMetric, int]:
         _expected.updates = weakref.WeakKeyDictionary()
     found: weakref.WeakKeyDictionary[CertifiedMetric, int] = _expected.updates
     return found
-
-
-def summarize(outputs: Tensor) -> Tensor:
-    """Returns a few numbers by which other outputs are told.
-
-    Args:
-        outputs: Float tensor of shape `(batch_size, classes)`.
-
-    Returns:
-        Float32 tensor of shape `(5,)`: the sum of the logarithms of one plus
-        all absolute values, and sums with their signs and other weights for
-        each entry. Infinities and NaN count as zero.
-    """
-    outputs = ops.cast(ops.stop_gradient(outputs), "float32")
-    outputs = ops.where(ops.isfinite(outputs), outputs, 0.0)
-    outputs = ops.sign(outputs) * ops.log1p(ops.abs(outputs))
-    rows, columns = (
-        ops.cast(ops.arange(size), "float32") for size in ops.shape(outputs)
-    )
-    angles = ops.expand_dims(rows, 1) + 2.0 * columns
-    sums = [ops.sum(ops.cos(k * angles) * outputs) for k in _FREQUENCIES]
-    return ops.stack([ops.sum(ops.abs(outputs)), *sums])

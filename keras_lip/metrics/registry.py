@@ -60,7 +60,9 @@ def get(
     >>> keras_lip.metrics.get("mean_certified_radius").name
     'mean_certified_radius'
     """
-    return find_object(identifier, BY_NAME, keras.metrics.Metric, "metric")
+    return find_object(
+        identifier, BY_NAME, keras.metrics.Metric, "metric", "metrics"
+    )
 
 
 def register_tuner_objectives() -> None:

@@ -1,6 +1,5 @@
 """Checks that certified metrics evaluate the weights that were proven."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +9,14 @@ from keras import ops
 
 from keras_lip.bounds.common_norm import common_norm
 from keras_lip.certificates.live_check import measure
-from keras_lip.certificates.pair_bounds import JOINT_FACTORS
 from keras_lip.certificates.pair_bounds import PairBounds
 from keras_lip.certificates.pair_bounds import bound_pairs
 from keras_lip.graph import has_own_method
 from keras_lip.metrics.certified_metric import CertifiedMetric
-from keras_lip.metrics.certified_metric import summarize
+from keras_lip.metrics.summary import SIZE
+from keras_lip.metrics.summary import summarize
 from keras_lip.model_layers import visit_layers
-from keras_lip.models.settings import digest_settings
-from keras_lip.models.surround import acts_on_batches
-from keras_lip.models.surround import surround
+from keras_lip.models.settings import digest_model
 from keras_lip.precision import is_accelerated
 from keras_lip.program import Program
 from keras_lip.program import freeze
@@ -102,7 +99,7 @@ class EvaluationWatch:
         if program.digest != self._digest:
             self._prove(program)
             self._digest = program.digest
-        self._version = find_version(self._model)
+        self._version = digest_model(self._model)
         for metric, bounds, _ in self._taken:
             _check_given(metric, bounds, self._model)
         # The metrics may hold other constants: training estimates some, and
@@ -154,7 +151,7 @@ class EvaluationWatch:
                 (), "zeros", aggregation="mean", name="misfit"
             )
             self._summary = metric.add_variable(
-                (5,), "zeros", aggregation="mean", name="expected_summary"
+                (SIZE,), "zeros", aggregation="mean", name="expected_summary"
             )
             if has_own_method(self._model, "test_step"):
                 self._difference = metric.add_variable(
@@ -354,7 +351,7 @@ class EvaluationWatch:
 
     def check_version(self) -> None:
         """Raises an error if weights or settings have changed since `begin`."""
-        if find_version(self._model) != self._version:
+        if digest_model(self._model) != self._version:
             raise ValueError(
                 f"Model '{self._model.name}' changed during an evaluation with "
                 "certified metrics: its weights, or the settings of a layer. "
@@ -364,77 +361,21 @@ class EvaluationWatch:
             )
 
 
-class WatchBegin(keras.callbacks.Callback):
-    """Begins a watch, after all other callbacks have run."""
-
-    def __init__(self, watch: EvaluationWatch, others: Sequence[Any]) -> None:
-        super().__init__()
-        self.watch = watch
-        self._every_batch = any(map(acts_on_batches, others))
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.watch.begin()
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        self.watch.begin()
-
-    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self._every_batch:
-            if hasattr(self.model, "jax_state_sync"):
-                self.model.jax_state_sync()
-            self.watch.check_version()
-
-
-class WatchEnd(keras.callbacks.Callback):
-    """Ends a watch, before any other callback runs."""
-
-    def __init__(self, watch: EvaluationWatch) -> None:
-        super().__init__()
-        self.watch = watch
-
-    def on_test_end(self, logs: Any = None) -> None:
-        self.watch.end()
-
-
-def add_watches(watches: Sequence[EvaluationWatch], callbacks: Any) -> Any:
-    """Adds the callbacks of watches before and after the given callbacks."""
-    if not watches:
-        return callbacks
-    return surround(
-        callbacks,
-        before=[WatchEnd(watch) for watch in watches],
-        after=lambda others: [WatchBegin(watch, others) for watch in watches],
-    )
-
-
 def _check_given(
     metric: CertifiedMetric, bounds: PairBounds, model: keras.Model
 ) -> None:
     """Raises an error if a metric was made with too small a constant."""
-    given = metric.lipschitz_bound
-    if given is None or len(bounds.matrix) == 0:
-        return
-    joint = JOINT_FACTORS[bounds.norm] if len(bounds.matrix) > 1 else 1.0
-    if joint * given < np.max(bounds.matrix) * (1 - 1e-12):
+    constant = metric.find_given_constant(bounds.norm, len(bounds.matrix))
+    needed = np.max(bounds.matrix)
+    if constant is not None and constant < needed:
         raise ValueError(
             f"Metric '{metric.name}' was made with a smaller constant than "
             f"that of model '{model.name}', so its radii would be false. Leave "
             "`lipschitz_bound` out, or pass at least "
             "`keras_lip.bounds.lipschitz_bound(model)`. Received: "
-            f"lipschitz_bound={given!r}, but the margins of the model have a "
-            f"bound of {np.max(bounds.matrix):.9g}, and this constant gives "
-            f"{joint * given:.9g}"
+            f"lipschitz_bound={metric.lipschitz_bound!r}, which gives "
+            f"{constant:.9g} for a margin, but the model has {needed:.9g}"
         )
-
-
-def find_version(model: keras.Model) -> str:
-    """Returns a digest of all weights, derived constants and layer configs."""
-    state = hashlib.blake2b()
-    for weight in model.weights:
-        # Arrays of bfloat16 have no buffer.
-        state.update(np.asarray(ops.convert_to_numpy(weight)).tobytes())
-    state.update(digest_settings(model).encode())
-    return state.hexdigest()
 
 
 def _draw_probes(program: Program) -> Array:

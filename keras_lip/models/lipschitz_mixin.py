@@ -17,7 +17,6 @@ from keras_lip.models.compile_arguments import pair_with_outputs
 from keras_lip.models.compile_arguments import read_losses
 from keras_lip.models.compile_arguments import read_metrics
 from keras_lip.models.evaluation_watch import EvaluationWatch
-from keras_lip.models.evaluation_watch import add_watches
 from keras_lip.models.held_inference import HeldInference
 from keras_lip.models.held_inference import add_refresh
 from keras_lip.models.held_inference import can_hold
@@ -27,6 +26,7 @@ from keras_lip.models.training_data import add_loss_guard
 from keras_lip.models.training_data import check_labels
 from keras_lip.models.training_data import check_training_data
 from keras_lip.models.training_data import has_own_loss
+from keras_lip.models.watch_callbacks import add_watches
 from keras_lip.types import Config
 
 
@@ -327,10 +327,10 @@ class LipschitzMixin:
         with held.run():
             yield held
 
-    def _drop_stale(self, *names: str) -> None:
-        """Drops compiled functions if settings of layers have changed.
+    def _drop_stale(self, name: str) -> None:
+        """Drops a compiled function if settings of layers have changed.
 
-        They contain the old settings, such as an activation or a factor, or the
+        It contains the old settings, such as an activation or a factor, or the
         layers of a sequential model before one was added.
         """
         if self._certifying is LipschitzMixin._certifying:
@@ -338,12 +338,11 @@ class LipschitzMixin:
             self._certifying = _Hidden()
         settings = digest_settings(self)
         known = self._certifying.settings
-        for name in names:
-            if known.setdefault(name, settings) != settings:
-                setattr(self, name, None)
-                if self._certifying.inference is not None:
-                    self._certifying.inference.forget_functions()
-            known[name] = settings
+        if known.setdefault(name, settings) != settings:
+            setattr(self, name, None)
+            if self._certifying.inference is not None:
+                self._certifying.inference.forget_functions()
+        known[name] = settings
 
     def export(
         self,

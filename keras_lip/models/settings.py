@@ -1,11 +1,23 @@
-"""The settings of a model's layers, as far as compiled steps contain them."""
+"""Digests of what a model computes with: its weights, and its settings."""
 
 import hashlib
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_lip.read_weight import read_weight
+
+
+def digest_model(model: keras.Model) -> str:
+    """Returns a digest of all weights and settings."""
+    state = hashlib.blake2b()
+    for weight in model.weights:
+        # Arrays of bfloat16 have no buffer.
+        state.update(np.asarray(ops.convert_to_numpy(weight)).tobytes())
+    state.update(digest_settings(model).encode())
+    return state.hexdigest()
 
 
 def digest_settings(model: keras.Model) -> str:

@@ -55,7 +55,13 @@ def get(identifier: str | Config | Parametrization) -> Parametrization:
         ValueError: If the name is unknown. The message lists the known names.
         TypeError: If `identifier` is not a parametrization.
     """
-    return find_object(identifier, BY_NAME, Parametrization, "parametrization")
+    return find_object(
+        identifier,
+        BY_NAME,
+        Parametrization,
+        "parametrization",
+        "parametrizations",
+    )
 
 
 def get_orthogonal(

@@ -25,7 +25,7 @@ class Disturb(keras.callbacks.Callback):
 
 def keep_version():
     """Makes a context in which all weights are taken for the same."""
-    return mock.patch.object(WATCH, "find_version", lambda model: "0")
+    return mock.patch.object(WATCH, "digest_model", lambda model: "0")
 
 
 def keep_constants():
@@ -83,7 +83,7 @@ class MetricMutationsTest(MutationTestCase):
     def test_constants_of_no_model(self):
         mutation = mock.patch.object(
             METRIC,
-            "_float32_up",
+            "float32_up",
             lambda values: np.ones(np.shape(values), "float32"),
         )
         self.assertCaught(mutation, self.check_evaluation)

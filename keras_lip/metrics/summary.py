@@ -1,0 +1,44 @@
+"""A few numbers by which the outputs of a model are told from others."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_lip.types import Array
+from keras_lip.types import Tensor
+
+# Of the weights of the sums.
+_FREQUENCIES = (1.0, 1.7, 2.9, 4.3)
+
+# How far the sums of equal outputs may be apart, relative to the first one.
+_ROUNDING = 1e-5
+
+SIZE = 1 + len(_FREQUENCIES)
+
+
+def summarize(outputs: Tensor) -> Tensor:
+    """Summarizes outputs.
+
+    Args:
+        outputs: Float tensor of shape `(batch_size, classes)`.
+
+    Returns:
+        Float32 tensor of shape `(SIZE,)`: the sum of the logarithms of one plus
+        all absolute values, and sums with their signs and other weights for
+        each entry. Infinities and NaN count as zero.
+    """
+    outputs = ops.cast(ops.stop_gradient(outputs), "float32")
+    outputs = ops.where(ops.isfinite(outputs), outputs, 0.0)
+    outputs = ops.sign(outputs) * ops.log1p(ops.abs(outputs))
+    rows, columns = (
+        ops.cast(ops.arange(size), "float32") for size in ops.shape(outputs)
+    )
+    angles = ops.expand_dims(rows, 1) + 2.0 * columns
+    sums = [ops.sum(ops.cos(k * angles) * outputs) for k in _FREQUENCIES]
+    return ops.stack([ops.sum(ops.abs(outputs)), *sums])
+
+
+def are_equal(one: Array, other: Array) -> bool:
+    """Whether two summaries are of equal outputs."""
+    scale = max(one[0], other[0], keras.config.epsilon())
+    return bool(np.all(np.abs(one - other) <= _ROUNDING * scale))
