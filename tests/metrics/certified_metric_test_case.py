@@ -29,9 +29,10 @@ class CertifiedMetricTestCase(LipschitzTestCase):
             keras.layers.Dense(3),
         ]
 
-    def make_model(self, metric=None, built=True, **kwargs):
+    def make_model(self, metric=None, built=True, model_class=None, **kwargs):
         start = [keras.Input((4,))] if built else []
-        model = models.LipschitzSequential([*start, *self.make_stack()])
+        model_class = model_class or models.LipschitzSequential
+        model = model_class([*start, *self.make_stack()])
         metric = metric or metrics.CertifiedAccuracy(EPSILON)
         options = {"optimizer": "sgd", "metrics": [metric], **kwargs}
         model.compile(loss=losses.MulticlassHinge(), **options)

@@ -23,12 +23,7 @@ class EvaluationWatchTest(CertifiedMetricTestCase):
                 outputs = 100 * self(x, training=False)
                 return self.compute_metrics(x, y, outputs)
 
-        model = Boastful([keras.Input((4,)), *self.make_stack()])
-        model.compile(
-            "sgd",
-            losses.MulticlassHinge(),
-            metrics=[metrics.CertifiedAccuracy(EPSILON)],
-        )
+        model = self.make_model(model_class=Boastful)
         with self.assertRaises(ValueError):
             self.evaluate(model)
 
@@ -92,13 +87,8 @@ class EvaluationWatchTest(CertifiedMetricTestCase):
                 )
 
         for share in (1.0, 4.0, -1.0):
-            model = Warm([keras.Input((4,)), *self.make_stack()])
+            model = self.make_model(model_class=Warm)
             model.share = share
-            model.compile(
-                "sgd",
-                losses.MulticlassHinge(),
-                metrics=[metrics.CertifiedAccuracy(EPSILON)],
-            )
             if share == 1.0:
                 self.assertEvaluated(model)
                 continue
@@ -129,12 +119,7 @@ class EvaluationWatchTest(CertifiedMetricTestCase):
                 self.compute_loss(x, y, outputs, training=False)
                 return logs
 
-        model = Hasty([keras.Input((4,)), *self.make_stack()])
-        model.compile(
-            "sgd",
-            losses.MulticlassHinge(),
-            metrics=[metrics.CertifiedAccuracy(EPSILON)],
-        )
+        model = self.make_model(model_class=Hasty)
         for _ in range(2):
             with self.assertRaisesRegex(ValueError, "before the metrics are"):
                 self.evaluate(model)
@@ -150,12 +135,7 @@ class EvaluationWatchTest(CertifiedMetricTestCase):
                 self.compute_loss(y=y, y_pred=outputs, training=False)
                 return self.compute_metrics(x, y, outputs)
 
-        model = Blind([keras.Input((4,)), *self.make_stack()])
-        model.compile(
-            "sgd",
-            losses.MulticlassHinge(),
-            metrics=[metrics.CertifiedAccuracy(EPSILON)],
-        )
+        model = self.make_model(model_class=Blind)
         with self.assertRaisesRegex(ValueError, "does not pass its inputs"):
             self.evaluate(model)
 
@@ -196,12 +176,7 @@ class EvaluationWatchTest(CertifiedMetricTestCase):
                     self.compute_loss(x, y, outputs, training=False)
                     return self.compute_metrics(x, y, outputs)
 
-        model = Own([keras.Input((4,)), *self.make_stack()])
-        model.compile(
-            "sgd",
-            losses.MulticlassHinge(),
-            metrics=[metrics.CertifiedAccuracy(EPSILON)],
-        )
+        model = self.make_model(model_class=Own)
         return model
 
     def test_step_that_evaluates_other_outputs_is_refused(self):
