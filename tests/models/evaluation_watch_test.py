@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from absl.testing import parameterized
 
-from keras_lip import losses
 from keras_lip import metrics
 from keras_lip import models
 from tests.marks import on_pytorch_alone
