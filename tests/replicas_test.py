@@ -1,8 +1,6 @@
 import os
-import pathlib
 import subprocess
 import sys
-import tempfile
 from unittest import mock
 
 import keras
@@ -44,32 +42,41 @@ class ReplicaRunsTest(LipschitzTestCase):
     And `ModelParallel`, on JAX.
     """
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
+    def test_replicas_train_what_one_device_does(self):
+        """A single test: workers that share tests would each train it all."""
+        self.folder = self.temporary_path("runs")
+        self.folder.mkdir()
         backend = keras.backend.backend()
-        cls.process = subprocess.run(
-            [sys.executable, "-m", "tests.replica_runs", backend, folder.name],
+        process = subprocess.run(
+            [
+                *(sys.executable, "-m", "tests.replica_runs"),
+                *(backend, str(self.folder)),
+            ],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             capture_output=True,
             text=True,
             check=False,
         )
+        self.assertEqual(process.returncode, 0, process.stderr[-3000:])
+        for name in replica_runs.CASES:
+            if name not in replica_runs.UNEQUAL:
+                with self.subTest(name):
+                    self.check_replicas(name)
+        with self.subTest("metrics and callbacks"):
+            self.check_parts()
+        if backend == "jax":
+            for name in replica_runs.SHARDED:
+                with self.subTest(f"divided weights of {name}"):
+                    self.check_divided_weights(name)
+        with self.subTest("centering"):
+            self.check_centering()
 
     def read(self, name):
-        self.assertEqual(
-            self.process.returncode, 0, self.process.stderr[-3000:]
-        )
         with np.load(self.folder / f"{name}.npz") as file:
             return dict(file)
 
-    @parameterized.parameters(
-        name for name in replica_runs.CASES if name not in replica_runs.UNEQUAL
-    )
-    def test_two_replicas_are_one_device_with_the_whole_batch(self, name):
+    def check_replicas(self, name):
+        """Two replicas are one device with the whole batch."""
         one, two = self.read(f"one_{name}"), self.read(f"two_{name}")
         self.assertEqual((one.pop("replicas"), two.pop("replicas")), (1, 2))
         self.assertEqual((one.pop("sharded"), two.pop("sharded")), (0, 0))
@@ -83,8 +90,8 @@ class ReplicaRunsTest(LipschitzTestCase):
             self.assertGreater(len([k for k in two if k[0] == "b"]), 10)
         self.assertSameRun(two, one)
 
-    def test_every_metric_and_callback_takes_part(self):
-        """Every loss has a case, as the contract of losses tests."""
+    def check_parts(self):
+        """All metrics and callbacks take part, and losses by their contract."""
         runs = [self.read(f"two_{name}").keys() for name in replica_runs.CASES]
         for make in find_classes(metrics):
             self.assertIn(f"evaluated {make().name}", set().union(*runs))
@@ -95,11 +102,8 @@ class ReplicaRunsTest(LipschitzTestCase):
         ]
         self.assertCountEqual(used, find_classes(callbacks))
 
-    @parameterized.parameters(*replica_runs.SHARDED)
-    @pytest.mark.skipif(
-        keras.backend.backend() != "jax", reason="JAX alone divides weights."
-    )
-    def test_divided_weights_are_those_of_one_device(self, name):
+    def check_divided_weights(self, name):
+        """Divided weights are those of one device."""
         one, shards = self.read(f"one_{name}"), self.read(f"shards_{name}")
         self.assertEqual((one.pop("replicas"), shards.pop("replicas")), (1, 2))
         self.assertEqual(one.pop("sharded"), 0)
@@ -107,8 +111,8 @@ class ReplicaRunsTest(LipschitzTestCase):
         self.assertEqual(shards.keys(), one.keys())
         self.assertSameRun(shards, one)
 
-    def test_each_replica_centers_its_part_of_a_batch(self):
-        """Unless the layer is synchronized."""
+    def check_centering(self):
+        """Each replica centers its part of a batch, unless synchronized."""
         parts = 1 if keras.backend.backend() == "jax" else 2
         one, two = self.read("one_centering"), self.read("two_centering")
         for run, number in ((one, 1), (two, parts)):
