@@ -222,10 +222,7 @@ class EvaluationWatch:
         )
 
     def _check_size(self, x: Any) -> None:
-        """Notes inputs of another size than the constants hold for.
-
-        On JAX, an error in a step would lose the weights of the model.
-        """
+        """Notes inputs of another size than the constants hold for."""
         tensors = keras.tree.flatten(x)
         if len(tensors) != 1 or self._shape is None:
             return

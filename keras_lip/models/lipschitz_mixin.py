@@ -20,8 +20,10 @@ from keras_lip.models.evaluation_watch import EvaluationWatch
 from keras_lip.models.held_inference import HeldInference
 from keras_lip.models.held_inference import add_refresh
 from keras_lip.models.held_inference import can_hold
+from keras_lip.models.kept_weights import keeping_weights
 from keras_lip.models.pair_estimate import PairEstimate
 from keras_lip.models.settings import digest_settings
+from keras_lip.models.step_scope import check_scope
 from keras_lip.models.training_data import add_loss_guard
 from keras_lip.models.training_data import check_labels
 from keras_lip.models.training_data import check_training_data
@@ -177,7 +179,7 @@ class LipschitzMixin:
             self._certifying.watches, kwargs.get("callbacks")
         )
         self._drop_stale("train_function")
-        with self._use_constants():
+        with self._use_constants(), keeping_weights(self):
             return super().fit(**kwargs)  # type: ignore[misc]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
@@ -205,7 +207,8 @@ class LipschitzMixin:
         ):
             if held is not None:
                 kwargs["callbacks"] = add_refresh(held, kwargs["callbacks"])
-            return super().evaluate(**kwargs)  # type: ignore[misc]
+            with keeping_weights(self):
+                return super().evaluate(**kwargs)  # type: ignore[misc]
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predicts outputs, as `keras.Model.predict` does.
@@ -224,7 +227,8 @@ class LipschitzMixin:
         with self._hold_inference("predict_function") as held:
             if held is not None:
                 kwargs["callbacks"] = add_refresh(held, kwargs.get("callbacks"))
-            return super().predict(**kwargs)  # type: ignore[misc]
+            with keeping_weights(self):
+                return super().predict(**kwargs)  # type: ignore[misc]
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predicts a batch, as `keras.Model.predict_on_batch` does."""
@@ -388,6 +392,8 @@ class LipschitzMixin:
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
+        if self._certifying.estimates or self._certifying.watches:
+            check_scope(self)
         estimates: dict[int, Any] = {}
         with contextlib.ExitStack() as stack:
             for each, estimate in self._certifying.estimates:

@@ -151,17 +151,11 @@ class EvaluationWatchTest(CertifiedMetricTestCase):
                         trainable, others, x, training=False
                     )
                     outputs *= share
-                    pairs = [
-                        *zip(self.trainable_variables, trainable, strict=True),
-                        *zip(self.non_trainable_variables, others, strict=True),
-                        *zip(self.metrics_variables, counts, strict=True),
-                    ]
-                    with keras.StatelessScope(state_mapping=pairs) as scope:
-                        loss = self.compute_loss(x, y, outputs, training=False)
-                    counts = [
-                        scope.get_current_value(variable)
-                        for variable in self.metrics_variables
-                    ]
+                    loss, (_, _, counts) = self.stateless_compute_loss(
+                        *(trainable, others, counts),
+                        *(x, y, outputs),
+                        training=False,
+                    )
                     logs, counts = self._update_metrics_variables(
                         counts, loss, x, y, outputs, None
                     )
