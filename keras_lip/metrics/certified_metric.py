@@ -213,15 +213,16 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         for number in self._numbers:
             number.assign(number.value)
 
-    def has_other_outputs(self, summary: Array) -> bool:
+    def has_other_outputs(self, summary: Array, unit: float) -> bool:
         """Whether the first update of an evaluation had other outputs.
 
         Args:
             summary: `summarize` of the outputs of the bound model.
+            unit: Float. Unit roundoff of these, as in `are_equal`.
         """
         if self._summary is None or float(read_weight(self._summary_is_due)):
             return False
-        return not are_equal(read_weight(self._summary), summary)
+        return not are_equal(read_weight(self._summary), summary, unit)
 
     def follow_head(self, estimate: Tensor | None = None) -> None:
         """Estimates the constants that change in a training step.
@@ -327,8 +328,10 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         if self._model is None:
             raise ValueError(
                 f"Metric '{self.name}' has no Lipschitz bound. Compile a "
-                "`LipschitzModel` or `LipschitzSequential`, or pass "
-                "`lipschitz_bound`."
+                "`LipschitzModel` or `LipschitzSequential` with it, or pass "
+                "`lipschitz_bound`. `keras.models.clone_model` makes a plain "
+                "model of a `LipschitzSequential`: call "
+                "`LipschitzSequential.from_config(model.get_config())`."
             )
         constants = ops.convert_to_tensor(self._find_pair_bounds(classes))
         if left:

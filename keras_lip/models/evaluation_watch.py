@@ -77,6 +77,8 @@ class EvaluationWatch:
         self._misfit: Any = None
         self._difference: Any = None
         self._summary: Any = None
+        # Unit roundoff of 16 bits, if the model computes with them.
+        self._unit = 0.0
         self._allowed_difference = 0.0
         # Whether a user's step does not tell its inputs.
         self._is_blind = False
@@ -160,7 +162,9 @@ class EvaluationWatch:
             if self._model.test_function is not None:
                 # The function may have been traced without probes.
                 self._model.make_test_function(force=True)
-        arithmetic = _arithmetic(program)
+        units = [_UNITS.get(dtype, 0.0) for _, dtype in program.roundings]
+        self._unit = max(units, default=0.0)
+        arithmetic = _arithmetic(self._unit)
         self._allowed_difference = max(1e-3, 64 * arithmetic.unit)
         machine = Machine(arithmetic, sharp=False)
         (self._expected,) = program.enclose(self._probes, machine)
@@ -316,7 +320,7 @@ class EvaluationWatch:
                     "`training=False` before the metrics are updated, once "
                     "for each update."
                 )
-            if metric.has_other_outputs(summary):
+            if metric.has_other_outputs(summary, self._unit):
                 raise ValueError(
                     f"Metric '{metric.name}' evaluates other outputs than "
                     f"those that model '{self._model.name}' passes to "
@@ -393,10 +397,9 @@ def _draw_probes(program: Program) -> Array:
     return probes
 
 
-def _arithmetic(program: Program) -> Any:
+def _arithmetic(unit: float) -> Any:
     """Returns the arithmetic that an evaluation is expected to use."""
-    units = [_UNITS.get(dtype, 0.0) for _, dtype in program.roundings]
-    unit = max([LIVE.unit, *units])
+    unit = max(LIVE.unit, unit)
     if is_accelerated():
         # Accelerators may round factors to ten bits (TF32).
         unit = max(unit, 2.0**-11)

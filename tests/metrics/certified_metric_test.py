@@ -10,6 +10,8 @@ from keras_lip import layers
 from keras_lip import losses
 from keras_lip import metrics
 from keras_lip import models
+from keras_lip.metrics import certified_metric
+from keras_lip.metrics.summary import summarize
 from keras_lip.program.freezing.registry import RULES
 from tests.lipschitz_test_case import to_numpy
 from tests.metrics.certified_metric_test_case import EPSILON
@@ -396,6 +398,23 @@ class CertifiedMetricTest(CertifiedMetricTestCase):
         labels = np.argmax(model.predict(self.x, verbose=0), axis=1)
         self.assertBetween(value, 0.0, np.mean(labels == self.y))
         self.assertGreater(value, 0.0)
+
+    @parameterized.parameters("mixed_bfloat16", "float32")
+    def test_outputs_of_16_bits_may_be_rounded_for_the_metric(self, policy):
+        """JAX may round them for the loss, and not for a metric."""
+        self.addCleanup(keras.config.set_dtype_policy, "float32")
+        keras.config.set_dtype_policy(policy)
+        model = self.make_model()
+        with mock.patch.object(
+            certified_metric,
+            "summarize",
+            lambda outputs: summarize(outputs * (1 + 2.0**-9)),
+        ):
+            if policy == "float32":
+                with self.assertRaisesRegex(ValueError, "other outputs"):
+                    self.evaluate(model)
+            else:
+                self.assertGreater(self.evaluate(model), 0.0)
 
     def test_images_of_any_size_are_evaluated(self):
         model = models.LipschitzSequential(
