@@ -156,15 +156,9 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         self._find_pair_bounds(len(rounded)).assign(rounded)
         _expected_updates().pop(self, None)
         if self._summary is None:
-            self._summary = self.add_variable(
-                (SIZE,), "zeros", aggregation="mean", name="summary"
-            )
-            self._summary_is_due = self.add_variable(
-                (), "zeros", aggregation="mean", name="summary_is_due"
-            )
-            self._strange_updates = self.add_variable(
-                (), "zeros", aggregation="mean", name="strange_updates"
-            )
+            self._summary = self.add_note("summary", (SIZE,))
+            self._summary_is_due = self.add_note("summary_is_due")
+            self._strange_updates = self.add_note("strange_updates")
         self._summary_is_due.assign(1.0)
         self._strange_updates.assign(0.0)
 
@@ -207,6 +201,12 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         number = Number(self, name, value)
         self._numbers = (*self._numbers, number)
         return number
+
+    def add_note(self, name: str, shape: tuple[int, ...] = ()) -> Any:
+        """Adds a variable in which the checks of an evaluation keep a value."""
+        return self.add_variable(
+            shape, "zeros", dtype="float32", aggregation="mean", name=name
+        )
 
     def _restore_numbers(self) -> None:
         """Assigns numbers again, over what a state brought with it."""

@@ -139,26 +139,14 @@ class EvaluationWatch:
             self._probes = _draw_probes(program)
             # An evaluation may only change variables of metrics.
             metric, outputs = self._metrics[0], program.output_shape or ()
-            self._answers = metric.add_variable(
-                (_PROBES, *outputs),
-                "zeros",
-                dtype="float32",
-                aggregation="mean",
-                name="probe_answers",
+            self._answers = metric.add_note(
+                "probe_answers", (_PROBES, *outputs)
             )
-            self._is_due = metric.add_variable(
-                (), "zeros", aggregation="mean", name="probes_are_due"
-            )
-            self._misfit = metric.add_variable(
-                (), "zeros", aggregation="mean", name="misfit"
-            )
-            self._summary = metric.add_variable(
-                (SIZE,), "zeros", aggregation="mean", name="expected_summary"
-            )
+            self._is_due = metric.add_note("probes_are_due")
+            self._misfit = metric.add_note("misfit")
+            self._summary = metric.add_note("expected_summary", (SIZE,))
             if has_own_method(self._model, "test_step"):
-                self._difference = metric.add_variable(
-                    (), "zeros", aggregation="mean", name="difference"
-                )
+                self._difference = metric.add_note("difference")
             if self._model.test_function is not None:
                 # The function may have been traced without probes.
                 self._model.make_test_function(force=True)

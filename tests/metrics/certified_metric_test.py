@@ -416,6 +416,13 @@ class CertifiedMetricTest(CertifiedMetricTestCase):
             else:
                 self.assertGreater(self.evaluate(model), 0.0)
 
+    def test_evaluation_with_float64_as_default(self):
+        if keras.backend.backend() == "jax":
+            self.skipTest("JAX has no float64, unless it is enabled.")
+        self.addCleanup(keras.config.set_floatx, "float32")
+        keras.config.set_floatx("float64")
+        self.assertEvaluated(self.make_model())
+
     def test_images_of_any_size_are_evaluated(self):
         model = models.LipschitzSequential(
             [
