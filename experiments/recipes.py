@@ -16,7 +16,7 @@ import keras_lip as kl
 from keras_lip.model_layers import visit_layers
 
 FILE = pathlib.Path(__file__).with_name("recipes.toml")
-INPUTS = ("unit", "centered", "normalized")
+INPUTS = ("unit", "centered", "normalized", "scaled")
 
 # Published results: numbers, and numbers by radius. Attacks are called after
 # the attack, and the last two are of the first 100 test images.
@@ -46,8 +46,10 @@ class Recipe:
         epochs: Number of epochs.
         batch_size: Number of samples in a batch.
         inputs: `"unit"` for pixels in [0, 1], `"centered"` to subtract their
-            mean, `"normalized"` to divide by their standard deviation as well.
-            The model and its Lipschitz constant include this preprocessing.
+            mean, `"normalized"` to divide by their standard deviation as well,
+            or `"scaled"` by one number for all channels, the root of their mean
+            variance. The model and its Lipschitz constant include this
+            preprocessing.
         crop: Largest number of pixels by which images are moved.
         flip: Whether images are mirrored at random.
         rand_augment: Arguments of `image_data.SeededRandAugment`. Empty for no
@@ -240,8 +242,11 @@ def build_network(recipe, dataset):
         shrink_kernels(network)
     if recipe.inputs == "unit":
         return network
-    centered = recipe.inputs == "centered"
-    variance = np.ones(len(known.mean)) if centered else np.square(known.stddev)
+    variance = np.square(known.stddev)
+    if recipe.inputs == "centered":
+        variance = np.ones_like(variance)
+    elif recipe.inputs == "scaled":
+        variance = np.full_like(variance, variance.mean())
     prepare = keras.layers.Normalization(mean=known.mean, variance=variance)
     inputs = keras.Input(known.shape)
     return kl.models.LipschitzModel(inputs, network(prepare(inputs)))

@@ -380,7 +380,7 @@ class RecipesTest(LipschitzTestCase):
         digits = module.load_recipe("small-bcop", "digits")
         arguments = {"width": 2, "units": 8}
         bounds = {}
-        for inputs in ("unit", "centered", "normalized"):
+        for inputs in ("unit", "centered", "normalized", "scaled"):
             recipe = module.dataclasses.replace(
                 digits, arguments=arguments, inputs=inputs
             )
@@ -390,3 +390,19 @@ class RecipesTest(LipschitzTestCase):
         self.assertAllClose(bounds["centered"], 1.0, 1e-4)
         stddev = load_experiment("image_data").DATASETS["digits"].stddev[0]
         self.assertAllClose(bounds["normalized"], 1 / stddev, 1e-4)
+        # Of a single channel.
+        self.assertAllClose(bounds["scaled"], 1 / stddev, 1e-4)
+
+    @parameterized.named_parameters(
+        ("cifar10", "cifar10", 0.1411), ("cifar100", "cifar100", 0.2)
+    )
+    def test_channels_and_radius_are_scaled_alike(self, dataset, radius):
+        module, _ = self.recipes()
+        recipe = module.load_recipe("lipconvnet-5-crc", dataset)
+        network = module.build_network(self.shrink(module, recipe), dataset)
+        normalization = network.layers[1]
+        known = load_experiment("image_data").DATASETS[dataset]
+        variance = np.mean(np.square(known.stddev))
+        self.assertAllClose(np.ravel(normalization.variance), [variance] * 3)
+        self.assertAllClose(np.ravel(normalization.mean), known.mean)
+        self.assertAllClose(recipe.loss["radius"], radius / variance**0.5, 1e-4)

@@ -264,7 +264,7 @@ class TrainTest(LipschitzTestCase):
         recipe = recipes.load_recipe("lipconvnet-15-crc", "cifar10")
         digits = recipes.load_recipe("small-bcop", "digits")
         arguments = {"width": 2, "units": 8, "head": "curvature"}
-        for inputs in ("unit", "centered"):
+        for inputs in ("unit", "scaled"):
             recipe = recipes.dataclasses.replace(
                 digits, loss=recipe.loss, arguments=arguments, inputs=inputs
             )
