@@ -12,6 +12,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
 # Peers, with the method of this library to compare them with. Deel-torchlip's
@@ -43,9 +44,9 @@ def make_pairs(
 
     Returns:
         Dict of functions without arguments, by the names of peers and methods.
-        Empty without peers.
+        Empty without peers, and on other backends than PyTorch.
     """
-    if importlib.util.find_spec("torch") is None:
+    if keras.backend.backend() != "torch":
         return {}
     peers = _make_peers(images.shape[-1], kernel_size, mode)
     if len(peers) == 1:

@@ -1,5 +1,6 @@
 from unittest import mock
 
+import keras
 import numpy as np
 
 import keras_lip as kl
@@ -58,6 +59,14 @@ class LayerPeersTest(LipschitzTestCase):
 
         plain = next(iter(self.module.PEERS))
         self.assertEqual(self.make_pairs({plain: torch.nn.Conv2d(6, 6, 3)}), {})
+
+    def test_other_backends_have_no_modules_to_compare(self):
+        import torch
+
+        layers = {name: torch.nn.Conv2d(6, 6, 3) for name in self.module.PEERS}
+        with mock.patch.object(keras.backend, "backend", lambda: "jax"):
+            self.assertEqual(self.make_pairs(layers), {})
+        self.assertEqual(self.made, [])
 
     def test_methods_are_candidates_of_the_benchmark(self):
         candidates = load_benchmark("layers").CANDIDATES
