@@ -20,6 +20,7 @@ from keras_lip.metrics.number import float32_up
 from keras_lip.metrics.summary import SIZE
 from keras_lip.metrics.summary import are_equal
 from keras_lip.metrics.summary import summarize
+from keras_lip.program.node import SampleShape
 from keras_lip.proofs.norms import check_norm
 from keras_lip.read_weight import read_weight
 from keras_lip.types import Array
@@ -202,7 +203,7 @@ class CertifiedMetric(keras.metrics.Metric, abc.ABC):
         self._numbers = (*self._numbers, number)
         return number
 
-    def add_note(self, name: str, shape: tuple[int, ...] = ()) -> Any:
+    def add_note(self, name: str, shape: SampleShape = ()) -> Any:
         """Adds a variable in which the checks of an evaluation keep a value."""
         return self.add_variable(
             shape, "zeros", dtype="float32", aggregation="mean", name=name
