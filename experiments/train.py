@@ -280,16 +280,18 @@ def fit(model, recipe, arguments, parts):
     if len(x_val):
         validation = (scale_images(x_val), batches.spread(y_val))
     stopwatch = Stopwatch(arguments.output / "times.json", start)
-    model.fit(
-        to_pipeline(batches, recipe.epochs),
-        epochs=recipe.epochs,
-        initial_epoch=start,
-        steps_per_epoch=len(batches),
-        shuffle=False,
-        validation_data=validation,
-        callbacks=[stopwatch, *make_callbacks(arguments, recipe, start)],
-        verbose=arguments.verbose,
-    )
+    # Training may have finished before the run was interrupted.
+    if start < recipe.epochs:
+        model.fit(
+            to_pipeline(batches, recipe.epochs),
+            epochs=recipe.epochs,
+            initial_epoch=start,
+            steps_per_epoch=len(batches),
+            shuffle=False,
+            validation_data=validation,
+            callbacks=[stopwatch, *make_callbacks(arguments, recipe, start)],
+            verbose=arguments.verbose,
+        )
     return start, {
         name: stopwatch.total(name) for name in ("seconds", "cpu_seconds")
     }

@@ -96,12 +96,15 @@ class TrainTest(LipschitzTestCase):
             with self.assertRaisesRegex(SystemExit, "another run: settings"):
                 self.train("--epochs", "4", "--resume", name="parts")
             parts = self.train(*arguments, "--resume", name="parts")
+            self.assertIn("after 2 of 3", self.printed)
+            # As after a stop in the evaluation.
+            self.train(*arguments, "--resume", name="parts")
+            self.assertIn("after 3 of 3", self.printed)
         for one, other in zip(
             self.weights(whole), self.weights(parts), strict=True
         ):
             self.assertAllClose(one, other, 0)
-        self.assertEqual(deterministic.call_count, 3)
-        self.assertIn("after 2 of 3", self.printed)
+        self.assertEqual(deterministic.call_count, 4)
         logs = []
         for output in (whole, parts):
             with open(output / "log.csv", newline="") as file:
